@@ -1,0 +1,87 @@
+"""Arrays of one batched step → one Step a row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from entropix.arrays import to_numpy
+from entropix.engines import Tokenizer
+from entropix.sampling import Choice, Window
+from entropix.types import Action, Candidate, Decisions, Regime, Signals, Step
+
+REGIMES = tuple(Regime)
+ATTENTION = ("entropy", "varentropy", "agreement", "interaction")
+
+
+class Recorder:
+    """One batched step in host memory, from which each row's Step is made."""
+
+    def __init__(self, signals: Signals, decisions: Decisions, window: Window, choice: Choice) -> None:
+        self.entropy = _list(signals.entropy)
+        self.varentropy = _list(signals.varentropy)
+        self.normaliser = _list(signals.normaliser)
+        attention = signals.attention
+        self.attention = None if attention is None else [_list(getattr(attention, name)) for name in ATTENTION]
+        self.action = _list(decisions.action)
+        self.regime = _list(decisions.regime)
+        self.temperature = _list(decisions.temperature)
+        self.top_k = _list(decisions.top_k)
+        self.top_p = _list(decisions.top_p)
+        self.min_p = _list(decisions.min_p)
+        self.candidates = _list(decisions.candidates)
+        self.tokens = _list(choice.tokens)
+        self.ranks = _list(choice.ranks)
+        self.ids = to_numpy(window.ids)
+        self.logits = to_numpy(window.logits)
+        self.filtered = None if choice.filtered is None else to_numpy(choice.filtered)
+        self.drawn = None if choice.drawn is None else to_numpy(choice.drawn)
+
+    def step(self, row: int, index: int, position: int, tokenizer: Tokenizer, leading: int, attends: bool) -> Step:
+        """The Step of `row`, without text yet."""
+        token, rank = self.tokens[row], self.ranks[row]
+        greedy = self.temperature[row] <= 0
+        attention = None
+        if attends and self.attention is not None:
+            attention = tuple(column[row] for column in self.attention)
+        drawn: tuple[int, ...] = ()
+        if self.drawn is not None and not greedy:
+            drawn = tuple(r for r in self.drawn[row].tolist() if r >= 0)
+        return Step(
+            index=index,
+            position=position,
+            token=token,
+            label=tokenizer.label(token),
+            text="",
+            regime=REGIMES[self.regime[row]],
+            action=Action.SAMPLE,
+            entropy=self.entropy[row],
+            varentropy=self.varentropy[row],
+            attention=attention,
+            temperature=self.temperature[row],
+            top_k=self.top_k[row],
+            top_p=self.top_p[row],
+            min_p=self.min_p[row],
+            candidates=self.candidates[row],
+            logprob=float(self.logits[row, rank]) - self.normaliser[row],
+            rank=rank,
+            drawn=drawn if len(drawn) > 1 else (),
+            leading=self._leading(row, tokenizer, leading, greedy),
+        )
+
+    def _leading(self, row: int, tokenizer: Tokenizer, n: int, greedy: bool) -> tuple[Candidate, ...]:
+        if n <= 0:
+            return ()
+        ids = self.ids[row, :n].tolist()
+        before = np.exp(self.logits[row, :n] - self.normaliser[row]).tolist()
+        if greedy or self.filtered is None:
+            after = [1.0] + [0.0] * (len(ids) - 1)
+        else:
+            after = np.exp(self.filtered[row, :n]).tolist()
+        label = tokenizer.label
+        return tuple(Candidate(t, label(t), b, a) for t, b, a in zip(ids, before, after, strict=True))
+
+
+def _list(array: Any) -> list[Any]:
+    return array.tolist()  # type: ignore[no-any-return]

@@ -1,0 +1,89 @@
+"""Tokens → text that may be shown: never half a character, never part of a stop string."""
+
+from __future__ import annotations
+
+import codecs
+from collections import deque
+
+from entropix.types import Step
+
+
+class TextStream:
+    """Collects an answer's text and says, piece by piece, what is certain.
+
+    A piece waits while it could still turn out to be part of a stop string, and a character's bytes wait until
+    the character is whole. `step.text` is set to what the step's token finally contributed, so that the steps'
+    texts join to the answer.
+    """
+
+    def __init__(self, stops: tuple[str, ...] = ()) -> None:
+        self.stops = tuple(s for s in stops if s)
+        self.stopped = False
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        self._waiting: deque[Step] = deque()
+        self._certain: list[str] = []
+
+    @property
+    def text(self) -> str:
+        """What has been released so far."""
+        return "".join(self._certain)
+
+    def push(self, step: Step, data: bytes) -> list[Step]:
+        """Add a token's bytes; returns the steps whose text is now certain, in order."""
+        step.text = self._utf8.decode(data)
+        self._waiting.append(step)
+        return self._release()
+
+    def finish(self) -> list[Step]:
+        """No more tokens: release what waited. Bytes of an incomplete character become U+FFFD."""
+        rest = "" if self.stopped else self._utf8.decode(b"", final=True)
+        if rest and self._waiting:
+            self._waiting[-1].text += rest
+            released = self._release()
+            if self.stopped:
+                return released
+        else:
+            released = []
+            if rest:
+                # the incomplete character's own step has been released with an empty text already
+                self._certain.append(rest)
+        released += self._waiting
+        self._certain += [s.text for s in self._waiting]
+        self._waiting.clear()
+        return released
+
+    def _release(self) -> list[Step]:
+        if not self.stops:
+            released = list(self._waiting)
+            self._waiting.clear()
+            self._certain += [s.text for s in released]
+            return released
+        buffer = "".join(s.text for s in self._waiting)
+        found = [at for s in self.stops if (at := buffer.find(s)) >= 0]
+        if found:
+            self._cut(min(found))
+            self.stopped = True
+            certain = len(buffer)
+        else:
+            certain = len(buffer) - self._held_back(buffer)
+        released = []
+        used = 0
+        while self._waiting and used + len(self._waiting[0].text) <= certain:
+            step = self._waiting.popleft()
+            used += len(step.text)
+            released.append(step)
+            self._certain.append(step.text)
+        return released
+
+    def _held_back(self, buffer: str) -> int:
+        """Length of the longest end of `buffer` that a stop string begins with."""
+        for n in range(min(len(buffer), max(map(len, self.stops)) - 1), 0, -1):
+            if any(s.startswith(buffer[-n:]) for s in self.stops):
+                return n
+        return 0
+
+    def _cut(self, length: int) -> None:
+        """Shorten the waiting steps' texts to `length` characters in all."""
+        for step in self._waiting:
+            step.text = step.text[:length]
+            length -= len(step.text)

@@ -1,0 +1,346 @@
+"""The Python API: a model that answers, streams and chats."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from entropix.decoding import Decoder, Job, Request
+from entropix.decoding.request import LEADING
+from entropix.engines import Engine, Message, SequenceHandle, Tokenizer
+from entropix.errors import ParameterError, PromptError
+from entropix.models import DEFAULT, load_engine
+from entropix.policies import Policy, make_policy
+from entropix.profiles import Profile, find, named
+from entropix.types import ModelInfo, Result, Step
+
+Conversation: TypeAlias = Sequence[Message]
+Prompt: TypeAlias = "str | Conversation"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token of a stream: which prompt it answers, its text (may be empty) and why it is there."""
+
+    index: int
+    text: str
+    step: Step
+
+
+class Stream:
+    """The tokens of one or several answers, as they become certain.
+
+    Iterate over it; afterwards `results` has an answer a prompt and `result` the only one. `close` (also at the
+    end of a `with`) cancels what still runs and keeps what was said.
+    """
+
+    def __init__(self, model: Model, decoder: Decoder, jobs: list[Job]) -> None:
+        self._model = model
+        self._decoder = decoder
+        self._jobs = jobs
+        self._tokens = self._iterate()
+
+    def _iterate(self) -> Iterator[Token]:
+        try:
+            for event in self._decoder.run():
+                if event.step is not None:
+                    yield Token(event.job.index, event.step.text, event.step)
+        finally:
+            self._decoder.close()
+            self._ended()
+
+    def _ended(self) -> None:
+        """Called once, when no further token comes."""
+
+    def __iter__(self) -> Iterator[Token]:
+        return self
+
+    def __next__(self) -> Token:
+        return next(self._tokens)
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Cancel what still runs. What was said stays in the results."""
+        self._tokens.close()  # type: ignore[attr-defined]
+        self._decoder.close()
+
+    @property
+    def results(self) -> list[Result]:
+        """One result a prompt, in order; those of answers that still run are as far as they have come."""
+        return [self._model._result(job) for job in self._jobs]
+
+    @property
+    def result(self) -> Result:
+        """The only answer's result. Raises ValueError when there are several prompts."""
+        if len(self._jobs) != 1:
+            raise ValueError(f"this stream has {len(self._jobs)} answers; read `results`")
+        return self.results[0]
+
+
+class Chat:
+    """A conversation that keeps its KV cache, so that a turn costs only what is new."""
+
+    def __init__(self, model: Model, system: str | None = None, **options: Any) -> None:
+        self._model = model
+        self.system = system
+        self.options = options
+        self.messages: list[dict[str, str]] = []
+        self._kept: SequenceHandle | None = None
+        self.reset()
+
+    def send(self, text: str) -> Stream:
+        """The model's answer to `text`. Iterate over the stream, or close it to stop the answer; either way the
+        turn, with what was said, is part of the conversation afterwards."""
+        model = self._model
+        messages = [*self.messages, {"role": "user", "content": text}]
+        jobs = model._jobs([messages], keep=True, **self.options)
+        if model.engine.capabilities.sequences < 2:
+            self._release()
+        return _ChatStream(self, messages, *jobs)
+
+    def reset(self) -> None:
+        """Forget everything but the system message."""
+        self._release()
+        self.messages = [{"role": "system", "content": self.system}] if self.system else []
+
+    def close(self) -> None:
+        """Give the KV cache back."""
+        self._release()
+
+    def _release(self) -> None:
+        if self._kept is not None:
+            self._model.engine.close(self._kept)
+            self._kept = None
+
+
+class _ChatStream(Stream):
+    """A stream that hands its sequence to the conversation when it ends."""
+
+    def __init__(self, chat: Chat, messages: list[dict[str, str]], decoder: Decoder, jobs: list[Job]) -> None:
+        super().__init__(chat._model, decoder, jobs)
+        self._chat = chat
+        self._messages = messages
+
+    def _ended(self) -> None:
+        job = self._jobs[0]
+        if not job.finish_reason or self._chat.messages is self._messages:
+            return
+        self._chat._release()
+        self._chat._kept = job.sequence
+        self._chat.messages = self._messages
+        self._messages.append({"role": "assistant", "content": job.stream.text})
+
+
+class Model:
+    """An engine with the profile of its model: the thing that answers.
+
+    Wraps any engine; `entropix.load` makes one from a name or a path. A context manager that gives the model's
+    memory back.
+    """
+
+    def __init__(self, engine: Engine, profile: Profile | str | Path | None = None) -> None:
+        self.engine = engine
+        if profile is None:
+            profile = find(engine.info)
+        self.profile = profile if isinstance(profile, Profile) else named(profile)
+
+    @property
+    def info(self) -> ModelInfo:
+        return self.engine.info
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self.engine.tokenizer
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What whoever reads an answer of this model should know."""
+        notes = []
+        if self.profile.source == "generic":
+            notes.append(
+                f"no profile of {self.info.name!r} is known, so thresholds are generic; measure it with "
+                "`entropix calibrate MODEL`"
+            )
+        elif self.profile.fingerprint != self.info.fingerprint:
+            notes.append(f"profile {self.profile.name!r} was measured on another model than {self.info.name!r}")
+        return tuple(notes)
+
+    def generate(self, prompt: Prompt | Sequence[Prompt], **options: Any) -> Any:
+        """Answer a prompt, or several as one batch.
+
+        prompt: a text (a user message if the model has a chat template, unless raw=True), a conversation (a list
+        of {"role", "content"} messages), or a list of either. Options: policy="entropix" (a name, "name:key=value"
+        or a Policy), seed=None (drawn and recorded), max_tokens=512 (None: until the context is full), stop=(),
+        raw=False, attention=None, logit_bias={}, leading=8 candidates recorded a step; further keywords are the
+        policy's parameters.
+
+        Returns a Result, or a list of them for a list. Raises EntropixError subclasses with a message to show.
+        """
+        several = _is_several(prompt)
+        with self.stream(prompt, **options) as stream:
+            for _ in stream:
+                pass
+        return stream.results if several else stream.result
+
+    def stream(self, prompt: Prompt | Sequence[Prompt], **options: Any) -> Stream:
+        """Like `generate`, but yields `Token`s as they become certain. Bad arguments raise here, not later."""
+        prompts = list(prompt) if _is_several(prompt) else [prompt]
+        return Stream(self, *self._jobs(prompts, **options))
+
+    def chat(self, system: str | None = None, **options: Any) -> Chat:
+        """A conversation; options as in `generate`. Raises PromptError when the model has no chat template."""
+        if not self.tokenizer.has_chat_template:
+            raise PromptError(
+                f"{self.info.name!r} has no chat template, so it cannot chat; use generate for plain continuation"
+            )
+        return Chat(self, system, **options)
+
+    def policy(self, spec: str | Policy = "entropix", **params: Any) -> Policy:
+        """The policy that `spec` names, with this model's thresholds. Raises ParameterError."""
+        if isinstance(spec, Policy):
+            if params:
+                raise ParameterError(f"a policy object takes no further parameters; unknown: {', '.join(params)}")
+            return spec
+        return make_policy(spec, self.profile.thresholds, self.info.vocabulary, **params)
+
+    def encode(self, prompt: Any, raw: bool = False) -> list[int]:
+        """The tokens that a prompt starts an answer from. Raises PromptError."""
+        tokenizer = self.tokenizer
+        if isinstance(prompt, str):
+            if not prompt:
+                raise PromptError("the prompt is empty; give at least one character")
+            _check_text(prompt, "the prompt")
+            if raw or not tokenizer.has_chat_template:
+                return tokenizer.encode(prompt, begin=True)
+            return tokenizer.chat([{"role": "user", "content": prompt}])
+        if not _is_conversation(prompt):
+            raise PromptError(
+                f"a prompt is a text or a list of messages with 'role' and 'content', not {type(prompt).__name__}"
+            )
+        if raw:
+            raise PromptError("raw=True takes a text, not a list of messages")
+        if not tokenizer.has_chat_template:
+            raise PromptError(f"{self.info.name!r} has no chat template; give a text instead of messages")
+        for n, message in enumerate(prompt):
+            if not isinstance(message.get("role"), str) or not isinstance(message.get("content"), str):
+                raise PromptError(f"message {n} needs the texts 'role' and 'content'")
+            _check_text(message["content"], f"message {n}")
+        if not prompt[-1]["content"]:
+            raise PromptError("the last message is empty; give at least one character")
+        return tokenizer.chat(prompt)
+
+    def close(self) -> None:
+        """Give the model's memory back."""
+        self.engine.shutdown()
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _jobs(
+        self,
+        prompts: Sequence[Any],
+        *,
+        policy: str | Policy = "entropix",
+        seed: int | None = None,
+        max_tokens: int | None = 512,
+        stop: str | Sequence[str] = (),
+        raw: bool = False,
+        attention: bool | None = None,
+        logit_bias: Mapping[int, float] | None = None,
+        leading: int = LEADING,
+        keep: bool = False,
+        ignore_end: bool = False,
+        **params: Any,
+    ) -> tuple[Decoder, list[Job]]:
+        """A decoder with one job a prompt; nothing is computed yet."""
+        if not prompts:
+            raise PromptError("the list of prompts is empty; give at least one")
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+            raise ParameterError(f"seed={seed!r} is not a whole number")
+        chosen = self.policy(policy, **params)
+        drawn = secrets.randbits(32) if seed is None else seed
+        decoder = Decoder(self.engine)
+        jobs = [
+            decoder.submit(
+                Request(
+                    tokens=self.encode(prompt, raw),
+                    policy=chosen,
+                    seed=drawn,
+                    max_tokens=max_tokens,
+                    stop=(stop,) if isinstance(stop, str) else tuple(stop),
+                    logit_bias=dict(logit_bias or {}),
+                    attention=attention,
+                    leading=leading,
+                    keep=keep,
+                    ignore_end=ignore_end,
+                ),
+                index,
+            )
+            for index, prompt in enumerate(prompts)
+        ]
+        return decoder, jobs
+
+    def _result(self, job: Job) -> Result:
+        request = job.request
+        return Result(
+            text=job.stream.text,
+            finish_reason=job.finish_reason,
+            tokens=tuple(job.tokens),
+            prompt_tokens=len(request.tokens),
+            steps=tuple(job.steps),
+            ledger=job.ledger,
+            seed=request.seed,
+            policy=request.policy.name,
+            profile=self.profile.name,
+            model=self.info.name,
+            seconds=job.seconds,
+            notes=(*self.notes, *job.notes),
+        )
+
+
+def load(
+    name: str | Path = DEFAULT,
+    *,
+    engine: str | None = None,
+    profile: Profile | str | Path | None = None,
+    **options: Any,
+) -> Model:
+    """Load a model: "smollm2", a .gguf file, a transformers directory or a hub name.
+
+    engine: "llama_cpp" or "transformers", None for the natural one. profile: None finds the model's own. Options
+    go to the engine: context, sequences, cells, attention_layers, threads (llama_cpp), device, dtype
+    (transformers). Raises ModelError, ParameterError or ProfileError with a message that says what to do.
+    """
+    found = None if profile is None else profile if isinstance(profile, Profile) else named(profile)
+    return Model(load_engine(name, engine, **options), found)
+
+
+def _is_conversation(prompt: Any) -> bool:
+    return (
+        isinstance(prompt, Sequence)
+        and not isinstance(prompt, str)
+        and bool(prompt)
+        and all(isinstance(message, Mapping) for message in prompt)
+    )
+
+
+def _is_several(prompt: Any) -> bool:
+    return not isinstance(prompt, str) and isinstance(prompt, Sequence) and not _is_conversation(prompt)
+
+
+def _check_text(text: str, what: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise PromptError(f"{what} is not valid Unicode text: lone surrogate at character {error.start}") from None

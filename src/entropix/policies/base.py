@@ -1,0 +1,153 @@
+"""What a policy is, and how its parameters are declared and checked.
+
+A policy is a pure function on arrays with one entry a row: no model, no tokenizer, no I/O, no `if row`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+
+from entropix.arrays import namespace, real_dtype
+from entropix.errors import ParameterError
+from entropix.types import Action, Array, Decisions, Regime, Signals, State, Thresholds
+
+
+def parameter(default: float | int | str, low: float = -math.inf, high: float = math.inf, *, doc: str) -> Any:
+    """A dataclass field with an allowed range (ends included) and a line of documentation."""
+    return field(default=default, metadata={"low": low, "high": high, "doc": doc})
+
+
+def parameters(policy: type[Policy]) -> dict[str, dataclasses.Field[Any]]:
+    """The parameters a person may set on `policy`, by name."""
+    return {f.name: f for f in dataclasses.fields(policy) if "doc" in f.metadata}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """Base of all policies: (Signals, State) → (Decisions, State).
+
+    Subclasses declare their parameters with `parameter` and implement `decide`; everything else (checking,
+    regimes, the shape of the answer) is here. `thresholds` say where the model's regimes begin.
+    """
+
+    name: ClassVar[str] = ""
+    summary: ClassVar[str] = ""
+    uses_attention: ClassVar[bool] = False
+    needs_spread: ClassVar[bool] = False
+
+    thresholds: Thresholds
+
+    def __post_init__(self) -> None:
+        for name, f in parameters(type(self)).items():
+            check_parameter(self.name, name, getattr(self, name), f)
+
+    @property
+    def injection(self) -> str:
+        """The text that Action.INJECT stands for; empty when the policy never injects."""
+        return ""
+
+    def initial(self, rows: int, like: Array) -> State:
+        """The state of `rows` new sequences, on the device of `like`."""
+        return {}
+
+    def decide(self, signals: Signals, regime: Array, state: State) -> tuple[Decisions, State]:
+        """One decision a row. `regime` `(rows,)` has been read off the signals already."""
+        raise NotImplementedError
+
+    def __call__(self, signals: Signals, state: State) -> tuple[Decisions, State]:
+        return self.decide(signals, self.regimes(signals), state)
+
+    def regimes(self, signals: Signals) -> Array:
+        """The regime of each row, `(rows,)` of `Regime` values; exactly one each, whatever the numbers are."""
+        t = self.thresholds
+        xp = namespace(signals.entropy)
+        table = self.constants(xp, signals.entropy)["regimes"]
+        index = xp.int64
+        h = xp.astype(signals.entropy >= t.entropy_low, index) + (signals.entropy > t.entropy_high)
+        v = xp.astype(signals.varentropy >= t.varentropy_low, index) + (signals.varentropy > t.varentropy_high)
+        return table[3 * h + v]
+
+    def tables(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Constant arrays the policy computes with, moved to each device once. Override to add some."""
+        return {"regimes": REGIME_TABLE}
+
+    @cached_property
+    def _moved(self) -> dict[tuple[str, str], dict[str, Array]]:
+        return {}
+
+    def constants(self, xp: Any, like: Array) -> dict[str, Array]:
+        """`tables()` in the array library and on the device of `like`."""
+        key = ("numpy", "") if xp is np else (xp.__name__, str(getattr(like, "device", "")))
+        moved = self._moved.get(key)
+        if moved is None:
+            real = real_dtype(xp, like)
+            moved = {}
+            for name, table in self.tables().items():
+                dtype = real if table.dtype.kind == "f" else xp.int64
+                moved[name] = xp.asarray(table, dtype=dtype, device=like.device)
+            self._moved[key] = moved
+        return moved
+
+
+# rows: H below the low threshold, between, above the high one; columns: the same for V
+REGIME_TABLE = np.array(
+    [
+        [Regime.FLOW, Regime.ADAPT, Regime.BRANCH],
+        [Regime.ADAPT, Regime.ADAPT, Regime.BRANCH],
+        [Regime.CLARIFY, Regime.ADAPT, Regime.RESAMPLE],
+    ],
+    dtype=np.int64,
+).reshape(-1)
+
+
+def check_parameter(policy: str, name: str, value: Any, f: dataclasses.Field[Any]) -> None:
+    """Raise ParameterError unless `value` has the field's type and lies in its range."""
+    low, high = f.metadata["low"], f.metadata["high"]
+    if isinstance(f.default, str):
+        if not isinstance(value, str):
+            raise ParameterError(f"{policy}: {name}={value!r} is not a text")
+        return
+    whole = isinstance(f.default, int)
+    allowed = f"{'a whole number' if whole else 'a number'} from {low:g} to {high:g}"
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not is_number or not low <= value <= high or (whole and value != int(value)):
+        raise ParameterError(f"{policy}: {name}={value!r} is out of range; allowed is {allowed}")
+
+
+def sampled(
+    regime: Array,
+    *,
+    like: Array,
+    temperature: Array | float,
+    top_k: Array | int = 0,
+    top_p: Array | float = 1.0,
+    min_p: Array | float = 0.0,
+    candidates: Array | int = 1,
+    action: Array | None = None,
+) -> Decisions:
+    """Decisions that sample, scalars spread over the rows."""
+    xp = namespace(like)
+    rows = like.shape[0]
+    real = real_dtype(xp, like)
+    device = like.device
+
+    def spread(value: Any, dtype: Any) -> Array:
+        if hasattr(value, "shape") and value.shape:
+            return value if value.dtype == dtype else xp.astype(value, dtype)
+        return xp.full((rows,), value, dtype=dtype, device=device)
+
+    return Decisions(
+        action=spread(int(Action.SAMPLE), xp.int64) if action is None else action,
+        regime=regime,
+        temperature=spread(temperature, real),
+        top_k=spread(top_k, xp.int64),
+        top_p=spread(top_p, real),
+        min_p=spread(min_p, real),
+        candidates=spread(candidates, xp.int64),
+    )

@@ -1,0 +1,17 @@
+"""Measured thresholds per model, and the calibration that measures them."""
+
+from entropix.profiles.calibrate import calibrate, default_prompts
+from entropix.profiles.library import find, generic, named, own, shipped, user_directory
+from entropix.profiles.profile import Profile
+
+__all__ = [
+    "Profile",
+    "calibrate",
+    "default_prompts",
+    "find",
+    "generic",
+    "named",
+    "own",
+    "shipped",
+    "user_directory",
+]

@@ -1,0 +1,85 @@
+"""Filters and the draw, on the candidate window."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from entropix.arrays import namespace, real_dtype
+from entropix.sampling.noise import keyed_gumbel
+from entropix.sampling.window import Window
+from entropix.types import Array, Decisions
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The token of each row and where it stood.
+
+    tokens, ranks: `(rows,)`, rank 0 being the likeliest. filtered: `(rows, K)` log-probabilities the token was
+    drawn from, or None when every row took its likeliest token. drawn: `(rows, n)` window ranks of the
+    candidates in the order they were drawn, −1 where a row drew fewer, or None when no row drew more than one.
+    """
+
+    tokens: Array
+    ranks: Array
+    filtered: Array | None = None
+    drawn: Array | None = None
+
+
+def apply_filters(logits: Array, temperature: Array, top_k: Array, top_p: Array, min_p: Array) -> Array:
+    """Log-probabilities of a window after temperature, top-k, top-p and min-p, in this order.
+
+    logits: `(rows, K)`, descending. Parameters `(rows,)`: temperature 0 keeps only the likeliest token, top_k 0
+    keeps the whole window, top_p 1 and min_p 0 switch their filter off. A removed token has −∞; the likeliest
+    always survives; each filter works on what the one before it left, renormalised. Returns float `(rows, K)`
+    that sum to one a row after exp.
+    """
+    xp = namespace(logits)
+    dtype = real_dtype(xp, logits)
+    z = xp.astype(logits, dtype)
+    greedy = temperature <= 0
+    warm = xp.where(greedy, xp.ones_like(temperature), temperature)
+    z = (z - z[:, :1]) / warm[:, None]
+    rank = xp.arange(z.shape[-1], device=getattr(z, "device", None))[None, :]
+    limit = xp.where(greedy, xp.ones_like(top_k), xp.where(top_k <= 0, xp.full_like(top_k, z.shape[-1]), top_k))
+    hidden = xp.asarray(-math.inf, dtype=dtype, device=z.device)
+    z = xp.where(rank < limit[:, None], z, hidden)
+    p = xp.exp(z)
+    total = xp.sum(p, axis=-1, keepdims=True)
+    # a token stays while the mass before it is below top_p: the first always stays. min-p compares with the
+    # likeliest token, whose weight is exp 0 = 1 here, so it needs no renormalisation.
+    before = (xp.cumulative_sum(p, axis=-1) - p) / total
+    keep = ((before < top_p[:, None]) & (p >= min_p[:, None]) & (p > 0)) | (rank == 0)
+    p = xp.where(keep, p, xp.zeros_like(p))
+    z = xp.where(keep, z, hidden)
+    return z - xp.log(xp.sum(p, axis=-1, keepdims=True))
+
+
+def choose(window: Window, decisions: Decisions, seeds: Array, positions: Array) -> Choice:
+    """Draw each row's token.
+
+    With one candidate this is Gumbel-max: a draw from the filtered distribution. With n candidates the n
+    largest of log p + noise are n distinct draws without replacement, of which the likeliest is kept: a
+    likelihood comparison, which looks at nothing after the token. Source: Gumbel-top-k, arXiv 1903.06059.
+    """
+    xp = namespace(window.logits)
+    greedy = decisions.temperature <= 0
+    if bool(xp.all(greedy)):
+        ranks = xp.zeros(window.ids.shape[0], dtype=xp.int64, device=window.ids.device)
+        return Choice(window.ids[:, 0], ranks)
+    filtered = apply_filters(window.logits, decisions.temperature, decisions.top_k, decisions.top_p, decisions.min_p)
+    keys = filtered + keyed_gumbel(seeds, positions, xp.astype(window.ids, xp.int64))
+    n = int(xp.max(xp.where(greedy, xp.ones_like(decisions.candidates), decisions.candidates)))
+    drawn = None
+    if n <= 1:
+        ranks = xp.argmax(keys, axis=-1)
+    else:
+        order = xp.argsort(-keys, axis=-1, stable=True)[:, :n]
+        column = xp.arange(order.shape[1], device=order.device)[None, :]
+        possible = xp.isfinite(xp.take_along_axis(keys, order, axis=-1))
+        mine = (column == 0) | ((column < decisions.candidates[:, None]) & possible & ~greedy[:, None])
+        # the window is sorted, so the likeliest of the drawn is the one with the smallest rank
+        ranks = xp.min(xp.where(mine, order, xp.full_like(order, window.ids.shape[1])), axis=-1)
+        drawn = xp.where(mine, order, xp.full_like(order, -1))
+    tokens = xp.take_along_axis(window.ids, ranks[:, None], axis=-1)[:, 0]
+    return Choice(tokens, ranks, filtered, drawn)

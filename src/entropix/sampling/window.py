@@ -1,0 +1,76 @@
+"""The K likeliest tokens of each row. Everything after this is `(rows, K)`, whatever the vocabulary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from entropix.arrays import namespace
+from entropix.types import Array
+
+WINDOW = 256
+"""How many candidates a row keeps unless told otherwise. Sampling is exact whenever top_k is at most this."""
+
+BLOCK = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The likeliest tokens of each row, likeliest first, ties by token id.
+
+    ids: `(rows, K)` integers; logits: `(rows, K)` before temperature. A masked token has logit −∞.
+    """
+
+    ids: Array
+    logits: Array
+
+
+def top_window(logits: Array, k: int = WINDOW) -> Window:
+    """The k likeliest tokens of each row of `(rows, vocabulary)` logits; k is cut to the vocabulary."""
+    k = min(k, logits.shape[-1])
+    if k < 1:
+        raise ValueError(f"window of {k} tokens: at least 1 is needed")
+    if type(logits) is np.ndarray:
+        rows = [_top_row(row, k) for row in logits]
+        if len(rows) == 1:
+            ids, values = rows[0]
+            return Window(ids[None], values[None])
+        return Window(np.stack([r[0] for r in rows]), np.stack([r[1] for r in rows]))
+    xp = namespace(logits)
+    values, ids = logits.topk(k, dim=-1) if hasattr(logits, "topk") else _top_by_sort(xp, logits, k)
+    order = xp.argsort(ids, axis=-1, stable=True)
+    ids, values = xp.take_along_axis(ids, order, axis=-1), xp.take_along_axis(values, order, axis=-1)
+    order = xp.argsort(values, axis=-1, descending=True, stable=True)
+    return Window(xp.take_along_axis(ids, order, axis=-1), xp.take_along_axis(values, order, axis=-1))
+
+
+def _top_by_sort(xp: Any, logits: Array, k: int) -> tuple[Array, Array]:
+    """For array libraries without a top-k of their own."""
+    ids = xp.argsort(logits, axis=-1, descending=True, stable=True)[:, :k]
+    return xp.take_along_axis(logits, ids, axis=-1), ids
+
+
+def _top_row(row: np.ndarray[Any, Any], k: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """The k largest of one row without partitioning, let alone sorting, a vocabulary.
+
+    The k-th largest of the blocks' maxima is at most the k-th largest value, so everything that can be among
+    the k largest is at or above it: usually a few more than k values."""
+    n = row.shape[0]
+    blocks = n // BLOCK
+    if blocks > k:
+        # a block is a column here: element-wise maxima of whole rows vectorise, short inner reductions do not
+        maxima = row[: blocks * BLOCK].reshape(BLOCK, blocks).max(axis=0)
+        bound = np.partition(maxima, blocks - k)[blocks - k]
+        ids = np.flatnonzero(row >= bound)
+    else:
+        ids = np.arange(n)
+    values = row[ids]
+    if len(ids) > 4 * k:
+        # keep ties at the border, so that the stable sort below decides them by token id
+        border = np.partition(values, len(values) - k)[len(values) - k]
+        keep = values >= border
+        ids, values = ids[keep], values[keep]
+    order = np.argsort(-values, kind="stable")[:k]
+    return ids[order], values[order]

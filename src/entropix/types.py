@@ -1,0 +1,258 @@
+"""Frozen values that flow between rooms. Nothing here computes; everything may import it.
+
+Arrays have one entry a row, a row being one sequence of the batch. `Array` is any array of the Python array
+API standard: NumPy and torch today.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, NamedTuple, TypeAlias
+
+Array: TypeAlias = Any
+"""An array of the Python array API standard (NumPy, torch, …)."""
+
+State: TypeAlias = dict[str, Array]
+"""What a policy remembers between steps: named arrays, one entry a row."""
+
+
+class Regime(IntEnum):
+    """What the model is doing, read off entropy and varentropy. Exactly one a step."""
+
+    FLOW = 0
+    CLARIFY = 1
+    BRANCH = 2
+    RESAMPLE = 3
+    ADAPT = 4
+
+    @property
+    def label(self) -> str:
+        return self.name.lower()
+
+
+class Action(IntEnum):
+    """What the decoding loop does with a row."""
+
+    SAMPLE = 0
+    INJECT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionSignals:
+    """How the attention heads of the last position looked at the text; each `(rows,)`, length-free.
+
+    `entropy` and `varentropy` are of the heads' attention entropy divided by ln T (0 … 1), `agreement` is
+    1 − mean total variation to the mean head (0 … 1), `interaction` the mean |scaled score|.
+    """
+
+    entropy: Array
+    varentropy: Array
+    agreement: Array
+    interaction: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """The model's uncertainty about the next token; each `(rows,)`.
+
+    `entropy` in nats, `varentropy` in nats². `attention` is None where the engine shows none.
+    `normaliser` is the log-sum-exp of the logits: logit − normaliser is a log-probability.
+    `spread` is the standard deviation of the unmasked logits, measured only for policies that need it.
+    """
+
+    entropy: Array
+    varentropy: Array
+    normaliser: Array | None = None
+    attention: AttentionSignals | None = None
+    spread: Array | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """What a policy wants done, one entry a row.
+
+    `action` and `regime` hold `Action` and `Regime` values. Sampling parameters apply to rows whose action is
+    SAMPLE: `temperature` 0 takes the likeliest token; `top_k` 0 and `top_p` 1 and `min_p` 0 switch a filter
+    off; `candidates` n > 1 draws n distinct tokens and keeps the likeliest of them.
+    """
+
+    action: Array
+    regime: Array
+    temperature: Array
+    top_k: Array
+    top_p: Array
+    min_p: Array
+    candidates: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Where one model's regimes begin. Entropies in nats, varentropies in nats².
+
+    `attention` maps each attention signal to its (median, spread) over the model's own text.
+    """
+
+    entropy_low: float
+    entropy_high: float
+    varentropy_low: float
+    varentropy_high: float
+    attention: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine can do, declared and never guessed.
+
+    sequences: most live sequences; context: most tokens in one sequence; cells: most tokens over all live
+    sequences, a shared prefix counted once.
+    """
+
+    attention: bool
+    fork: bool
+    rewind: bool
+    sequences: int
+    context: int
+    cells: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What a model is, whatever engine runs it. `fingerprint` finds its profile."""
+
+    name: str
+    architecture: str
+    layers: int
+    heads: int
+    width: int
+    vocabulary: int
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one forward shows, one row a work item, in the order the items were given.
+
+    logits: `(rows, vocabulary)` float32 of the next position, NumPy where they lie in host memory, else the
+    engine's own array; read-only and valid until the next forward. attention: None unless it was asked for.
+    """
+
+    logits: Array
+    attention: AttentionSignals | None = None
+
+
+class Candidate(NamedTuple):
+    """One of the likeliest tokens of a step, with its probability before and after the filters."""
+
+    token: int
+    label: str
+    before: float
+    after: float
+
+
+@dataclass(slots=True)
+class Step:
+    """One token of an answer and why it is there.
+
+    index counts from the answer's first token, position from the prompt's; text is what the token added to the
+    text (empty while a character is incomplete, and for control tokens). Signals in nats and nats², None for
+    the later tokens of an injected text, which were not decided one by one. attention: (entropy, varentropy,
+    agreement, interaction) or None. drawn: the ranks among `leading` order of the candidates that were compared.
+    """
+
+    index: int
+    position: int
+    token: int
+    label: str
+    text: str
+    regime: Regime
+    action: Action
+    entropy: float | None = None
+    varentropy: float | None = None
+    attention: tuple[float, ...] | None = None
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    candidates: int = 1
+    logprob: float | None = None
+    rank: int | None = None
+    drawn: tuple[int, ...] = ()
+    leading: tuple[Candidate, ...] = ()
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Every token that cost a forward, so that no comparison hides its cost.
+
+    forwarded = prompt + sampled + injected + abandoned + looked_ahead + recomputed, counting only what was
+    computed; recomputed tokens had to make room for another sequence once; shared counts prompt tokens that a
+    kept prefix saved. forwards are batched model calls this request took part in; peak_cells is the most
+    KV-cache tokens it held.
+    """
+
+    prompt: int = 0
+    shared: int = 0
+    sampled: int = 0
+    injected: int = 0
+    abandoned: int = 0
+    looked_ahead: int = 0
+    recomputed: int = 0
+    forwards: int = 0
+    peak_cells: int = 0
+
+    @property
+    def forwarded(self) -> int:
+        spent = self.prompt + self.sampled + self.injected
+        return spent + self.abandoned + self.looked_ahead + self.recomputed
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """An answer and everything that is known about it.
+
+    finish_reason: "end" (the model ended its turn), "stop" (a stop string), "length" (max_tokens), "context"
+    (the context is full), "cancelled". tokens are the answer's, without the prompt. surprisal is −Σ ln p of the
+    model's own tokens, before temperature, in nats; seconds is wall time from submission to the last token.
+    notes say what the reader must know, such as attention that the engine does not show.
+    """
+
+    text: str
+    finish_reason: str
+    tokens: tuple[int, ...]
+    prompt_tokens: int
+    steps: tuple[Step, ...]
+    ledger: Ledger
+    seed: int
+    policy: str
+    profile: str
+    model: str
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def trace(self) -> tuple[Step, ...]:
+        return self.steps
+
+    @property
+    def surprisal(self) -> float:
+        return -sum(s.logprob for s in self.steps if s.logprob is not None)
+
+    @property
+    def uncertainty(self) -> float:
+        """1 − the geometric mean of the probabilities of the model's own tokens: 0 sure … 1; 0 for no tokens."""
+        own = [s.logprob for s in self.steps if s.logprob is not None]
+        return 1 - math.exp(sum(own) / len(own)) if own else 0.0
+
+    @property
+    def mean_entropy(self) -> float:
+        """Mean entropy of the steps that were decided, nats; 0 for none."""
+        own = [s.entropy for s in self.steps if s.entropy is not None]
+        return sum(own) / len(own) if own else 0.0
+
+    @property
+    def regime_shares(self) -> dict[str, float]:
+        """The share of the answer's tokens in each regime; they sum to 1 unless there are none."""
+        n = max(len(self.steps), 1)
+        return {r.label: sum(s.regime == r for s in self.steps) / n for r in Regime}
