@@ -79,6 +79,7 @@ class Recorder:
             after = [1.0] + [0.0] * (len(ids) - 1)
         else:
             after = np.exp(self.filtered[row, :n]).tolist()
+            after += [0.0] * (len(ids) - len(after))
         label = tokenizer.label
         return tuple(Candidate(t, label(t), b, a) for t, b, a in zip(ids, before, after, strict=True))
 

@@ -36,28 +36,17 @@ class TextStream:
 
     def finish(self) -> list[Step]:
         """No more tokens: release what waited. Bytes of an incomplete character become U+FFFD."""
+        released: list[Step] = []
         rest = "" if self.stopped else self._utf8.decode(b"", final=True)
-        if rest and self._waiting:
+        if rest:
             self._waiting[-1].text += rest
             released = self._release()
-            if self.stopped:
-                return released
-        else:
-            released = []
-            if rest:
-                # the incomplete character's own step has been released with an empty text already
-                self._certain.append(rest)
         released += self._waiting
         self._certain += [s.text for s in self._waiting]
         self._waiting.clear()
         return released
 
     def _release(self) -> list[Step]:
-        if not self.stops:
-            released = list(self._waiting)
-            self._waiting.clear()
-            self._certain += [s.text for s in released]
-            return released
         buffer = "".join(s.text for s in self._waiting)
         found = [at for s in self.stops if (at := buffer.find(s)) >= 0]
         if found:
@@ -66,9 +55,11 @@ class TextStream:
             certain = len(buffer)
         else:
             certain = len(buffer) - self._held_back(buffer)
-        released = []
+        # the step that holds the first bytes of a character waits for the rest: it may have to stand for them
+        incomplete = self._waiting[-1] if self._utf8.getstate()[0] and not self.stopped else None
+        released: list[Step] = []
         used = 0
-        while self._waiting and used + len(self._waiting[0].text) <= certain:
+        while self._waiting and self._waiting[0] is not incomplete and used + len(self._waiting[0].text) <= certain:
             step = self._waiting.popleft()
             used += len(step.text)
             released.append(step)
@@ -77,7 +68,8 @@ class TextStream:
 
     def _held_back(self, buffer: str) -> int:
         """Length of the longest end of `buffer` that a stop string begins with."""
-        for n in range(min(len(buffer), max(map(len, self.stops)) - 1), 0, -1):
+        longest = max(map(len, self.stops), default=1) - 1
+        for n in range(min(len(buffer), longest), 0, -1):
             if any(s.startswith(buffer[-n:]) for s in self.stops):
                 return n
         return 0

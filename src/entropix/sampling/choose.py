@@ -15,8 +15,8 @@ from entropix.types import Array, Decisions
 class Choice:
     """The token of each row and where it stood.
 
-    tokens, ranks: `(rows,)`, rank 0 being the likeliest. filtered: `(rows, K)` log-probabilities the token was
-    drawn from, or None when every row took its likeliest token. drawn: `(rows, n)` window ranks of the
+    tokens, ranks: `(rows,)`, rank 0 being the likeliest. filtered: `(rows, k)` log-probabilities of
+    the first k ≤ K tokens, those behind them being impossible, or None when every row took its likeliest token. drawn: `(rows, n)` window ranks of the
     candidates in the order they were drawn, −1 where a row drew fewer, or None when no row drew more than one.
     """
 
@@ -38,7 +38,8 @@ def apply_filters(logits: Array, temperature: Array, top_k: Array, top_p: Array,
     dtype = real_dtype(xp, logits)
     z = xp.astype(logits, dtype)
     greedy = temperature <= 0
-    warm = xp.where(greedy, xp.ones_like(temperature), temperature)
+    # colder than this nothing but the likeliest token has a probability that float64 can hold
+    warm = xp.where(greedy, 1.0, xp.clip(temperature, 1e-6, None))
     z = (z - z[:, :1]) / warm[:, None]
     rank = xp.arange(z.shape[-1], device=getattr(z, "device", None))[None, :]
     limit = xp.where(greedy, xp.ones_like(top_k), xp.where(top_k <= 0, xp.full_like(top_k, z.shape[-1]), top_k))
@@ -67,19 +68,25 @@ def choose(window: Window, decisions: Decisions, seeds: Array, positions: Array)
     if bool(xp.all(greedy)):
         ranks = xp.zeros(window.ids.shape[0], dtype=xp.int64, device=window.ids.device)
         return Choice(window.ids[:, 0], ranks)
-    filtered = apply_filters(window.logits, decisions.temperature, decisions.top_k, decisions.top_p, decisions.min_p)
-    keys = filtered + keyed_gumbel(seeds, positions, xp.astype(window.ids, xp.int64))
-    n = int(xp.max(xp.where(greedy, xp.ones_like(decisions.candidates), decisions.candidates)))
+    # nothing behind the largest top_k can be drawn, so nothing behind it needs noise, sorting or exp
+    size = window.ids.shape[1]
+    widths = xp.where((decisions.top_k <= 0) & ~greedy, size, decisions.top_k)
+    width = min(max(int(xp.max(widths)), 1), size)
+    ids = xp.astype(window.ids[:, :width], xp.int64)
+    logits = window.logits[:, :width]
+    filtered = apply_filters(logits, decisions.temperature, decisions.top_k, decisions.top_p, decisions.min_p)
+    keys = filtered + keyed_gumbel(seeds, positions, ids)
+    n = int(xp.max(xp.where(greedy, 1, decisions.candidates)))
+    rows = xp.arange(ids.shape[0], device=ids.device)
     drawn = None
     if n <= 1:
         ranks = xp.argmax(keys, axis=-1)
     else:
         order = xp.argsort(-keys, axis=-1, stable=True)[:, :n]
         column = xp.arange(order.shape[1], device=order.device)[None, :]
-        possible = xp.isfinite(xp.take_along_axis(keys, order, axis=-1))
+        possible = xp.isfinite(keys[rows[:, None], order])
         mine = (column == 0) | ((column < decisions.candidates[:, None]) & possible & ~greedy[:, None])
         # the window is sorted, so the likeliest of the drawn is the one with the smallest rank
-        ranks = xp.min(xp.where(mine, order, xp.full_like(order, window.ids.shape[1])), axis=-1)
-        drawn = xp.where(mine, order, xp.full_like(order, -1))
-    tokens = xp.take_along_axis(window.ids, ranks[:, None], axis=-1)[:, 0]
-    return Choice(tokens, ranks, filtered, drawn)
+        ranks = xp.min(xp.where(mine, order, size), axis=-1)
+        drawn = xp.where(mine, order, -1)
+    return Choice(ids[rows, ranks], ranks, filtered, drawn)

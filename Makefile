@@ -1,0 +1,43 @@
+# make demo   set up what the default model needs and decode a prompt with it
+# make test   set up everything and run all checks and tests
+# make bench  measure the overhead of every policy (benchmarks/README.md)
+# make check  lint, format and types only
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+PROMPT ?= A farmer has 17 sheep. All but 9 run away. How many are left?
+
+.PHONY: demo test bench check clean
+
+demo: $(VENV)/.llama
+	$(BIN)/entropix generate --seed 1 --max-tokens 160 "$(PROMPT)"
+
+test: check
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.overhead
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+$(VENV)/.python:
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed, this is " + sys.version'
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.llama: $(VENV)/.python pyproject.toml constraints.txt
+	@echo "Setting up: llama.cpp is built from source once, which takes some minutes."
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[llama]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.llama
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[llama,transformers,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV)
