@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -41,21 +41,27 @@ class Stream:
         self._model = model
         self._decoder = decoder
         self._jobs = jobs
+        self._open = True
         self._tokens = self._iterate()
 
-    def _iterate(self) -> Iterator[Token]:
+    def _iterate(self) -> Generator[Token]:
         try:
             for event in self._decoder.run():
                 if event.step is not None:
                     yield Token(event.job.index, event.step.text, event.step)
         finally:
-            self._decoder.close()
+            self._end()
+
+    def _end(self) -> None:
+        self._decoder.close()
+        if self._open:
+            self._open = False
             self._ended()
 
     def _ended(self) -> None:
         """Called once, when no further token comes."""
 
-    def __iter__(self) -> Iterator[Token]:
+    def __iter__(self) -> Stream:
         return self
 
     def __next__(self) -> Token:
@@ -69,8 +75,8 @@ class Stream:
 
     def close(self) -> None:
         """Cancel what still runs. What was said stays in the results."""
-        self._tokens.close()  # type: ignore[attr-defined]
-        self._decoder.close()
+        self._tokens.close()
+        self._end()  # an iteration that never began has nothing to close
 
     @property
     def results(self) -> list[Result]:
@@ -131,8 +137,6 @@ class _ChatStream(Stream):
 
     def _ended(self) -> None:
         job = self._jobs[0]
-        if not job.finish_reason or self._chat.messages is self._messages:
-            return
         self._chat._release()
         self._chat._kept = job.sequence
         self._chat.messages = self._messages

@@ -42,7 +42,7 @@ def saying(text: str | bytes, *, certainty: float = 12.0, after: bytes = b"") ->
     def logits(tokens: tuple[int, ...]) -> Array:
         start = max((i + 1 for i, t in enumerate(tokens) if t == ASSISTANT), default=0)
         if after:
-            start = bytes(t for t in tokens if t < 256).find(after) + len(after)
+            start = bytes(t if t < 256 else 0 for t in tokens).find(after) + len(after)
         position = len(tokens) - start
         out = np.zeros(VOCABULARY)
         out[data[position] if 0 <= position < len(data) else END] = certainty

@@ -1,0 +1,112 @@
+"""The command line: one module a subcommand, imported only when it is used."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+from entropix.errors import EntropixError
+
+COMMANDS = {
+    "generate": "answer one or several prompts",
+    "chat": "talk with a model",
+    "trace": "show a saved trace",
+    "models": "list the models that can be loaded by name",
+    "policies": "list the policies and their parameters",
+    "calibrate": "measure where a model's regimes begin",
+}
+
+DESCRIPTION = """\
+Decoding that knows when the model is unsure.
+
+A language model is sure of some tokens and unsure of others. entropix measures that at every token,
+from entropy and varentropy, decodes accordingly, and shows in colour what it did and why."""
+
+EXAMPLES = """\
+examples:
+  entropix generate "Why is the sky blue?"           one answer, coloured by uncertainty
+  entropix chat                                      a conversation
+  entropix generate --trace sky.jsonl "Why …?"       keep every step …
+  entropix trace sky.jsonl --table                   … and look at it later, without the model
+
+`entropix COMMAND --help` explains a command and shows examples."""
+
+INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + the number of SIGINT, of SIGPIPE
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0, 2 for a mistake in what was given, 130 after Ctrl-C.
+
+    A bug of ours keeps its stack trace."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # an ASCII terminal must not stop an answer
+    if not arguments:
+        make_parser().print_help(sys.stderr)
+        return 2
+    try:
+        try:
+            parsed = make_parser(arguments).parse_args(arguments)
+            code: int = parsed.run(parsed)
+            return code
+        finally:
+            sys.stdout.flush()  # not at exit, where a reader that is gone could not be handled
+    except EntropixError as error:
+        return fail(error)
+    except KeyboardInterrupt:
+        print("entropix: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        _give_up_stdout()
+        return BROKEN_PIPE
+
+
+def fail(error: EntropixError) -> int:
+    """Say what was wrong, in one message, and return the exit code for it."""
+    from entropix.trace.terminal import visible
+
+    print(f"entropix: {visible(str(error))}", file=sys.stderr)
+    return 2
+
+
+def make_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """The parser of all commands; options only of the one that `arguments` name."""
+    parser = argparse.ArgumentParser(
+        prog="entropix", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action=Version, nargs=0, help="show the version and exit")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    chosen = next((a for a in arguments if not a.startswith("-")), None)
+    for name, summary in COMMANDS.items():
+        sub = commands.add_parser(name, help=summary, formatter_class=argparse.RawDescriptionHelpFormatter)
+        if name == chosen:
+            module: Any = import_module(f"entropix.cli.{name}")
+            module.configure(sub)
+            sub.set_defaults(run=module.run, parser=sub)
+    return parser
+
+
+class Version(argparse.Action):
+    """--version, looked up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from entropix.trace import entropix_version
+
+        print(f"entropix {entropix_version()}")
+        parser.exit()
+
+
+def _give_up_stdout() -> None:
+    """Whoever read our output is gone: nothing may be written there any more, also not at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, sys.stdout.fileno())
+    except (OSError, ValueError):
+        pass  # a stand-in without a file descriptor, as in tests
+    finally:
+        os.close(nowhere)

@@ -1,0 +1,96 @@
+"""`entropix calibrate`: measure a model on its own text."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from entropix.cli.options import add_color_option, add_model_options, positive, read_text
+
+DESCRIPTION = """\
+Measure where a model's regimes begin. The model answers a set of prompts, and quantiles of the
+entropy and varentropy of its own tokens become the thresholds between sure and unsure; the attention
+signals are measured too. The profile is used whenever the model is loaded from then on."""
+
+EXAMPLES = """\
+examples:
+  entropix calibrate smollm2
+  entropix calibrate ./my-model.gguf --prompts my-prompts.txt
+  entropix calibrate organisation/model --tokens 256 --out model.json
+  entropix generate --model ./my-model.gguf --profile model.json "Name a river.\""""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.description, parser.epilog = DESCRIPTION, EXAMPLES
+    parser.add_argument("model", metavar="MODEL", help="a name, a .gguf file, a transformers directory or a hub name")
+    parser.add_argument(
+        "--prompts", metavar="FILE", help="prompts to answer, one a line (default: a mix that comes with entropix)"
+    )
+    parser.add_argument(
+        "--tokens", type=positive, default=128, metavar="N", help="most tokens of each answer (default: %(default)s)"
+    )
+    parser.add_argument("--name", help="what to call the profile (default: the model's name)")
+    parser.add_argument(
+        "--out", metavar="FILE", help="where to write the profile (default: your own profiles, found automatically)"
+    )
+    add_model_options(parser, model=False)
+    add_color_option(parser)
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar; print only the path")
+
+
+def run(args: argparse.Namespace) -> int:
+    from entropix import profiles
+    from entropix.cli.output import Screen
+    from entropix.cli.running import loaded
+    from entropix.errors import ProfileError
+
+    prompts = read_lines(args.prompts) if args.prompts else None
+    if args.out and Path(args.out).is_dir():
+        raise ProfileError(f"cannot write the profile {args.out!r}: it is a folder; name a file in it")
+    screen = Screen(args.color, quiet=args.quiet)
+    with loaded(args, screen, args.model) as model, progress_bar(screen) as progress:
+        task = progress.add_task("measuring", total=None)
+        profile = profiles.calibrate(
+            model.engine,
+            prompts,
+            name=args.name or "",
+            tokens=args.tokens,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    path = profile.save(args.out or profiles.user_directory() / f"{file_name(profile.name)}.json")
+    print(path)
+    limits = profile.thresholds
+    screen.tell(
+        f"{profile.name}, {profile.tokens} tokens: "
+        f"entropy {limits.entropy_low:.3f} and {limits.entropy_high:.3f} nats, "
+        f"varentropy {limits.varentropy_low:.3f} and {limits.varentropy_high:.3f} nats²"
+    )
+    for signal, (median, spread) in limits.attention.items():
+        screen.tell(f"attention {signal}: median {median:.4f}, spread {spread:.4f}")
+    return 0
+
+
+def read_lines(file: str) -> list[str]:
+    """One prompt a line; empty lines do not count. Raises PromptError."""
+    from entropix.errors import PromptError
+
+    prompts = [line.strip() for line in read_text(file).split("\n") if line.strip()]
+    if not prompts:
+        raise PromptError(f"there are no prompts in {file!r}; write one a line")
+    return prompts
+
+
+def file_name(name: str) -> str:
+    """A profile's name as a file name on any system."""
+    return "".join(c if c.isalnum() or c in "-._" else "-" for c in name).strip(".-") or "profile"
+
+
+def progress_bar(screen: Any) -> Any:
+    """A bar on standard error, where that is a terminal."""
+    import sys
+
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=screen.err, disable=screen.quiet or not sys.stderr.isatty(), transient=True)

@@ -1,0 +1,107 @@
+"""`entropix generate`: answer one or several prompts."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from entropix.cli.options import (
+    add_decoding_options,
+    add_model_options,
+    add_output_options,
+    check_policy,
+    policy_parameters,
+    read_prompts,
+)
+
+DESCRIPTION = """\
+Answer a prompt. The text goes to standard output as it comes, coloured on a terminal by how unsure
+the model was; legend, notes and a summary go to standard error, so a pipe gets only the text.
+
+Several prompts are decoded as one batch and printed one after the other. Without a prompt, or for
+the prompt "-", it is read from standard input. Ctrl-C stops and keeps what has been said."""
+
+EXAMPLES = """\
+examples:
+  entropix generate "Why is the sky blue?"
+  entropix generate --seed 7 --max-tokens 100 "Write a haiku about rain."
+  entropix generate --policy sample:temperature=0.7,top_p=0.9 "Name three rivers."
+  entropix generate --policy entropix --set candidates=5 --set inject=" Wait, " "What is 17 * 23?"
+  entropix generate "Name a river." "Name a mountain."
+  cat letter.txt | entropix generate --system "Summarise the user's text in one sentence."
+  entropix generate --raw "Once upon a time"
+  entropix generate --trace sky.jsonl "Why is the sky blue?" && entropix trace sky.jsonl --table
+  entropix generate --json "Name a river." | python -m json.tool
+
+exit codes: 0 done, 2 something given was wrong, 130 stopped by Ctrl-C"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.description, parser.epilog = DESCRIPTION, EXAMPLES
+    parser.add_argument("prompts", nargs="*", metavar="PROMPT", help='what to answer; "-" reads standard input')
+    parser.add_argument(
+        "-f", "--prompt-file", action="append", default=[], metavar="FILE", help="a prompt in a file; may be repeated"
+    )
+    parser.add_argument("--system", metavar="TEXT", help="a system message before the prompt")
+    parser.add_argument(
+        "--raw", action="store_true", help="continue the prompt as plain text instead of answering it as a chat message"
+    )
+    add_model_options(parser)
+    add_decoding_options(parser)
+    output = add_output_options(parser)
+    output.add_argument(
+        "--json", action="store_true", help="one JSON object an answer, with every token and its signals"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from entropix.cli import INTERRUPTED
+    from entropix.cli.output import JsonOutput, Screen, TextOutput
+    from entropix.cli.running import close_trace, follow, header_of, interruptible, loaded
+    from entropix.errors import EntropixError
+    from entropix.trace import TraceWriter, check_writable
+
+    if args.raw and args.system:
+        args.parser.error("--system needs a chat message, and --raw sends plain text; leave one of them out")
+    prompts = read_prompts(args)
+    values = policy_parameters(args)
+    parameters = check_policy(args.policy, values)
+    if args.trace:
+        check_writable(args.trace)
+    screen = Screen.of(args)
+    with loaded(args, screen, args.model) as model, interruptible() as interrupt:
+        asked = [with_system(prompt, args.system) for prompt in prompts]
+        stream = model.stream(
+            asked if len(asked) > 1 else asked[0],
+            policy=args.policy,
+            seed=args.seed,
+            max_tokens=args.max_tokens,
+            stop=tuple(args.stop),
+            raw=args.raw,
+            attention=args.attention,
+            **values,
+        )
+        writer = TraceWriter(args.trace, header_of(model, args, parameters, asked)) if args.trace else None
+        for note in model.notes:
+            screen.tell(note)
+        show = JsonOutput(screen, prompts) if args.json else TextOutput(screen, prompts)
+        show.begin()
+        try:
+            results = follow(stream, interrupt, show.step, writer)
+            show.end(results)
+            said = set(model.notes)
+            for note in dict.fromkeys(note for result in results for note in result.notes if note not in said):
+                screen.tell(note)
+        except EntropixError:
+            show.abort()
+            raise
+        finally:
+            failed = close_trace(writer)
+    return INTERRUPTED if interrupt.requested else failed
+
+
+def with_system(prompt: str, system: str | None) -> Any:
+    """The prompt as a conversation if there is a system message."""
+    if not system:
+        return prompt
+    return [{"role": "system", "content": system}, {"role": "user", "content": prompt}]

@@ -1,0 +1,181 @@
+"""Options that several commands share, and what is read from them before a model is loaded."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from entropix.errors import ParameterError, PromptError
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return value
+
+
+def add_model_options(parser: argparse.ArgumentParser, *, model: bool = True) -> None:
+    group = parser.add_argument_group("model")
+    if model:
+        group.add_argument(
+            "-m",
+            "--model",
+            default="smollm2",
+            help="a name from `entropix models`, a .gguf file, a transformers directory, or a hub name such as "
+            "organisation/model (default: %(default)s, which is small and comes with the package)",
+        )
+    group.add_argument("--engine", help="llama_cpp or transformers (default: what the model's format asks for)")
+    group.add_argument("--context", type=positive, metavar="N", help="most tokens of prompt and answer together")
+    group.add_argument("--threads", type=positive, metavar="N", help="processor threads (llama_cpp)")
+    group.add_argument("--device", help="where to compute: cpu, cuda, mps, … (transformers)")
+
+
+def add_profile_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--profile",
+        metavar="FILE|NAME",
+        help="thresholds to use, as written by `entropix calibrate` (default: those measured for the model)",
+    )
+
+
+def add_decoding_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("decoding")
+    group.add_argument(
+        "-p",
+        "--policy",
+        default="entropix",
+        metavar="NAME[:PARAMETER=VALUE,…]",
+        help="how tokens are chosen, for example greedy or sample:temperature=0.7,top_p=0.9; `entropix policies` "
+        "lists them (default: %(default)s)",
+    )
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PARAMETER=VALUE",
+        help="set one parameter of the policy; may be repeated, and VALUE may be any text",
+    )
+    group.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same text (default: drawn)")
+    group.add_argument(
+        "-n", "--max-tokens", type=positive, default=512, metavar="N", help="most tokens of an answer (default: 512)"
+    )
+    group.add_argument(
+        "--stop", action="append", default=[], metavar="TEXT", help="end the answer before TEXT; may be repeated"
+    )
+    group.add_argument(
+        "--attention",
+        action=argparse.BooleanOptionalAction,
+        help="insist on attention signals, or do without (default: use them where policy and engine can)",
+    )
+    add_profile_option(group)  # type: ignore[arg-type]  # an argument group takes arguments as a parser does
+
+
+def add_output_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    group = parser.add_argument_group("output")
+    group.add_argument("--trace", metavar="FILE", help="write every step to FILE, one JSON line each")
+    add_color_option(group)
+    group.add_argument(
+        "--legend",
+        action=argparse.BooleanOptionalAction,
+        help="say what the colours mean, or do not (default: when there are colours)",
+    )
+    group.add_argument("-q", "--quiet", action="store_true", help="only the answer: no legend, notes or summary")
+    return group
+
+
+def add_color_option(parser: Any) -> None:
+    parser.add_argument(
+        "--color",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="colour tokens by regime (default: auto, on a terminal unless NO_COLOR is set)",
+    )
+
+
+def policy_parameters(args: argparse.Namespace) -> dict[str, Any]:
+    """The parameters that --set gives. Raises ParameterError for what is not PARAMETER=VALUE."""
+    from entropix.policies import parse_value
+
+    values = {}
+    for pair in args.set:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.strip():
+            raise ParameterError(f"--set {pair!r} is not of the form PARAMETER=VALUE")
+        values[name.strip()] = parse_value(value)
+    return values
+
+
+def check_policy(spec: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Every parameter that the policy would run with. Raises ParameterError, before a model is loaded."""
+    from entropix.policies import POLICIES, make_policy, parameters, parse_spec
+    from entropix.types import Thresholds
+
+    name, _ = parse_spec(spec)
+    kind = POLICIES.get(name)
+    known = parameters(kind) if kind else {}
+    for value in values:
+        if kind and value not in known:
+            raise ParameterError(f"{name}: there is no parameter {value!r}; it has {', '.join(known) or 'none'}")
+    anything = Thresholds(entropy_low=1, entropy_high=2, varentropy_low=1, varentropy_high=2)
+    policy = make_policy(spec, anything, vocabulary=50_000, **(values if kind else {}))
+    return {name: getattr(policy, name) for name in known}
+
+
+def read_prompts(args: argparse.Namespace) -> list[str]:
+    """The prompts of the command line, of --prompt-file and of standard input. Raises PromptError."""
+    given = [_argument(prompt, n) for n, prompt in enumerate(args.prompts, 1)]
+    given += [read_text(file) for file in args.prompt_file]
+    if not given:
+        if sys.stdin is None or sys.stdin.isatty():
+            raise PromptError('there is no prompt; give one, as in: entropix generate "Why is the sky blue?"')
+        given = [read_stdin()]
+    for n, prompt in enumerate(given, 1):
+        if not (prompt if args.raw else prompt.strip()):
+            which = f"prompt {n}" if len(given) > 1 else "the prompt"
+            raise PromptError(f"{which} is empty; give at least one character")
+    return given
+
+
+def read_text(file: str) -> str:
+    """The text of a file, or of standard input for "-", without its last line break."""
+    if file == "-":
+        return read_stdin()
+    try:
+        data = Path(file).read_bytes()
+    except OSError as error:
+        raise PromptError(f"cannot read {file!r}: {(error.strerror or str(error)).lower()}") from None
+    return _without_break(decode_utf8(data, repr(file)))
+
+
+def read_stdin() -> str:
+    return _without_break(decode_utf8(sys.stdin.buffer.read(), "standard input"))
+
+
+def decode_utf8(data: bytes, what: str) -> str:
+    """`data` as text. Raises PromptError that names the first byte that is not UTF-8."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        at = error.start + (3 if data.startswith(b"\xef\xbb\xbf") else 0)
+        raise PromptError(
+            f"{what} is not UTF-8: byte {data[at]:#04x} at offset {at}; convert it, for example with "
+            "iconv -f latin1 -t utf-8"
+        ) from None
+
+
+def _argument(prompt: str, n: int) -> str:
+    if prompt == "-":
+        return read_stdin()
+    return decode_utf8(os.fsencode(prompt), f"prompt {n} on the command line")
+
+
+def _without_break(text: str) -> str:
+    return text.removesuffix("\n").removesuffix("\r")

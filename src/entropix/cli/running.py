@@ -1,0 +1,149 @@
+"""What commands that decode share: loading a model, following a stream, Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from entropix.cli.output import Screen
+from entropix.errors import EntropixError
+from entropix.trace import TraceWriter, make_header
+from entropix.trace.terminal import is_colored, visible
+from entropix.types import Result, Step
+
+if TYPE_CHECKING:
+    from entropix.model import Model, Stream
+
+
+@dataclass
+class Interrupt:
+    """Whether the user has asked to stop."""
+
+    requested: bool = False
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[Interrupt]:
+    """Within, the first Ctrl-C is a request that the token in the making is finished first, so that nothing is
+    left half done; the second is an ordinary KeyboardInterrupt."""
+    interrupt = Interrupt()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if interrupt.requested:
+            raise KeyboardInterrupt
+        interrupt.requested = True
+
+    # handlers belong to the main thread, and a shell that starts us in the background has Ctrl-C ignored
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        yield interrupt
+        return
+    previous = signal.signal(signal.SIGINT, on_signal)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+@contextlib.contextmanager
+def loaded(args: argparse.Namespace, screen: Screen, name: str) -> Iterator[Model]:
+    """The model `name`, loaded as the options say and closed afterwards."""
+    import entropix
+
+    waiting: Any = contextlib.nullcontext()
+    if is_colored(screen.err) and sys.stderr.isatty() and not screen.quiet:
+        waiting = screen.err.status(Text(f"loading {visible(name)}"))
+    with stdout_to_stderr(), waiting:
+        model = entropix.load(
+            name,
+            engine=args.engine,
+            context=args.context,
+            profile=getattr(args, "profile", None),
+            threads=args.threads,
+            device=args.device,
+        )
+    with model:
+        yield model
+
+
+@contextlib.contextmanager
+def stdout_to_stderr() -> Iterator[None]:
+    """Whatever is printed within, also by libraries below Python, goes to standard error."""
+    sys.stdout.flush()
+    try:
+        kept = os.dup(1)
+    except OSError:  # there is no standard output
+        yield
+        return
+    try:
+        with contextlib.suppress(OSError):
+            os.dup2(2, 1)
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def header_of(model: Model, args: argparse.Namespace, parameters: dict[str, Any], prompts: list[Any]) -> dict[str, Any]:
+    """The header of a trace of this run."""
+    return make_header(
+        model=model.info.name,
+        fingerprint=model.info.fingerprint,
+        engine=type(model.engine).__name__,
+        policy=args.policy.partition(":")[0],
+        parameters=parameters,
+        seed=args.seed,
+        profile=model.profile.name,
+        prompts=prompts,
+        notes=model.notes,
+    )
+
+
+def follow(
+    stream: Stream,
+    interrupt: Interrupt,
+    show: Callable[[int, Step], None],
+    writer: TraceWriter | None = None,
+    first: int = 0,
+) -> list[Result]:
+    """Iterate to the end or to Ctrl-C, showing and tracing every step; the results, also of what was stopped.
+
+    `first` is the number of the first answer in the trace. Whatever ends the stream, the trace gets the results.
+    """
+    try:
+        for token in stream:
+            if writer:
+                writer.step(first + token.index, token.step)
+            show(token.index, token.step)
+            if interrupt.requested:
+                break
+    finally:
+        stream.close()
+        results = list(stream.results)
+        if writer:
+            for n, result in enumerate(results):
+                writer.result(first + n, result)
+    return results
+
+
+def close_trace(writer: TraceWriter | None) -> int:
+    """Close a trace; 2 and a message if it could not be written to its end."""
+    from entropix.cli import fail
+
+    if writer is None:
+        return 0
+    try:
+        writer.close()
+    except EntropixError as error:
+        return fail(error)
+    return 0

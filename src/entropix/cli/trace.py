@@ -1,0 +1,117 @@
+"""`entropix trace`: show a saved trace; no model is needed."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from entropix.cli.options import add_color_option, positive
+
+DESCRIPTION = """\
+Show a trace that `entropix generate --trace FILE` or `/trace FILE` in a chat has written: the text
+coloured by regime with a summary, or one row a token with what was measured and decided. A trace
+that was cut off, because the run was killed or the disk was full, is shown as far as it goes."""
+
+EXAMPLES = """\
+examples:
+  entropix trace sky.jsonl                          the text, as it looked when it was generated
+  entropix trace sky.jsonl --table                  one row a token; as many columns as fit
+  entropix trace sky.jsonl --table --steps 10:20    steps 10 to 19
+  entropix trace chat.jsonl --answer 2              only the second answer
+  entropix trace sky.jsonl --table > table.txt      all columns"""
+
+
+def step_range(text: str) -> slice:
+    """A:B, A:, :B or A; steps count from 0, and B itself is not included."""
+    first, colon, last = text.partition(":")
+    try:
+        start, stop = (int(part) if part else None for part in (first, last))
+    except ValueError:
+        start = stop = -1
+    if any(bound is not None and bound < 0 for bound in (start, stop)) or not (colon or first):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form A:B with whole numbers from 0 on")
+    if not colon and start is not None:
+        return slice(start, start + 1)
+    if start is not None and stop is not None and stop <= start:
+        raise argparse.ArgumentTypeError(f"{text!r} holds no step: the second number must be the greater")
+    return slice(start, stop)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.description, parser.epilog = DESCRIPTION, EXAMPLES
+    parser.add_argument("file", metavar="FILE", help="a trace, as written with --trace")
+    parser.add_argument("--table", action="store_true", help="one row a token with its signals and the decision")
+    parser.add_argument(
+        "--steps", type=step_range, metavar="A:B", help="only steps A up to, not including, B; counted from 0"
+    )
+    parser.add_argument("--answer", type=positive, metavar="N", help="only the N-th answer, counted from 1")
+    add_color_option(parser)
+    parser.add_argument(
+        "--legend",
+        action=argparse.BooleanOptionalAction,
+        help="say what the colours mean, or do not (default: when there are colours)",
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="no legend, notes or summary")
+
+
+def run(args: argparse.Namespace) -> int:
+    from entropix.cli.output import Screen, write_heading
+    from entropix.errors import TraceError
+    from entropix.trace import read_trace
+
+    trace = read_trace(args.file)
+    screen = Screen.of(args)
+    for problem in trace.problems:
+        screen.err.print(f"entropix: {problem}", soft_wrap=True)
+    answers = trace.answers
+    if args.answer:
+        answers = tuple(answer for answer in answers if answer.index == args.answer - 1)
+        if not answers:
+            raise TraceError(f"the trace {args.file!r} has no answer {args.answer}; it has {len(trace.answers)}")
+    if not args.table:
+        screen.explain()
+    for answer in answers:
+        if len(trace.answers) > 1:
+            write_heading(screen, answer.index, len(trace.answers), prompt_text(answer.prompt))
+        if args.table:
+            show_table(screen, answer, args.steps)
+        else:
+            show_text(screen, answer, args.steps)
+    return 0
+
+
+def show_text(screen: Any, answer: Any, steps: slice | None) -> None:
+    """An answer as it was printed when it was generated."""
+    from entropix.cli.output import Printer
+    from entropix.trace.terminal import shares
+
+    printer = Printer(screen)
+    if steps is not None or answer.result is None:
+        for step in answer.steps[steps or slice(None)]:
+            printer.step(step)
+        printer.end_line()
+        screen.tell(shares(screen.err, answer.steps))
+        return
+    printer.finish(answer.result)
+    for note in answer.result.notes:
+        screen.tell(note)
+    screen.summarise(answer.result)
+
+
+def show_table(screen: Any, answer: Any, steps: slice | None) -> None:
+    """An answer's steps as a table: as wide as the terminal, or with all columns elsewhere."""
+    from entropix.cli.output import print_table
+    from entropix.trace.table import step_table
+
+    rows = answer.steps[steps or slice(None)]
+    width = screen.out.width if screen.out.file.isatty() else None
+    print_table(screen, step_table(screen.out, rows, width, explain=not screen.quiet))
+
+
+def prompt_text(prompt: Any) -> str:
+    """A prompt for a heading: the text, or the last message of a conversation."""
+    if isinstance(prompt, list) and prompt:
+        prompt = prompt[-1]
+    if isinstance(prompt, dict):
+        prompt = prompt.get("content")
+    return prompt if isinstance(prompt, str) else ""

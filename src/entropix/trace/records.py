@@ -1,0 +1,196 @@
+"""Steps and results ↔ JSON objects, as they stand in a trace and in `--json` output."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from numbers import Integral, Real
+from typing import Any
+
+from entropix.types import Action, Candidate, Ledger, Regime, Result, Step
+
+DIGITS = 6
+"""Significant digits of the numbers in a record."""
+
+# valid in a JSON string, but not in UTF-8 (lone surrogates), or not safe to show (C1, line separators)
+_UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def to_json(record: Mapping[str, Any]) -> str:
+    """One line of valid JSON: non-ASCII kept, lone surrogates escaped, NaN and infinities as null."""
+    text = json.dumps(_plain(record), ensure_ascii=False, allow_nan=False)
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def _plain(value: Any) -> Any:
+    kind = type(value)
+    if value is None or kind is str or kind is int or kind is bool:
+        return value
+    if kind is float:
+        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+    if kind is list or kind is tuple:
+        return [_plain(v) for v in value]
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    return _plain(_builtin(value))
+
+
+def _builtin(value: Any) -> Any:
+    """The built-in value that stands for `value`, such as the number in a NumPy scalar."""
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return list(value)
+    return str(value)
+
+
+def step_record(step: Step) -> dict[str, Any]:
+    """Every field of a step; regime and action by name, leading as [token, label, before, after]."""
+    record = {f.name: getattr(step, f.name) for f in fields(Step)}
+    record["regime"] = step.regime.label
+    record["action"] = step.action.name.lower()
+    record["attention"] = None if step.attention is None else list(step.attention)
+    record["drawn"] = list(step.drawn)
+    record["leading"] = [list(candidate) for candidate in step.leading]
+    return record
+
+
+def result_record(result: Result) -> dict[str, Any]:
+    """What is known about an answer beside its steps."""
+    return {
+        "text": result.text,
+        "finish_reason": result.finish_reason,
+        "seed": result.seed,
+        "policy": result.policy,
+        "profile": result.profile,
+        "model": result.model,
+        "prompt_tokens": result.prompt_tokens,
+        "ledger": {**asdict(result.ledger), "forwarded": result.ledger.forwarded},
+        "uncertainty": result.uncertainty,
+        "surprisal": result.surprisal,
+        "mean_entropy": result.mean_entropy,
+        "regime_shares": result.regime_shares,
+        "seconds": result.seconds,
+        "notes": list(result.notes),
+    }
+
+
+def step_from(record: Mapping[str, Any]) -> Step:
+    """The step that `step_record` wrote. Raises ValueError naming the field that is missing or wrong."""
+    attention = _list(record, "attention", None)
+    leading = _list(record, "leading", ())
+    return Step(
+        index=_whole(record, "index"),
+        position=_whole(record, "position"),
+        token=_whole(record, "token"),
+        label=_text(record, "label"),
+        text=_text(record, "text"),
+        regime=_member(record, "regime", Regime),
+        action=_member(record, "action", Action),
+        entropy=_real(record, "entropy"),
+        varentropy=_real(record, "varentropy"),
+        attention=None if attention is None else tuple(_number(a, "attention") for a in attention),
+        temperature=_real(record, "temperature"),
+        top_k=_whole(record, "top_k", None),
+        top_p=_real(record, "top_p"),
+        min_p=_real(record, "min_p"),
+        candidates=_whole(record, "candidates", 1),
+        logprob=_real(record, "logprob"),
+        rank=_whole(record, "rank", None),
+        drawn=tuple(_integer(d, "drawn") for d in _list(record, "drawn", ())),
+        leading=tuple(_candidate(c) for c in leading),
+    )
+
+
+def result_from(record: Mapping[str, Any], header: Mapping[str, Any], steps: tuple[Step, ...]) -> Result:
+    """The result that `result_record` wrote, with its steps. Raises ValueError as `step_from` does."""
+    ledger = record.get("ledger") or {}
+    if not isinstance(ledger, Mapping):
+        raise ValueError("'ledger' is not an object")
+    return Result(
+        text=_text(record, "text"),
+        finish_reason=_text(record, "finish_reason"),
+        tokens=tuple(step.token for step in steps),
+        prompt_tokens=_whole(record, "prompt_tokens", 0),
+        steps=steps,
+        ledger=Ledger(**{f.name: _whole(ledger, f.name, 0) for f in fields(Ledger)}),
+        seed=_whole(record, "seed", 0),
+        policy=_text(record, "policy", str(header.get("policy") or "")),
+        profile=_text(record, "profile", str(header.get("profile") or "")),
+        model=_text(record, "model", str(header.get("model") or "")),
+        seconds=_real(record, "seconds") or 0.0,
+        notes=tuple(str(note) for note in _list(record, "notes", ())),
+    )
+
+
+_REQUIRED: Any = object()
+
+
+def _field(record: Mapping[str, Any], name: str, default: Any) -> Any:
+    if name in record:
+        return record[name]
+    if default is _REQUIRED:
+        raise ValueError(f"{name!r} is missing")
+    return default
+
+
+def _text(record: Mapping[str, Any], name: str, default: Any = _REQUIRED) -> str:
+    value = _field(record, name, default)
+    if not isinstance(value, str):
+        raise ValueError(f"{name!r} is not a text")
+    return value
+
+
+def _whole(record: Mapping[str, Any], name: str, default: Any = _REQUIRED) -> Any:
+    value = _field(record, name, default)
+    return value if value is None and default is None else _integer(value, name)
+
+
+def _integer(value: Any, name: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{name!r} is not a whole number")
+    return value
+
+
+def _real(record: Mapping[str, Any], name: str) -> float | None:
+    value = record.get(name)
+    return None if value is None else _number(value, name)
+
+
+def _number(value: Any, name: str) -> float:
+    """A number; null stands for one that was not finite."""
+    if value is None:
+        return math.nan
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise ValueError(f"{name!r} is not a number")
+    return float(value)
+
+
+def _list(record: Mapping[str, Any], name: str, default: Any) -> Any:
+    value = record.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, list):
+        raise ValueError(f"{name!r} is not a list")
+    return value
+
+
+def _member(record: Mapping[str, Any], name: str, kind: Any) -> Any:
+    value = _text(record, name)
+    try:
+        return kind[value.upper()]
+    except KeyError:
+        known = ", ".join(member.name.lower() for member in kind)
+        raise ValueError(f"{name!r} is {value!r}; known are {known}") from None
+
+
+def _candidate(value: Any) -> Candidate:
+    if not isinstance(value, list) or len(value) != 4 or not isinstance(value[1], str):
+        raise ValueError("'leading' has an entry that is not [token, label, before, after]")
+    token, label, before, after = value
+    return Candidate(_integer(token, "leading"), label, _number(before, "leading"), _number(after, "leading"))

@@ -1,0 +1,195 @@
+"""Answers on a terminal: tokens coloured by regime, a legend, a summary. The one place that colours.
+
+Text of a model is data: its control characters are shown, never sent, and its square brackets are no markup.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Literal, TextIO, TypeAlias
+
+from rich.console import Console
+from rich.segment import Segment, Segments
+from rich.style import Style
+from rich.text import Text
+
+from entropix.types import Action, Ledger, Regime, Result, Step
+
+ColorChoice: TypeAlias = Literal["auto", "always", "never"]
+ColorSystem: TypeAlias = Literal["auto", "standard", "256", "truecolor"]
+
+# Okabe and Ito's palette, which people with any colour vision can tell apart; flow stays as the terminal has it
+REGIME_STYLES: Mapping[Regime, Style] = {
+    Regime.FLOW: Style(),
+    Regime.ADAPT: Style(color="#56b4e9"),
+    Regime.BRANCH: Style(color="#e69f00"),
+    Regime.CLARIFY: Style(color="#009e73"),
+    Regime.RESAMPLE: Style(color="#cc79a7"),
+}
+# the same on terminals of sixteen colours, where the nearest ones would coincide
+BASIC_STYLES: Mapping[Regime, Style] = {
+    Regime.FLOW: Style(),
+    Regime.ADAPT: Style(color="cyan"),
+    Regime.BRANCH: Style(color="yellow"),
+    Regime.CLARIFY: Style(color="green"),
+    Regime.RESAMPLE: Style(color="magenta"),
+}
+INJECTED = Style(italic=True, underline=True)
+"""Text that was put in, not said; attributes rather than a colour, so that it shows without colours too."""
+MUTED = Style(dim=True)
+
+MEANINGS: Mapping[Regime, str] = {
+    Regime.FLOW: "sure",
+    Regime.ADAPT: "moderately unsure",
+    Regime.BRANCH: "a favourite and live alternatives",
+    Regime.CLARIFY: "evenly unsure of many",
+    Regime.RESAMPLE: "lost",
+}
+ENDINGS = {
+    "end": "the model ended its turn",
+    "stop": "stop string",
+    "length": "token limit",
+    "context": "context full",
+    "cancelled": "cancelled",
+}
+
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def visible(text: str, keep: str = "\n\t") -> str:
+    """`text` with its control characters (C0, DEL, C1) and lone surrogates escaped, except those in `keep`."""
+
+    def escape(match: re.Match[str]) -> str:
+        character = match[0]
+        return character if character in keep else character.encode("unicode_escape").decode()
+
+    return _CONTROLS.sub(escape, text)
+
+
+def one_line(text: str, width: int = 60) -> str:
+    """`text` on one line of at most about `width` characters."""
+    text = " ".join(visible(text).split())
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def wants_color(choice: ColorChoice, stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Whether to colour: as told, else NO_COLOR before FORCE_COLOR before whether `stream` is a terminal."""
+    if choice != "auto":
+        return choice == "always"
+    if environ.get("NO_COLOR"):
+        return False
+    if environ.get("FORCE_COLOR"):
+        return environ["FORCE_COLOR"] != "0"
+    return stream.isatty() and environ.get("TERM") != "dumb"
+
+
+class PlainConsole(Console):
+    """A console that leaves it to the program what happens when its reader is gone; rich's own exits with 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+def make_console(
+    stream: TextIO, *, color: ColorChoice = "auto", environ: Mapping[str, str], width: int | None = None
+) -> Console:
+    """A console on `stream` that prints text as it is: no markup, no highlighting, colours only where wanted."""
+    colored = wants_color(color, stream, environ)
+    attributes = stream.isatty() and color != "never" and environ.get("TERM") != "dumb"
+    terminal = colored or attributes
+    return PlainConsole(
+        file=stream,
+        force_terminal=terminal,
+        no_color=not colored,
+        color_system=_color_system(environ) if terminal else None,
+        width=width,
+        markup=False,
+        highlight=False,
+        emoji=False,
+    )
+
+
+def _color_system(environ: Mapping[str, str]) -> ColorSystem:
+    if sys.platform == "win32":
+        return "auto"
+    if environ.get("COLORTERM", "").lower() in ("truecolor", "24bit"):
+        return "truecolor"
+    term = environ.get("TERM", "")
+    return "256" if "256color" in term or term in ("", "dumb") else "standard"
+
+
+def is_colored(console: Console) -> bool:
+    return console.is_terminal and not console.no_color
+
+
+def style_of(regime: Regime, action: Action = Action.SAMPLE, *, basic: bool = False) -> Style:
+    """How a token of this regime looks. `basic`: on a terminal of sixteen colours."""
+    style = (BASIC_STYLES if basic else REGIME_STYLES)[regime]
+    return style + INJECTED if action == Action.INJECT else style
+
+
+def regime_style(console: Console, regime: Regime, action: Action = Action.SAMPLE) -> Style:
+    return style_of(regime, action, basic=console.color_system == "standard")
+
+
+def write_step(console: Console, step: Step) -> None:
+    """Print what a step added to the text, at once."""
+    write_text(console, step.text, regime_style(console, step.regime, step.action))
+
+
+def write_text(console: Console, text: str, style: Style | None = None) -> None:
+    """Print `text` without a line break, at once: exactly on a pipe or in a file, with its control characters
+    shown on a terminal."""
+    if not text:
+        return
+    if console.is_terminal or console.file.isatty():
+        text = visible(text)
+    console.print(Segments([Segment(text, style)]), end="", soft_wrap=True)
+
+
+def legend(console: Console) -> Text:
+    """What the colours mean."""
+    text = Text()
+    for regime, meaning in MEANINGS.items():
+        text.append(regime.label, regime_style(console, regime))
+        text.append(f" {meaning} · ", MUTED if is_colored(console) else None)
+    return text.append("injected text", INJECTED)
+
+
+def summary(console: Console, result: Result) -> Text:
+    """One answer in a line: regimes, entropy, uncertainty, speed, ending, cost."""
+    speed = f", {len(result.tokens) / result.seconds:.1f} tokens/s" if result.seconds > 0 else ""
+    parts = [
+        shares(console, result.steps),
+        Text(f"entropy {result.mean_entropy:.2f} nats"),
+        Text(f"uncertainty {result.uncertainty:.0%}"),
+        Text(f"{_count(len(result.tokens), 'token')}{speed}"),
+        Text(ENDINGS.get(result.finish_reason, visible(result.finish_reason, ""))),
+        Text(cost(result.ledger)),
+        Text(f"seed {result.seed}"),
+    ]
+    return Text(" | ").join(part for part in parts if part)
+
+
+def shares(console: Console, steps: Sequence[Step]) -> Text:
+    """The share of each regime that occurred, in the regimes' colours."""
+    counts = [(regime, sum(step.regime == regime for step in steps)) for regime in MEANINGS]
+    return Text(" ").join(
+        Text(f"{regime.label} {count / len(steps):.0%}", regime_style(console, regime))
+        for regime, count in counts
+        if count
+    )
+
+
+def cost(ledger: Ledger) -> str:
+    """The token ledger in a few words: what was computed, and what a kept prefix saved."""
+    kinds = ("prompt", "sampled", "injected", "abandoned", "looked_ahead", "recomputed")
+    spent = [f"{getattr(ledger, kind)} {kind.replace('_', ' ')}" for kind in kinds if getattr(ledger, kind)]
+    text = f"forwarded {ledger.forwarded}" + (f" ({', '.join(spent)})" if spent else "")
+    return f"{text}, reused {_count(ledger.shared, 'prompt token')}" if ledger.shared else text
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
