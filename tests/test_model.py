@@ -1,0 +1,220 @@
+"""The Python API on the scripted engine and, for what only a real model can show, on both real engines."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+import entropix
+from entropix.engines import Engine
+from entropix.engines.scripted import ScriptedEngine, hashed, saying
+from entropix.errors import CapabilityError, EntropixError, ModelError, ParameterError, ProfileError, PromptError
+from entropix.models import available, load_engine, resolve
+from entropix.policies import make_policy
+
+
+def scripted(text: str = "Hello wörld 🙂!", **values: Any) -> entropix.Model:
+    return entropix.Model(ScriptedEngine(saying(text, certainty=9), **values))
+
+
+def test_a_text_is_a_user_message_and_raw_is_text() -> None:
+    model = scripted()
+    assert model.encode("hi") == model.tokenizer.chat([{"role": "user", "content": "hi"}])
+    assert model.encode("hi", raw=True) == model.tokenizer.encode("hi", begin=True)
+    result = model.generate("hi", seed=1)
+    assert (result.text, result.finish_reason) == ("Hello wörld 🙂!", "end")
+    assert 0 < result.uncertainty < 1
+    assert sum(result.regime_shares.values()) == pytest.approx(1)
+
+
+def test_a_list_is_a_batch_and_messages_are_a_conversation() -> None:
+    model = scripted()
+    conversation = [{"role": "system", "content": "be nice"}, {"role": "user", "content": "hi"}]
+    assert isinstance(model.generate(conversation, seed=1), entropix.Result)
+    results = model.generate(["a", conversation, "c"], seed=1)
+    assert [r.text for r in results] == ["Hello wörld 🙂!"] * 3
+    assert [r.prompt_tokens for r in results] == [len(model.encode(p)) for p in ("a", conversation, "c")]
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["", [], [[]], 5, None, "\ud800", [{"role": "user", "content": ""}], [{"role": "user"}], [{"content": "x"}],
+     [{"role": "user", "content": 3}], ["fine", ""], {"role": "user", "content": "x"}],
+)  # fmt: skip
+def test_impossible_prompts_are_refused_with_a_message(prompt: Any) -> None:
+    model = scripted()
+    with pytest.raises(PromptError) as caught:
+        model.generate(prompt)
+    assert len(str(caught.value)) > 15
+    assert not model.engine.live  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        ({"policy": "nonsense"}, ParameterError),
+        ({"temperature": 9}, ParameterError),
+        ({"nonsense": 1}, ParameterError),
+        ({"max_tokens": 0}, ParameterError),
+        ({"stop": [""]}, ParameterError),
+        ({"seed": 1.5}, ParameterError),
+        ({"raw": True, "prompt": [{"role": "user", "content": "x"}]}, PromptError),
+    ],
+)
+def test_bad_options_raise_before_anything_is_computed(options: dict[str, Any], kind: type[EntropixError]) -> None:
+    model = scripted()
+    with pytest.raises(kind):
+        model.stream(**{"prompt": "hi", **options})
+    assert model.engine.forwards == 0  # type: ignore[attr-defined]
+
+
+def test_attention_on_an_engine_that_shows_none() -> None:
+    model = scripted(attention=False)
+    with pytest.raises(CapabilityError, match="attention"):
+        model.generate("hi", attention=True)
+    assert any("attention" in note for note in model.generate("hi").notes)
+
+
+def test_a_stream_yields_what_the_result_holds_and_can_be_closed() -> None:
+    model = scripted("one two three")
+    stream = model.stream("hi", seed=1)
+    first = [token.text for token in itertools.islice(stream, 5)]
+    stream.close()
+    assert "".join(first) == stream.result.text == "one t"
+    assert stream.result.finish_reason == "cancelled"
+    assert not model.engine.live  # type: ignore[attr-defined]
+    never_begun = model.stream("hi")
+    never_begun.close()
+    assert never_begun.result.finish_reason == "cancelled"
+
+
+def test_a_seed_is_drawn_and_recorded_when_none_is_given() -> None:
+    model = entropix.Model(ScriptedEngine(hashed(2.0)))
+    first = model.generate("hi", max_tokens=20)
+    again = model.generate("hi", max_tokens=20, seed=first.seed)
+    assert again.tokens == first.tokens
+    assert model.generate("hi", max_tokens=20).seed != first.seed
+
+
+def test_negative_and_huge_seeds_work() -> None:
+    model = entropix.Model(ScriptedEngine(hashed(2.0)))
+    texts = {model.generate("hi", max_tokens=12, seed=s, policy="sample").text for s in (-1, 0, 2**64 + 5, 5)}
+    assert len(texts) >= 3
+
+
+def test_a_chat_remembers_and_reuses_its_cache() -> None:
+    model = scripted("sure.")
+    chat = model.chat("be nice", seed=1)
+    for n, text in enumerate(("one", "two", "three")):
+        stream = chat.send(text)
+        assert "".join(token.text for token in stream) == "sure."
+        ledger = stream.result.ledger
+        if n:
+            assert ledger.prompt < 12 < ledger.shared
+    assert [m["role"] for m in chat.messages] == ["system", *["user", "assistant"] * 3]
+    stopped = chat.send("four")
+    next(iter(stopped))
+    stopped.close()
+    assert chat.messages[-1] == {"role": "assistant", "content": "s"}
+    abandoned = chat.send("five")
+    abandoned.close()
+    assert chat.messages[-2]["content"] == "five"
+    chat.reset()
+    assert len(chat.messages) == 1
+    chat.close()
+    assert not model.engine.live  # type: ignore[attr-defined]
+
+
+def test_a_policy_object_can_be_given() -> None:
+    model = scripted()
+    policy = make_policy("sample", model.profile.thresholds, 260, temperature=0.5)
+    assert model.generate("hi", policy=policy, seed=1).policy == "sample"
+    with pytest.raises(ParameterError, match="top_p"):
+        model.generate("hi", policy=policy, top_p=0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nonsense", ["nonsense", "smollm2"]),
+        ("/nowhere/model.gguf", ["/nowhere/model.gguf"]),
+        ("missing.gguf", ["missing.gguf"]),
+        ("./a/b", ["./a/b"]),
+    ],
+)
+def test_models_that_are_not_there(name: str, words: list[str]) -> None:
+    with pytest.raises(ModelError) as caught:
+        resolve(name)
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_directories_and_files_are_told_apart(tmp_path: Any) -> None:
+    with pytest.raises(ModelError, match=r"config\.json"):
+        resolve(tmp_path)
+    (tmp_path / "a.gguf").write_bytes(b"GGUF")
+    assert resolve(tmp_path) == ("llama_cpp", str(tmp_path / "a.gguf"))
+    (tmp_path / "b.gguf").write_bytes(b"GGUF")
+    with pytest.raises(ModelError, match="several"):
+        resolve(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    assert resolve(tmp_path)[0] == "transformers"
+    assert resolve("organisation/model") == ("transformers", "organisation/model")
+
+
+def test_engine_options_are_checked_by_name(smollm2: Any) -> None:
+    with pytest.raises(ParameterError, match="device"):
+        load_engine("smollm2", device="cuda")
+    with pytest.raises(ParameterError, match="tensorflow"):
+        load_engine("smollm2", "tensorflow")
+    with pytest.raises(ProfileError, match="nonsense"):
+        entropix.load("smollm2", profile="nonsense")
+    assert any(entry.name == "smollm2" for entry in available())
+
+
+PROMPTS = [
+    "Why is the sky blue?", "Name three rivers.", "What is 17 + 25?", "Write a haiku about rain.",
+    "Who wrote Hamlet?", "Translate 'good morning' into French.", "List two prime numbers.", "Say something nice. 🙂",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("policy", ["entropix", "sample:temperature=1.0"])
+def test_same_seed_same_text_alone_in_a_batch_and_after_a_rewind(real_engine: Engine, policy: str) -> None:
+    model = entropix.Model(real_engine)
+    options: dict[str, Any] = {"policy": policy, "seed": 11, "max_tokens": 24}
+    alone = [model.generate(PROMPTS[n], **options).tokens for n in (0, 3)]
+    batch = model.generate(PROMPTS, **options)
+    assert [batch[0].tokens, batch[3].tokens] == alone
+    assert len({r.tokens for r in batch}) == 8
+
+    prompt = model.encode(PROMPTS[0])
+    sequence = real_engine.open()
+    try:
+        real_engine.forward([(sequence, [*prompt, *batch[3].tokens[:9]])])
+        real_engine.rewind(sequence, len(prompt))
+        after = model.generate(PROMPTS[0], **options)  # shares the rewound sequence's prefix
+        assert after.ledger.shared == len(prompt) - 1
+        assert after.tokens == alone[0]
+    finally:
+        real_engine.close(sequence)
+
+
+def test_another_seed_gives_another_text(real_engine: Engine) -> None:
+    model = entropix.Model(real_engine)
+    texts = {model.generate(PROMPTS[3], policy="sample:temperature=1.0", seed=s, max_tokens=24).text for s in range(3)}
+    assert len(texts) == 3
+
+
+def test_a_real_chat_reuses_the_cache(real_engine: Engine) -> None:
+    chat = entropix.Model(real_engine).chat(seed=1, max_tokens=12)
+    try:
+        for _ in chat.send("Name a river."):
+            pass
+        stream = chat.send("And another?")
+        for _ in stream:
+            pass
+        assert stream.result.ledger.shared >= stream.result.prompt_tokens - 25
+        assert stream.result.text
+    finally:
+        chat.close()
