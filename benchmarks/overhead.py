@@ -27,7 +27,7 @@ from entropix.engines import Engine
 from entropix.models import resolve
 from entropix.policies import POLICIES, Policy, make_policy
 from entropix.profiles import find
-from entropix.sampling import choose, top_window
+from entropix.sampling import choose, noise_key, top_window
 from entropix.signals import measure
 from entropix.types import AttentionSignals, State, Thresholds
 
@@ -66,7 +66,9 @@ def llama_baseline(path: str, sequences: int, tokens: int, threads: int | None) 
 
     from entropix.models import load_engine
 
-    prompt = load_engine(path, "llama_cpp", sequences=1).tokenizer.chat([{"role": "user", "content": PROMPT}])
+    helper = load_engine(path, "llama_cpp", sequences=1)
+    prompt = helper.tokenizer.chat([{"role": "user", "content": PROMPT}])
+    helper.shutdown()
     model = ll.llama_model_load_from_file(path.encode(), ll.llama_model_default_params())
     params = ll.llama_context_default_params()
     params.n_ctx, params.n_seq_max, params.kv_unified = 8192, sequences, True
@@ -205,7 +207,7 @@ def rows(repeats: int) -> None:
         window = top_window(logits)
         assert decided.regime[0] == 4
 
-        draw = functools.partial(choose, window, decided, one, one)
+        draw = functools.partial(choose, window, decided, one)
         parts: list[Callable[[], Any]] = [
             functools.partial(measure, logits, attention),
             functools.partial(top_window, logits),
@@ -219,8 +221,7 @@ def rows(repeats: int) -> None:
 
 def _one_row(logits: Any, attention: AttentionSignals, policy: Policy, state: State) -> None:
     decided, _ = policy(measure(logits, attention), state)
-    seeds = positions = np.array([7])
-    choose(top_window(logits), decided, seeds, positions)
+    choose(top_window(logits), decided, np.array([noise_key(7, 7)], np.int64))
 
 
 def _milliseconds(function: Callable[[], Any], repeats: int) -> float:

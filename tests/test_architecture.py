@@ -12,13 +12,14 @@ import pytest
 import entropix
 
 ROOT = Path(entropix.__file__).parent
-FOUNDATION = {"types", "errors", "arrays"}
+FOUNDATION = {"types", "errors", "arrays", "native"}
 CORE = FOUNDATION | {"signals", "sampling", "policies", "engines"}
 TOP = {"model", "models", "profiles", "trace", "cli", "search", "serve", "plugins", "evaluate", "__init__", "__main__"}
 MAY_IMPORT = {
     "types": set(),
     "errors": set(),
     "arrays": {"types"},
+    "native": set(),
     "signals": FOUNDATION,
     "sampling": FOUNDATION,
     "policies": FOUNDATION,

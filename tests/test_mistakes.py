@@ -18,7 +18,7 @@ from entropix.decoding import Decoder, Request
 from entropix.engines import Engine
 from entropix.engines.scripted import ScriptedEngine
 from entropix.policies import make_policy
-from entropix.sampling import Window, apply_filters, choose, keyed_gumbel
+from entropix.sampling import Window, apply_filters, choose, keyed_gumbel, noise_key
 from entropix.signals import attention_signals, measure
 from entropix.types import Action, Decisions, Regime, Signals, Thresholds
 
@@ -35,6 +35,10 @@ def holds_for_us_and_not_for(check: Check, ours: Callable[..., Any], mistake: Ca
 def decisions(rows: int, **values: Any) -> Decisions:
     defaults = {"action": 0, "regime": 4, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "candidates": 1}
     return Decisions(**{k: np.full(rows, values.get(k, v)) for k, v in defaults.items()})
+
+
+def key(seed: int, position: int) -> Any:
+    return np.array([noise_key(seed, position)], np.int64)
 
 
 def kept(logits: Any, top_p: float = 1.0, min_p: float = 0.0) -> Any:
@@ -128,11 +132,11 @@ def test_6_agreement_rises_with_agreement_and_not_with_length() -> None:
 def test_7_noise_differs_by_step_and_by_candidate() -> None:
     def check(noise: Callable[..., Any]) -> None:
         ids = np.arange(100)[None]
-        first, second = noise(np.array([1]), np.array([5]), ids), noise(np.array([1]), np.array([6]), ids)
+        first, second = noise(key(1, 5), ids), noise(key(1, 6), ids)
         assert np.abs(first - second).min() > 1e-6
         assert len(np.unique(first)) == 100
 
-    def one_key(seeds: Any, positions: Any, ids: Any) -> Any:
+    def one_key(keys: Any, ids: Any) -> Any:
         return np.random.default_rng(1337).gumbel(size=ids.shape)
 
     holds_for_us_and_not_for(check, keyed_gumbel, one_key)
@@ -149,11 +153,11 @@ def test_8_best_of_n_depends_on_the_candidates() -> None:
 
     def ours(position: int) -> int:
         window = Window(np.arange(4)[None], row[None])
-        return int(choose(window, decisions(1, candidates=3), np.array([0]), np.array([position])).ranks[0])
+        return int(choose(window, decisions(1, candidates=3), key(0, position)).ranks[0])
 
     def constant_score(position: int) -> int:
         window = Window(np.arange(4)[None], row[None])
-        choice = choose(window, decisions(1, candidates=3), np.array([0]), np.array([position]))
+        choice = choose(window, decisions(1, candidates=3), key(0, position))
         assert choice.drawn is not None
         scores = np.full(3, 1.7)  # what the earlier score amounted to
         return int(choice.drawn[0][scores.argmax()])

@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from entropix.arrays import to_numpy
-from entropix.sampling import Window, apply_filters, choose, keyed_gumbel, top_window
+from entropix.native import kernel
+from entropix.sampling import Window, apply_filters, choose, keyed_gumbel, noise_key, top_window
+from entropix.sampling import window as window_module
 from entropix.sampling.noise import keyed_uniform
 from entropix.types import Decisions
 
@@ -76,10 +78,16 @@ def test_the_likeliest_token_always_survives(row: Matrix, t: float, k: int, top_
     assert got.sum() == pytest.approx(1)
 
 
-@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("library", ["c", "numpy", "torch"])
 @pytest.mark.parametrize("vocabulary", [3, 300, 5_000, 49_152])
 @pytest.mark.parametrize("ties", [False, True])
-def test_the_window_holds_the_likeliest_in_order(vocabulary: int, ties: bool, library: str) -> None:
+def test_the_window_holds_the_likeliest_in_order(
+    vocabulary: int, ties: bool, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if library == "c" and kernel() is None:
+        pytest.skip("there is no C compiler here")
+    if library == "numpy":
+        monkeypatch.setattr(window_module, "kernel", lambda: None)
     g = np.random.default_rng(vocabulary)
     logits = g.normal(size=(3, vocabulary)).astype(np.float32)
     if ties:
@@ -104,30 +112,34 @@ def test_a_window_in_which_every_block_maximum_ties() -> None:
     np.testing.assert_array_equal(window.ids[0], np.arange(256))
 
 
+def keys(seeds: Any, positions: Any) -> Matrix:
+    return np.array([noise_key(int(s), int(p)) for s, p in np.broadcast(seeds, positions)], np.int64)
+
+
 def test_noise_is_the_same_on_both_libraries_and_depends_on_every_key() -> None:
     torch = pytest.importorskip("torch")
     g = np.random.default_rng(1)
     seeds, positions = g.integers(0, 2**62, 50), g.integers(0, 10_000, 50)
     ids = g.integers(0, 262_144, (50, 40))
-    a = keyed_uniform(seeds, positions, ids)
-    b = keyed_uniform(torch.from_numpy(seeds), torch.from_numpy(positions), torch.from_numpy(ids)).numpy()
+    a = keyed_uniform(keys(seeds, positions), ids)
+    b = keyed_uniform(torch.from_numpy(keys(seeds, positions)), torch.from_numpy(ids)).numpy()
     np.testing.assert_array_equal(a, b)
     assert ((a > 0) & (a < 1)).all()
     for changed in (
-        keyed_uniform(seeds + 1, positions, ids),
-        keyed_uniform(seeds, positions + 1, ids),
-        keyed_uniform(seeds, positions, ids + 1),
+        keyed_uniform(keys(seeds + 1, positions), ids),
+        keyed_uniform(keys(seeds, positions + 1), ids),
+        keyed_uniform(keys(seeds, positions), ids + 1),
     ):
         assert (changed != a).all()
-    np.testing.assert_allclose(keyed_gumbel(seeds, positions, ids), -np.log(-np.log(a)), rtol=1e-12)
+    np.testing.assert_allclose(keyed_gumbel(keys(seeds, positions), ids), -np.log(-np.log(a)), rtol=1e-12)
 
 
 def test_noise_is_uniform_and_uncorrelated_along_each_key() -> None:
     n = 20_000
     along = {
-        "ids": keyed_uniform(np.array([5]), np.array([9]), np.arange(n)[None])[0],
-        "positions": keyed_uniform(np.full(n, 5), np.arange(n), np.full((n, 1), 7))[:, 0],
-        "seeds": keyed_uniform(np.arange(n), np.full(n, 5), np.full((n, 1), 7))[:, 0],
+        "ids": keyed_uniform(keys([5], [9]), np.arange(n)[None])[0],
+        "positions": keyed_uniform(keys(5, np.arange(n)), np.full((n, 1), 7))[:, 0],
+        "seeds": keyed_uniform(keys(np.arange(n), 5), np.full((n, 1), 7))[:, 0],
     }
     for name, u in along.items():
         counts = np.histogram(u, bins=20, range=(0, 1))[0]
@@ -138,7 +150,7 @@ def test_noise_is_uniform_and_uncorrelated_along_each_key() -> None:
 
 def draws(row: Matrix, n: int, **values: Any) -> Counter[int]:
     window = Window(np.tile(np.arange(len(row)), (n, 1)), np.tile(row, (n, 1)))
-    return Counter(choose(window, decisions(n, **values), np.full(n, 3), np.arange(n)).tokens.tolist())
+    return Counter(choose(window, decisions(n, **values), keys(3, np.arange(n))).tokens.tolist())
 
 
 def test_the_draw_follows_the_filtered_distribution() -> None:
@@ -157,16 +169,16 @@ def test_temperature_zero_takes_the_likeliest_and_leaves_other_rows_alone() -> N
     window = Window(np.tile(np.arange(3), (400, 1)), row)
     d = decisions(400, candidates=3)
     d.temperature[::2] = 0.0
-    choice = choose(window, d, np.full(400, 1), np.arange(400))
+    choice = choose(window, d, keys(1, np.arange(400)))
     assert (choice.tokens[::2] == 0).all()
     d.candidates[:] = 1
-    assert set(choose(window, d, np.full(400, 1), np.arange(400)).tokens[1::2].tolist()) == {0, 1, 2}
+    assert set(choose(window, d, keys(1, np.arange(400))).tokens[1::2].tolist()) == {0, 1, 2}
 
 
 def test_candidates_are_distinct_possible_and_the_likeliest_is_kept() -> None:
     row = np.sort(np.random.default_rng(0).normal(size=(200, 20)))[:, ::-1]
     window = Window(np.tile(np.arange(100, 120), (200, 1)), row)
-    choice = choose(window, decisions(200, candidates=4, top_k=6), np.arange(200), np.arange(200))
+    choice = choose(window, decisions(200, candidates=4, top_k=6), keys(np.arange(200), np.arange(200)))
     assert choice.drawn is not None
     for drawn, rank in zip(choice.drawn, choice.ranks, strict=True):
         kept = drawn[drawn >= 0]
@@ -177,7 +189,7 @@ def test_candidates_are_distinct_possible_and_the_likeliest_is_kept() -> None:
 
 def test_more_candidates_than_possible_tokens() -> None:
     window = Window(np.arange(4)[None], np.array([[1.0, 0.5, -np.inf, -np.inf]]))
-    choice = choose(window, decisions(candidates=4), np.array([0]), np.array([0]))
+    choice = choose(window, decisions(candidates=4), keys([0], [0]))
     assert choice.tokens.tolist() == [0]
     assert sorted(choice.drawn[0].tolist()) == [-1, -1, 0, 1]  # type: ignore[index]
 
@@ -197,7 +209,7 @@ def test_both_libraries_draw_the_same_tokens(seed: int, rows: int) -> None:
         candidates=g.choice([1, 3], rows),
     )
     e = Decisions(**{k: torch.from_numpy(getattr(d, k)) for k in Decisions.__dataclass_fields__})
-    seeds, positions = g.integers(0, 2**60, rows), g.integers(0, 4000, rows)
-    a = choose(top_window(logits), d, seeds, positions)
-    b = choose(top_window(torch.from_numpy(logits)), e, torch.from_numpy(seeds), torch.from_numpy(positions))
+    row_keys = keys(g.integers(0, 2**60, rows), g.integers(0, 4000, rows))
+    a = choose(top_window(logits), d, row_keys)
+    b = choose(top_window(torch.from_numpy(logits)), e, torch.from_numpy(row_keys))
     np.testing.assert_array_equal(a.tokens, b.tokens.numpy())

@@ -137,3 +137,22 @@ def test_spread_is_the_standard_deviation_of_the_possible(library: str) -> None:
     logits = random_logits("masked", 300)[:3]
     wanted = [row[np.isfinite(row)].astype(np.float64).std() for row in logits]
     np.testing.assert_allclose(to_numpy(logit_spread(in_library(library, logits))), wanted, rtol=1e-5)
+
+
+def test_without_a_compiler_numpy_measures_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    from entropix.signals import logits as module
+
+    for kind in ("random", "peaked", "flat", "masked", "peak over a flat tail"):
+        rows = random_logits(kind, 5_000)
+        fast = measure(rows)
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "kernel", lambda: None)
+            plain = measure(rows)
+        for name in ("entropy", "varentropy", "normaliser"):
+            np.testing.assert_allclose(getattr(fast, name), getattr(plain, name), rtol=1e-4, atol=1e-6)
+
+
+def test_rows_that_are_not_contiguous_are_measured_too() -> None:
+    wide = random_logits("random", 600)
+    assert measure(wide[:, ::2]).entropy == pytest.approx(measure(np.ascontiguousarray(wide[:, ::2])).entropy, rel=1e-6)
+    assert measure(wide[::2]).entropy == pytest.approx(measure(wide).entropy[::2], rel=1e-9)

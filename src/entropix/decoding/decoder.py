@@ -14,11 +14,9 @@ from entropix.decoding.request import Job, Request
 from entropix.engines import Engine
 from entropix.errors import CapabilityError, CapacityError, PromptError
 from entropix.policies import Policy
-from entropix.sampling import WINDOW, choose, top_window
+from entropix.sampling import WINDOW, choose, noise_key, top_window
 from entropix.signals import measure
 from entropix.types import Action, Array, Decisions, Observation, Regime, Signals, State, Step
-
-SEED_BITS = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,6 @@ class Decoder:
         self.waiting: deque[Job] = deque()
         self._groups: list[Group] = []
         self._rows: list[Job] = []
-        self._seeds = np.zeros(0, np.int64)
 
     @property
     def busy(self) -> bool:
@@ -128,12 +125,8 @@ class Decoder:
         signals, decisions = self._decide(logits, observation)
         window = top_window(logits, self.window)
         xp = namespace(logits)
-        positions = np.fromiter((job.length for job in self._rows), np.int64, len(self._rows))
-        seeds = self._seeds
-        if xp is not np:
-            seeds = xp.asarray(seeds, device=logits.device)
-            positions = xp.asarray(positions, device=logits.device)
-        choice = choose(window, decisions, seeds, positions)
+        keys = np.array([noise_key(job.request.seed, job.length) for job in self._rows], np.int64)
+        choice = choose(window, decisions, keys if xp is np else xp.asarray(keys, device=logits.device))
         recorder = Recorder(signals, decisions, window, choice)
         events: list[Event] = []
         for row, job in enumerate(self._rows):
@@ -166,7 +159,6 @@ class Decoder:
     def _admit(self) -> None:
         """Move waiting jobs into the batch while there are sequences and cells for them."""
         capabilities = self.engine.capabilities
-        joined = False
         while self.waiting and len(self._rows) < capabilities.sequences:
             job = self.waiting[0]
             tokens = [*job.request.tokens, *job.tokens]
@@ -194,9 +186,6 @@ class Decoder:
                 self._groups.append(group)
             group.jobs.append(job)
             group.joining.append(job)
-            joined = True
-            self._reorder()
-        if joined:
             self._reorder()
 
     def _claimed(self) -> int:
@@ -341,12 +330,6 @@ class Decoder:
     def _reorder(self) -> None:
         """Rows are the groups' jobs, group after group."""
         self._rows = [job for group in self._groups for job in group.jobs]
-        self._seeds = np.array([_signed(job.request.seed) for job in self._rows], np.int64)
-
-
-def _signed(seed: int) -> int:
-    """Any whole number as an int64."""
-    return seed & SEED_BITS
 
 
 def _rows_of(signals: Signals, rows: slice, attention: bool) -> Signals:

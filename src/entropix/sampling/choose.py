@@ -15,9 +15,10 @@ from entropix.types import Array, Decisions
 class Choice:
     """The token of each row and where it stood.
 
-    tokens, ranks: `(rows,)`, rank 0 being the likeliest. filtered: `(rows, k)` log-probabilities of
-    the first k ≤ K tokens, those behind them being impossible, or None when every row took its likeliest token. drawn: `(rows, n)` window ranks of the
-    candidates in the order they were drawn, −1 where a row drew fewer, or None when no row drew more than one.
+    tokens, ranks: `(rows,)`, rank 0 being the likeliest. filtered: `(rows, k)` log-probabilities of the first
+    k ≤ K tokens, those behind them being impossible, or None when every row took its likeliest token. drawn:
+    `(rows, n)` window ranks of the candidates in the order they were drawn, −1 where a row drew fewer, or None
+    when no row drew more than one.
     """
 
     tokens: Array
@@ -56,8 +57,8 @@ def apply_filters(logits: Array, temperature: Array, top_k: Array, top_p: Array,
     return z - xp.log(xp.sum(p, axis=-1, keepdims=True))
 
 
-def choose(window: Window, decisions: Decisions, seeds: Array, positions: Array) -> Choice:
-    """Draw each row's token.
+def choose(window: Window, decisions: Decisions, keys: Array) -> Choice:
+    """Draw each row's token. keys: `(rows,)` int64, `noise_key(seed, position)` of each row.
 
     With one candidate this is Gumbel-max: a draw from the filtered distribution. With n candidates the n
     largest of log p + noise are n distinct draws without replacement, of which the likeliest is kept: a
@@ -72,19 +73,19 @@ def choose(window: Window, decisions: Decisions, seeds: Array, positions: Array)
     size = window.ids.shape[1]
     widths = xp.where((decisions.top_k <= 0) & ~greedy, size, decisions.top_k)
     width = min(max(int(xp.max(widths)), 1), size)
-    ids = xp.astype(window.ids[:, :width], xp.int64)
+    ids = window.ids[:, :width]
     logits = window.logits[:, :width]
     filtered = apply_filters(logits, decisions.temperature, decisions.top_k, decisions.top_p, decisions.min_p)
-    keys = filtered + keyed_gumbel(seeds, positions, ids)
+    noisy = filtered + keyed_gumbel(keys, ids)
     n = int(xp.max(xp.where(greedy, 1, decisions.candidates)))
     rows = xp.arange(ids.shape[0], device=ids.device)
     drawn = None
     if n <= 1:
-        ranks = xp.argmax(keys, axis=-1)
+        ranks = xp.argmax(noisy, axis=-1)
     else:
-        order = xp.argsort(-keys, axis=-1, stable=True)[:, :n]
+        order = xp.argsort(-noisy, axis=-1, stable=True)[:, :n]
         column = xp.arange(order.shape[1], device=order.device)[None, :]
-        possible = xp.isfinite(keys[rows[:, None], order])
+        possible = xp.isfinite(noisy[rows[:, None], order])
         mine = (column == 0) | ((column < decisions.candidates[:, None]) & possible & ~greedy[:, None])
         # the window is sorted, so the likeliest of the drawn is the one with the smallest rank
         ranks = xp.min(xp.where(mine, order, size), axis=-1)

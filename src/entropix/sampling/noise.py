@@ -6,48 +6,54 @@ library, because no generator has a state that could be advanced.
 
 from __future__ import annotations
 
-from typing import Any
-
 from entropix.arrays import namespace, real_dtype
 from entropix.types import Array
 
 
 def _signed(x: int) -> int:
+    x &= _ALL
     return x - (1 << 64) if x >= 1 << 63 else x
 
 
-# SplitMix64 (Steele, Lea, Flood 2014). torch has no uint64 arithmetic, so everything is int64 that wraps.
-_GOLDEN = _signed(0x9E3779B97F4A7C15)
-_MIX_1 = _signed(0xBF58476D1CE4E5B9)
-_MIX_2 = _signed(0x94D049BB133111EB)
+# SplitMix64 (Steele, Lea, Flood 2014). torch has no uint64 arithmetic, so arrays are int64 that wraps.
+_ALL = (1 << 64) - 1
+_GOLDEN, _MIX_1, _MIX_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+_ARRAY_GOLDEN, _ARRAY_1, _ARRAY_2 = _signed(_GOLDEN), _signed(_MIX_1), _signed(_MIX_2)
 
 
-def _shift(xp: Any, x: Array, bits: int) -> Array:
-    """Logical right shift of int64: the sign bit is not dragged along."""
-    return (x >> bits) & ((1 << (64 - bits)) - 1)
+def noise_key(seed: int, position: int) -> int:
+    """What a row's noise depends on beside the token: an int64 from any whole seed and a position."""
+    return _signed(_mix_one(_mix_one(seed + _GOLDEN) + position * _GOLDEN))
 
 
-def _mix(xp: Any, x: Array) -> Array:
-    x = (x ^ _shift(xp, x, 30)) * _MIX_1
-    x = (x ^ _shift(xp, x, 27)) * _MIX_2
-    return x ^ _shift(xp, x, 31)
+def _mix_one(x: int) -> int:
+    x &= _ALL
+    x = ((x ^ (x >> 30)) * _MIX_1) & _ALL
+    x = ((x ^ (x >> 27)) * _MIX_2) & _ALL
+    return x ^ (x >> 31)
 
 
-def keyed_uniform(seeds: Array, positions: Array, ids: Array) -> Array:
+def _mix(x: Array) -> Array:
+    """`_mix_one` on int64 arrays. A mask after each shift keeps the sign bit from being dragged along."""
+    x = (x ^ ((x >> 30) & ((1 << 34) - 1))) * _ARRAY_1
+    x = (x ^ ((x >> 27) & ((1 << 37) - 1))) * _ARRAY_2
+    return x ^ ((x >> 31) & ((1 << 33) - 1))
+
+
+def keyed_uniform(keys: Array, ids: Array) -> Array:
     """Uniform numbers strictly between 0 and 1.
 
-    seeds, positions: `(rows,)` int64; ids: `(rows, K)` int64 token ids. Returns float `(rows, K)`."""
+    keys: `(rows,)` int64 from `noise_key`; ids: `(rows, K)` int64 token ids. Returns float `(rows, K)`."""
     xp = namespace(ids)
-    key = _mix(xp, _mix(xp, seeds + _GOLDEN) + positions * _GOLDEN)
-    bits = _mix(xp, key[:, None] + (ids + 1) * _GOLDEN)
+    bits = _mix(keys[:, None] + (ids + 1) * _ARRAY_GOLDEN)
     dtype = real_dtype(xp, ids)
     if dtype == xp.float64:
-        return (xp.astype(_shift(xp, bits, 12), dtype) + 0.5) * 2.0**-52
-    return (xp.astype(_shift(xp, bits, 41), dtype) + 0.5) * 2.0**-23
+        return (xp.astype((bits >> 12) & ((1 << 52) - 1), dtype) + 0.5) * 2.0**-52
+    return (xp.astype((bits >> 41) & ((1 << 23) - 1), dtype) + 0.5) * 2.0**-23
 
 
-def keyed_gumbel(seeds: Array, positions: Array, ids: Array) -> Array:
+def keyed_gumbel(keys: Array, ids: Array) -> Array:
     """Standard Gumbel noise: the argmax of log p + noise is a draw from p. Shapes as in `keyed_uniform`."""
-    u = keyed_uniform(seeds, positions, ids)
+    u = keyed_uniform(keys, ids)
     xp = namespace(u)
     return -xp.log(-xp.log(u))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from entropix.arrays import namespace
+from entropix.native import kernel
 from entropix.types import Array
 
 WINDOW = 256
@@ -20,7 +22,7 @@ BLOCK = 64
 class Window:
     """The likeliest tokens of each row, likeliest first, ties by token id.
 
-    ids: `(rows, K)` integers; logits: `(rows, K)` before temperature. A masked token has logit −∞.
+    ids: `(rows, K)` int64; logits: `(rows, K)` before temperature. A masked token has logit −∞.
     """
 
     ids: Array
@@ -33,6 +35,9 @@ def top_window(logits: Array, k: int = WINDOW) -> Window:
     if k < 1:
         raise ValueError(f"window of {k} tokens: at least 1 is needed")
     if type(logits) is np.ndarray:
+        library = kernel()
+        if library is not None and logits.dtype == np.float32 and logits.strides[1] == 4:
+            return _top_in_c(library, logits, k)
         rows = [_top_row(row, k) for row in logits]
         if len(rows) == 1:
             ids, values = rows[0]
@@ -44,6 +49,17 @@ def top_window(logits: Array, k: int = WINDOW) -> Window:
     ids, values = xp.take_along_axis(ids, order, axis=-1), xp.take_along_axis(values, order, axis=-1)
     order = xp.argsort(values, axis=-1, descending=True, stable=True)
     return Window(xp.take_along_axis(ids, order, axis=-1), xp.take_along_axis(values, order, axis=-1))
+
+
+def _top_in_c(library: ctypes.CDLL, logits: np.ndarray[Any, Any], k: int) -> Window:
+    rows, vocabulary = logits.shape
+    ids, values = np.empty((rows, k), np.int64), np.empty((rows, k), np.float32)
+    source, stride = logits.ctypes.data, logits.strides[0]
+    to_ids, to_values = ids.ctypes.data, values.ctypes.data
+    for r in range(rows):
+        if library.entropix_window(source + r * stride, vocabulary, k, to_ids + r * k * 8, to_values + r * k * 4):
+            raise MemoryError(f"no memory for a window of {k} tokens")
+    return Window(ids, values)
 
 
 def _top_by_sort(xp: Any, logits: Array, k: int) -> tuple[Array, Array]:

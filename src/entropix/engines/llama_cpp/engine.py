@@ -1,0 +1,429 @@
+"""The engine contract on llama.cpp: one unified KV cache in which forks share their prefix's cells."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import weakref
+from collections.abc import Sequence as Many
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from entropix.engines.base import SequenceHandle, Work, fingerprint, sample_ids, shared_prefix
+from entropix.engines.llama_cpp.batch import Batch
+from entropix.engines.llama_cpp.cells import Cells, Sequence
+from entropix.engines.llama_cpp.library import available_cpus, load, metadata, open_model, release
+from entropix.engines.llama_cpp.tap import Tap, make_tap, set_up
+from entropix.engines.llama_cpp.tokenizer import LlamaCppTokenizer
+from entropix.errors import CapabilityError, CapacityError, ModelError, ParameterError
+from entropix.types import AttentionSignals, Capabilities, ModelInfo, Observation
+
+MOST_SEQUENCES = 128  # half of llama.cpp's LLAMA_MAX_SEQ
+SLOTS = 2  # llama.cpp sequences for each of ours, so that closed ones can keep theirs for a while
+LEAST_GARBAGE = 1024
+# llama.cpp's CPU attention takes another kernel, which rounds differently, from 64 rows a call, and splits a single
+# row's cache among threads from 512 cells. Short texts stay below both, so that a seed's text is the same to the
+# bit whatever is decoded beside it; their prompts take about a fifth longer.
+EXACT_ROWS, EXACT_CELLS = 63, 512
+LEAST_CELLS = 8192  # by default; short contexts leave room for many sequences
+FLASH_AUTO, FLASH_OFF = -1, 0
+
+
+class LlamaCppEngine:
+    """A GGUF model on llama.cpp.
+
+    path: a .gguf file. context: most tokens in one sequence, at most what the model was trained for.
+    sequences: most live sequences, 1 … 128. cells: KV-cache tokens over all sequences, a shared prefix counted
+    once; by default the larger of context and 8192. threads: by default one a CPU this process may use.
+    gpu_layers: how many layers go to a GPU if this llama.cpp can use one, −1 for all. batch: most tokens of one
+    llama_decode; longer prompts take several. flash_attention: off also switches the attention signals off.
+    attention: False leaves the attention signals out. attention_layers: whose attention is measured, by default
+    the last layer that sees the whole text.
+    compile_tap: measure attention in C compiled on first use where there is a compiler; otherwise, and without
+    one, in NumPy, which is slower and says the same.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        context: int = 4096,
+        sequences: int = 16,
+        cells: int | None = None,
+        threads: int | None = None,
+        gpu_layers: int = -1,
+        flash_attention: bool = True,
+        attention: bool = True,
+        attention_layers: Many[int] | None = None,
+        batch: int = 512,
+        compile_tap: bool = True,
+    ) -> None:
+        threads = available_cpus() if threads is None else threads
+        cells = max(context, LEAST_CELLS) if cells is None else cells
+        for name, value in (("context", context), ("cells", cells), ("threads", threads), ("batch", batch)):
+            if value < 1:
+                raise ParameterError(f"{name} is {value}, allowed is at least 1")
+        if not 1 <= sequences <= MOST_SEQUENCES:
+            raise ParameterError(f"sequences is {sequences}, allowed is 1 … {MOST_SEQUENCES}")
+        self._llama, self._log = load()
+        self._model = open_model(path, gpu_layers)
+        self._on_cpu = gpu_layers == 0 or not self._llama.llama_supports_gpu_offload()
+        self._finalizer = weakref.finalize(self, release, None, self._model, None)
+        self._batch = Batch(self._llama, max(batch, sequences))
+        self._tap: Tap | None = make_tap(compile_tap) if attention and flash_attention else None
+        self._context = self._make_context(cells, sequences, threads, FLASH_AUTO if flash_attention else FLASH_OFF)
+        self._memory = self._llama.llama_get_memory(self._context)
+        # closed sequences keep their slot and cells until nobody is disturbed: see `_bury`
+        self._live: list[Sequence | None] = [None] * (SLOTS * sequences)
+        self._most = sequences
+        self._dead: list[int] = []
+        self._dead_cells = 0
+        self._busy = False
+        self._views: dict[tuple[int, int], np.ndarray[Any, Any]] = {}
+
+        self.tokenizer = LlamaCppTokenizer(self._model)
+        self.tokenizer.owner = self
+        self.info = self._describe(Path(path))
+        stateful = self._llama.llama_model_is_recurrent(self._model) or self._llama.llama_model_is_hybrid(self._model)
+        # a recurrent state cannot be cut, and its batches are reordered, so that rows could not be found
+        if stateful:
+            self._tap = None
+        if self._tap is not None:
+            window = self._llama.llama_model_n_swa(self._model)
+            if not set_up(self._tap, attention_layers, self._llama, self._context, self._batch, window):
+                self._tap = None
+        if attention_layers is not None and self._tap is None:
+            self.shutdown()
+            raise CapabilityError("attention_layers names layers, but this model shows no attention here")
+        total = self._llama.llama_n_ctx(self._context)
+        self._cells = Cells(total)
+        trained = self._llama.llama_model_n_ctx_train(self._model)
+        self.capabilities = Capabilities(
+            attention=self._tap is not None,
+            fork=True,
+            rewind=not stateful,
+            sequences=sequences,
+            context=min(context, trained, total),
+            cells=total,
+        )
+
+    @classmethod
+    def from_model(cls, model: Any, **settings: Any) -> LlamaCppEngine:
+        """An engine of the model that a `llama_cpp.Llama` object, or a path, names; it is loaded on its own."""
+        return cls(getattr(model, "model_path", model), **settings)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the model is still in memory."""
+        return self._finalizer.alive
+
+    # the contract
+
+    def open(self, tokens: Many[int] = ()) -> Sequence:
+        self._begin()
+        source, shared = None, 0
+        if self.capabilities.rewind:
+            for other in self._live:
+                if other is not None and (n := shared_prefix(tokens, other.tokens)) > shared:
+                    source, shared = other, n
+        sequence = self._add(source, shared)
+        self._busy = False
+        return sequence
+
+    def fork(self, sequence: SequenceHandle, n: int = 1) -> list[Sequence]:
+        source = self._own(sequence)
+        self._begin()
+        free = self._most - self._count()
+        if free < n:
+            self._busy = False
+            raise CapacityError(
+                f"{n} forks do not fit: {free} of {self._most} sequences are free; "
+                "close some, or build the engine with more sequences"
+            )
+        forks = [self._add(source, len(source.tokens)) for _ in range(n)]
+        self._busy = False
+        return forks
+
+    def rewind(self, sequence: SequenceHandle, length: int) -> None:
+        own = self._own(sequence)
+        self._begin()
+        held = len(own.tokens)
+        if not 0 <= length <= held:
+            self._busy = False
+            raise ParameterError(f"cannot rewind to {length} tokens: the sequence holds {held}")
+        if length < held:
+            if length and not self.capabilities.rewind:
+                self._busy = False
+                raise CapabilityError("this model is recurrent: llama.cpp can rewind it to its beginning only")
+            dropped = own.cells[length:]
+            del own.tokens[length:], own.cells[length:]
+            self._llama.llama_memory_seq_rm(self._memory, own.slot, length, -1)
+            self._cells.drop(dropped)
+        self._busy = False
+
+    def close(self, sequence: SequenceHandle) -> None:
+        if not isinstance(sequence, Sequence) or sequence.slot < 0 or not self._finalizer.alive:
+            return
+        own = self._own(sequence)
+        self._begin()
+        slot, cells = own.slot, own.cells
+        self._live[slot] = None
+        own.slot, own.tokens, own.cells = -1, [], []
+        before = self._cells.free
+        self._cells.drop(cells)
+        self._bury(slot, self._cells.free - before)
+        self._busy = False
+
+    def cells_used(self) -> int:
+        self._begin()
+        self._busy = False
+        return self._cells.total - self._cells.free
+
+    def forward(self, work: Many[Work], *, attention: bool = False) -> Observation:
+        if attention and self._tap is None:
+            raise CapabilityError("this engine shows no attention for this model")
+        items = [(self._own(sequence), tokens) for sequence, tokens in work]
+        self._begin()
+        try:
+            self._check(items)
+        except BaseException:
+            self._busy = False
+            raise
+        logits, seen = self._decode_items(items, attention)
+        for sequence, tokens in items:
+            sequence.cells += self._cells.take(len(tokens))
+            sequence.tokens += tokens
+        self._busy = False
+        signals = None if seen is None else AttentionSignals(*np.ascontiguousarray(seen.T, np.float32))
+        return Observation(logits, signals)
+
+    def shutdown(self) -> None:
+        self._live = [None] * len(self._live)
+        self._finalizer()
+
+    # one llama_decode and several
+
+    def _decode_items(
+        self, items: list[tuple[Sequence, Many[int]]], attention: bool
+    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
+        """Single tokens together, each longer item on its own: kernels for many tokens round differently from
+        those for few, and so a prompt is computed the same whatever is decoded beside it."""
+        short = [n for n, (_, tokens) in enumerate(items) if len(tokens) == 1]
+        if len(short) == len(items) <= self._batch.size:
+            new = [tokens[0] for _, tokens in items]
+            return self._decode(
+                new, [len(s.tokens) for s, _ in items], [s.slot for s, _ in items], list(range(len(new))), attention
+            )
+        if len(items) == 1:
+            return self._decode_long(items, attention)
+        logits = np.empty((len(items), self.tokenizer.size), np.float32)
+        seen = np.empty((len(items), 4)) if attention else None
+        groups = [[n] for n in range(len(items)) if n not in set(short)]
+        groups += [short[a : a + self._batch.size] for a in range(0, len(short), self._batch.size)]
+        for group in groups:
+            some, signals = self._decode_items([items[n] for n in group], attention)
+            logits[group] = some
+            if seen is not None:
+                seen[group] = signals
+        return logits, seen
+
+    def _decode(
+        self, tokens: list[int], positions: list[int], slots: list[int], rows: list[int], attention: bool
+    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
+        """Logits (rows, vocabulary) in place, and attention (rows, 4), of the tokens numbered `rows`."""
+        wanted: list[int] | int = 1
+        if len(rows) < len(tokens):
+            wanted = [0] * len(tokens)
+            for row in rows:
+                wanted[row] = 1
+        batch = self._batch.fill(tokens, positions, slots, wanted)
+        tap = self._tap if attention and rows else None
+        if tap is not None:
+            tap.arm(rows, len(tokens))
+        status = self._llama.llama_decode(self._context, batch)
+        if status == 1 and self._dead:
+            self._dig_up()
+            status = self._llama.llama_decode(self._context, batch)
+        seen = tap.read() if tap is not None else None
+        if status == 1:
+            raise CapacityError("llama.cpp finds no room in its KV cache; close sequences or give it more cells")
+        if status != 0:
+            raise ModelError(f"llama.cpp failed with {status}: {self._log.take() or 'no reason given'}")
+        return self._logits(len(rows)), seen
+
+    def _decode_long(
+        self, items: list[tuple[Sequence, Many[int]]], attention: bool
+    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
+        tokens = [token for _, new in items for token in new]
+        positions = [p for s, new in items for p in range(len(s.tokens), len(s.tokens) + len(new))]
+        slots = [s.slot for s, new in items for _ in new]
+        last = (np.cumsum([len(new) for _, new in items]) - 1).tolist()
+        size = self._batch.size
+        if self._on_cpu and positions[-1] < EXACT_CELLS:
+            size = min(size, EXACT_ROWS)
+        if len(tokens) <= size:
+            return self._decode(tokens, positions, slots, last, attention)
+        logits: list[np.ndarray[Any, Any]] = []
+        seen: list[np.ndarray[Any, Any]] = []
+        for a in range(0, len(tokens), size):
+            b = a + size
+            rows = [row - a for row in last if a <= row < b]
+            some, signals = self._decode(tokens[a:b], positions[a:b], slots[a:b], rows, attention)
+            logits.append(some.copy())  # the next decode overwrites it
+            if signals is not None:
+                seen.append(signals)
+        return np.concatenate(logits), np.concatenate(seen) if attention else None
+
+    def _logits(self, rows: int) -> np.ndarray[Any, Any]:
+        """llama.cpp's own output buffer as a read-only array; building one costs more than finding it again."""
+        if not rows:
+            return np.empty((0, self.tokenizer.size), np.float32)
+        address = ctypes.addressof(self._llama.llama_get_logits(self._context).contents)
+        view = self._views.get((address, rows))
+        if view is None:
+            memory: Any = (ctypes.c_float * (rows * self.tokenizer.size)).from_address(address)
+            view = np.ndarray((rows, self.tokenizer.size), np.float32, buffer=memory)
+            view.flags.writeable = False
+            if len(self._views) > MOST_SEQUENCES:
+                self._views.clear()
+            self._views[address, rows] = view
+        return view
+
+    # bookkeeping
+
+    def _own(self, sequence: SequenceHandle) -> Sequence:
+        if not self.alive:
+            raise ModelError("this engine was shut down; build a new one")
+        if isinstance(sequence, Sequence) and sequence.slot >= 0 and self._live[sequence.slot] is sequence:
+            return sequence
+        raise ParameterError("this sequence is closed, or belongs to another engine")
+
+    def _check(self, items: list[tuple[Sequence, Many[int]]]) -> None:
+        if not items:
+            raise ParameterError("forward needs at least one sequence with tokens")
+        if len({s.slot for s, _ in items}) < len(items):
+            raise ParameterError("a sequence appears twice in a forward; it may appear once")
+        total = 0
+        for sequence, tokens in items:
+            if not len(tokens):
+                raise ParameterError("every sequence in a forward needs at least one token")
+            if min(tokens) < 0 or max(tokens) >= self.tokenizer.size:
+                raise ParameterError(f"a token is out of range: allowed are 0 … {self.tokenizer.size - 1}")
+            if len(sequence.tokens) + len(tokens) > self.capabilities.context:
+                raise CapacityError(
+                    f"{len(sequence.tokens)} + {len(tokens)} tokens are more than the context of "
+                    f"{self.capabilities.context}: shorten the text, or build the engine with more context"
+                )
+            total += len(tokens)
+        if total > self._cells.free - self._dead_cells:
+            self._dig_up()
+        if total > self._cells.free:
+            raise CapacityError(
+                f"{total} tokens do not fit into the {self._cells.free} free of {self._cells.total} KV-cache "
+                "cells: close sequences, or build the engine with more cells"
+            )
+
+    def _add(self, source: Sequence | None, length: int) -> Sequence:
+        """A new sequence that shares the first `length` tokens of `source`."""
+        if self._count() >= self._most:
+            self._busy = False
+            raise CapacityError(f"all {self._most} sequences are in use: close one, or build the engine with more")
+        slot = self._free_slot()
+        sequence = Sequence(slot)
+        if source is not None and length:
+            self._llama.llama_memory_seq_cp(self._memory, source.slot, slot, 0, length)
+            cells = source.cells[:length]
+            self._cells.share(cells)
+            sequence.tokens, sequence.cells = source.tokens[:length], cells
+        self._live[slot] = sequence
+        return sequence
+
+    def _count(self) -> int:
+        """How many sequences are live."""
+        return len(self._live) - self._live.count(None)
+
+    def _free_slot(self) -> int:
+        dead = set(self._dead)
+        for slot, sequence in enumerate(self._live):
+            if sequence is None and slot not in dead:
+                return slot
+        self._dig_up()
+        return self._live.index(None)
+
+    def _bury(self, slot: int, cells: int) -> None:
+        """Leave a closed sequence in the cache while others are live.
+
+        Attention adds up a row's cells in the order of their places. Freed places would be taken by the rows that
+        go on, whose later tokens would then come before their earlier ones, and their rounding, so now and then
+        their text, would depend on when a neighbour ended. Garbage is bounded by what is in use."""
+        self._dead.append(slot)
+        self._dead_cells += cells
+        used = self._cells.total - self._cells.free
+        if self._dead_cells > max(used, LEAST_GARBAGE) or not self._count():
+            self._dig_up()
+
+    def _dig_up(self) -> None:
+        """Really free what closed sequences held."""
+        for slot in self._dead:
+            self._llama.llama_memory_seq_rm(self._memory, slot, -1, -1)
+        self._dead, self._dead_cells = [], 0
+
+    def _begin(self) -> None:
+        """Begin an operation. One that did not end (a failed decode, Ctrl-C) is undone here: what the handles
+        hold is the truth, and llama.cpp's memory and our counts are cut back to it."""
+        if not self.alive:
+            raise ModelError("this engine was shut down; build a new one")
+        if self._busy:
+            memory, llama = self._memory, self._llama
+            for slot, sequence in enumerate(self._live):
+                if sequence is None:
+                    llama.llama_memory_seq_rm(memory, slot, -1, -1)
+                    continue
+                n = min(len(sequence.tokens), len(sequence.cells), llama.llama_memory_seq_pos_max(memory, slot) + 1)
+                if not llama.llama_memory_seq_rm(memory, slot, n, -1):
+                    llama.llama_memory_seq_rm(memory, slot, -1, -1)
+                    n = 0
+                del sequence.tokens[n:], sequence.cells[n:]
+            self._dead, self._dead_cells = [], 0
+            self._cells.recount(s for s in self._live if s is not None)
+        self._busy = True
+
+    # construction
+
+    def _make_context(self, cells: int, sequences: int, threads: int, flash: int) -> Any:
+        llama = self._llama
+        settings = llama.llama_context_default_params()
+        settings.n_ctx = cells
+        settings.n_batch = settings.n_ubatch = self._batch.size  # one graph a decode: rows are found by number
+        settings.n_seq_max = SLOTS * sequences
+        settings.n_threads = settings.n_threads_batch = threads
+        settings.flash_attn_type = flash
+        settings.kv_unified = True  # forks share cells
+        settings.swa_full = True  # sliding-window layers can be rewound too
+        if self._tap is not None:
+            settings.cb_eval = self._tap.callback
+            settings.cb_eval_user_data = self._tap.user_data
+        context = llama.llama_init_from_model(self._model, settings)
+        if not context:
+            raise ModelError(
+                f"llama.cpp cannot make a context of {cells} cells: {self._log.take() or 'no reason given'}. "
+                "Try fewer cells"
+            )
+        self._finalizer.detach()
+        self._finalizer = weakref.finalize(self, release, context, self._model, self._tap)
+        return context
+
+    def _describe(self, path: Path) -> ModelInfo:
+        llama, model = self._llama, self._model
+        shape = {
+            "architecture": metadata(model, "general.architecture") or "unknown",
+            "layers": llama.llama_model_n_layer(model),
+            "heads": llama.llama_model_n_head(model),
+            "width": llama.llama_model_n_embd(model),
+            "vocabulary": self.tokenizer.size,
+        }
+        pieces = [self.tokenizer.raw(token) for token in sample_ids(self.tokenizer.size)]
+        # the file's name is what the person knows; general.name can be a training run's ("8k Lc100K Mix1 Ep2")
+        return ModelInfo(name=path.stem, fingerprint=fingerprint(pieces=pieces, **shape), **shape)

@@ -1,0 +1,142 @@
+"""The llama.cpp library itself: importing it, keeping it quiet, opening a model file."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections import deque
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from entropix.errors import ModelError
+
+MAGIC = b"GGUF"
+ERROR_LEVEL = 4
+CONTINUED = 5
+
+
+class Log:
+    """Takes llama.cpp's log away from the terminal and keeps its last errors for our own messages."""
+
+    def __init__(self, llama: Any) -> None:
+        self.errors: deque[str] = deque(maxlen=3)
+        level_before = 0
+
+        def keep(level: int, text: bytes, _: Any) -> None:
+            nonlocal level_before
+            level_before = level if level != CONTINUED else level_before
+            line = text.decode("utf-8", "replace").strip()
+            if level_before == ERROR_LEVEL and line:
+                self.errors.append(line)
+
+        self.callback = llama.llama_log_callback(keep)  # must outlive the library's use of it
+        llama.llama_log_set(self.callback, None)
+
+    def take(self) -> str:
+        """The last errors, in one line; they are forgotten."""
+        text = "; ".join(self.errors)
+        self.errors.clear()
+        return text
+
+
+@cache
+def load() -> tuple[Any, Log]:
+    """The llama_cpp module and its log, which is the process's: llama.cpp has only one."""
+    try:
+        import llama_cpp
+    except ImportError as error:
+        raise ModelError(
+            "llama-cpp-python is not installed, and GGUF models need it: pip install 'entropix-llm[llama]'"
+        ) from error
+    except (OSError, RuntimeError) as error:
+        raise ModelError(
+            f"llama-cpp-python is installed but its library does not load ({error}): "
+            "reinstall it with pip install --force-reinstall llama-cpp-python"
+        ) from error
+    llama_cpp.llama_backend_init()
+    return llama_cpp, Log(llama_cpp)
+
+
+@cache
+def load_ggml() -> Any:
+    """libggml-base, with the functions that read tensors; they take addresses."""
+    load()
+    from llama_cpp import _ctypes_extensions, llama_cpp
+
+    base = Path(llama_cpp.__file__).parent / "lib"
+    ggml = _ctypes_extensions.load_shared_library("ggml-base", base)
+    pointer, size = ctypes.c_void_p, ctypes.c_size_t
+    for name, result, arguments in (
+        ("ggml_get_name", pointer, [pointer]),
+        ("ggml_op_name", ctypes.c_char_p, [ctypes.c_int]),
+        ("ggml_backend_buffer_is_host", ctypes.c_bool, [pointer]),
+        ("ggml_backend_tensor_get", None, [pointer, pointer, size, size]),
+    ):
+        function = getattr(ggml, name)
+        function.restype = result
+        function.argtypes = arguments
+    return ggml
+
+
+def open_model(path: str | os.PathLike[str], gpu_layers: int) -> Any:
+    """The loaded model at `path`. ModelError when it is missing, not GGUF, damaged or no text generator."""
+    file = Path(path).expanduser()
+    if not file.exists():
+        raise ModelError(f"no model file at {file}: give the path of an existing .gguf file")
+    if not file.is_file():
+        raise ModelError(f"{file} is not a file: give the path of a .gguf file")
+    try:
+        with file.open("rb") as stream:
+            magic = stream.read(len(MAGIC))
+    except OSError as error:
+        raise ModelError(f"{file} cannot be read: {error.strerror or error}") from error
+    if magic != MAGIC:
+        raise ModelError(
+            f"{file} is not a GGUF file: it begins with {magic!r}, a GGUF file with {MAGIC!r}. "
+            "Give a .gguf file, or convert the model with llama.cpp's convert_hf_to_gguf.py"
+        )
+    llama, log = load()
+    log.take()
+    settings = llama.llama_model_default_params()
+    settings.n_gpu_layers = gpu_layers
+    model = llama.llama_model_load_from_file(os.fsencode(file), settings)
+    if not model:
+        raise ModelError(
+            f"llama.cpp cannot load {file}, which is truncated, damaged or of an architecture that this "
+            f"llama-cpp-python does not know: {log.take() or 'no reason given'}. "
+            "Download it again, or update llama-cpp-python"
+        )
+    if llama.llama_model_has_encoder(model) or not llama.llama_model_has_decoder(model):
+        llama.llama_model_free(model)
+        raise ModelError(f"{file} is no text generator: give a decoder-only language model")
+    return model
+
+
+def metadata(model: Any, key: str) -> str | None:
+    """The value of a GGUF metadata key as text, None where the model has none."""
+    llama, _ = load()
+    size = 1 << 10
+    while True:
+        buffer = ctypes.create_string_buffer(size)
+        needed = llama.llama_model_meta_val_str(model, key.encode(), buffer, size)
+        if needed < 0:
+            return None
+        if needed < size:
+            return buffer.raw[:needed].decode("utf-8", "replace")
+        size = needed + 1
+
+
+def release(context: Any, model: Any, _kept: Any) -> None:
+    """Free both; what the context calls back is an argument so that it lives as long."""
+    llama, _ = load()
+    if context is not None:
+        llama.llama_free(context)
+    llama.llama_model_free(model)
+
+
+def available_cpus() -> int:
+    """How many CPUs this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,119 @@
+"""Text ↔ tokens with a GGUF model's own vocabulary."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from entropix.engines.base import Message
+from entropix.engines.llama_cpp.chat import ChatTemplate, check_messages, hide_markup, split_markup
+from entropix.engines.llama_cpp.library import load, metadata
+from entropix.errors import ModelError, ParameterError, PromptError
+
+UNKNOWN, CONTROL = 1, 8  # llama_token_attr: tokens that text becomes only when markup is asked for
+
+
+class LlamaCppTokenizer:
+    """The tokenizer of a loaded llama.cpp model; see `entropix.engines.base.Tokenizer`."""
+
+    def __init__(self, model: Any) -> None:
+        self._llama, _ = load()
+        self.owner: Any = None
+        """The engine: kept, so that a tokenizer outlives nobody's model, and asked whether it is still open."""
+        self._pointer = self._llama.llama_model_get_vocab(model)
+        self.size: int = self._llama.llama_vocab_n_tokens(self._vocab)
+        self._pieces: list[bytes | None] = [None] * self.size
+        self._labels: dict[int, str] = {}
+        self._template = metadata(model, "tokenizer.chat_template")
+        self.has_chat_template = bool(self._template)
+        self._bos: int = self._llama.llama_vocab_bos(self._vocab)
+        self._eos: int = self._llama.llama_vocab_eos(self._vocab)
+        self._adds_bos = bool(self._llama.llama_vocab_get_add_bos(self._vocab)) and self._bos >= 0
+        is_end, vocab = self._llama.llama_vocab_is_eog, self._vocab
+        ends = {token for token in range(self.size) if is_end(vocab, token)}
+        self.end_tokens = frozenset(ends | ({self._eos} if self._eos >= 0 else set()))
+
+    @property
+    def _vocab(self) -> Any:
+        if self.owner is not None and not self.owner.alive:
+            raise ModelError("this model was closed; load it again")
+        return self._pointer
+
+    def encode(self, text: str, *, special: bool = False, begin: bool = False) -> list[int]:
+        data = text.encode("utf-8", "replace")
+        head = [self._bos] if begin and self._adds_bos else []
+        if not data:
+            return head
+        room = len(data) + 8
+        buffer = (ctypes.c_int32 * room)()
+        tokenize = self._llama.llama_tokenize
+        n = tokenize(self._vocab, data, len(data), buffer, room, False, special)
+        if n < 0:
+            buffer = (ctypes.c_int32 * -n)()
+            n = tokenize(self._vocab, data, len(data), buffer, -n, False, special)
+        return head + buffer[:n]
+
+    def piece(self, token: int) -> bytes:
+        self._check(token)
+        piece = self._pieces[token]
+        if piece is None:
+            piece = self._pieces[token] = self._read_piece(token, special=False)
+        return piece
+
+    def label(self, token: int) -> str:
+        label = self._labels.get(token)
+        if label is None:
+            label = self._labels[token] = self._make_label(token)
+        return label
+
+    def _make_label(self, token: int) -> str:
+        piece = self.piece(token) or self._read_piece(token, special=True) or self.raw(token).encode()
+        return piece.decode("utf-8", "backslashreplace") or f"<token {token}>"
+
+    def raw(self, token: int) -> str:
+        """The vocabulary's own string of a token, as it stands in the model file."""
+        self._check(token)
+        return bytes(self._llama.llama_vocab_get_text(self._vocab, token) or b"").decode("utf-8", "replace")
+
+    def chat(self, messages: Sequence[Message]) -> list[int]:
+        checked = check_messages(messages)
+        template = self._chat_template
+        hidden = hide_markup(checked, self._has_markup, lambda: self._markup)
+        tokens: list[int] = []
+        for text, special in split_markup(template.render(checked), hidden):
+            tokens += self.encode(text, special=special)
+        if self._adds_bos and tokens[:1] != [self._bos]:
+            tokens.insert(0, self._bos)
+        return tokens
+
+    @cached_property
+    def _chat_template(self) -> ChatTemplate:
+        if not self._template:
+            raise PromptError("this model has no chat template: give it plain text, or use an instruct model")
+        bos = self.raw(self._bos) if self._bos >= 0 else ""
+        eos = self.raw(self._eos) if self._eos >= 0 else ""
+        return ChatTemplate(self._template, bos=bos, eos=eos)
+
+    def _has_markup(self, text: str) -> bool:
+        return self.encode(text, special=True) != self.encode(text)
+
+    @cached_property
+    def _markup(self) -> list[str]:
+        attributes, vocab = self._llama.llama_vocab_get_attr, self._vocab
+        special = (t for t in range(self.size) if attributes(vocab, t) & (UNKNOWN | CONTROL))
+        return [text for text in map(self.raw, special) if text]
+
+    def _read_piece(self, token: int, *, special: bool) -> bytes:
+        size = 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            n = self._llama.llama_token_to_piece(self._vocab, token, buffer, size, 0, special)
+            if n >= 0:
+                return buffer.raw[:n]
+            size = -n
+
+    def _check(self, token: int) -> None:
+        if not 0 <= token < self.size:
+            raise ParameterError(f"there is no token {token}: this model's are 0 … {self.size - 1}")

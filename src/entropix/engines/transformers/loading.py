@@ -1,0 +1,140 @@
+"""A model and its tokenizer from a directory, a GGUF file or the hub, with errors a person can act on."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from huggingface_hub.utils import logging as hub_logging
+from transformers.utils import logging
+
+from entropix.errors import ModelError
+
+
+def load(name_or_path: str | Path, *, device: str | None, dtype: Any, gguf_file: str | None) -> tuple[Any, Any, str]:
+    """(model, tokenizer, name), the model in evaluation mode on its device.
+
+    Raises ModelError when there is no such model, or it cannot be read."""
+    source, gguf_file = _locate(str(name_or_path), gguf_file)
+    place = torch.device(device) if device is not None else best_device()
+    options: dict[str, Any] = {"gguf_file": gguf_file} if gguf_file else {}
+    with _quiet():
+        try:
+            tokenizer = transformers.AutoTokenizer.from_pretrained(source, **options)
+            if gguf_file:
+                # packed weights are unpacked again at every step, which is several times slower
+                options["quantization_config"] = transformers.GgufConfig(dequantize=True)
+            model, report = transformers.AutoModelForCausalLM.from_pretrained(
+                source, dtype=as_dtype(dtype, place), output_loading_info=True, **options
+            )
+        except Exception as error:
+            raise _reading_error(source, gguf_file, error) from error
+    missing = sorted(report.get("missing_keys", ()))
+    if missing:
+        raise ModelError(
+            f"the weights of {source!r} are incomplete: {len(missing)} tensors are missing, {missing[0]!r} "
+            "among them; download the model again, or check that it is a text-generation model"
+        )
+    name = Path(gguf_file).stem if gguf_file else str(getattr(model.config, "_name_or_path", "") or source)
+    return model.to(place).eval(), tokenizer, name
+
+
+def best_device() -> torch.device:
+    """CUDA, then Apple's MPS, then the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def as_dtype(dtype: Any, device: torch.device) -> torch.dtype:
+    """`dtype` as torch's; None is bfloat16 where the hardware multiplies it natively, else float32."""
+    if dtype is None:
+        native = device.type == "cuda" or (device.type == "cpu" and _cpu_has_bfloat16())
+        return torch.bfloat16 if native else torch.float32
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise ModelError(f"dtype {dtype!r} is not one torch computes with; use float32, bfloat16 or float16")
+    return found
+
+
+def _cpu_has_bfloat16() -> bool:
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(bool(getattr(torch.cpu, check, lambda: False)()) for check in checks)
+
+
+def _locate(name: str, gguf_file: str | None) -> tuple[str, str | None]:
+    """(directory or hub name, GGUF file name or None)."""
+    path = Path(name).expanduser()
+    if path.suffix.lower() == ".gguf":
+        if not path.is_file():
+            raise ModelError(f"there is no file {str(path)!r}; give the path of a .gguf file that exists")
+        return str(path.parent), path.name
+    if path.is_dir():
+        _check_directory(path, gguf_file)
+        return str(path), gguf_file
+    if path.is_file():
+        raise ModelError(f"{name!r} is a file, but not a .gguf; give a model directory, a .gguf file or a hub name")
+    if name.startswith((".", "/", "~", "\\")) or name.count("/") > 1 or not name.strip():
+        raise ModelError(
+            f"there is no directory {name!r}; give a model directory that exists, a .gguf file, or a hub "
+            "name such as 'HuggingFaceTB/SmolLM2-135M-Instruct'"
+        )
+    return name, gguf_file
+
+
+def _check_directory(path: Path, gguf_file: str | None) -> None:
+    ggufs = sorted(p.name for p in path.glob("*.gguf"))
+    if gguf_file:
+        if not (path / gguf_file).is_file():
+            here = f"it has {', '.join(ggufs)}" if ggufs else "it has no .gguf file"
+            raise ModelError(f"the directory {str(path)!r} has no file {gguf_file!r}; {here}")
+    elif not (path / "config.json").is_file():
+        there = ", ".join(ggufs)
+        todo = f"it has {there}: give that file's path" if ggufs else "give one that from_pretrained would load"
+        raise ModelError(f"the directory {str(path)!r} has no config.json, so it is no transformers model; {todo}")
+
+
+def _reading_error(source: str, gguf_file: str | None, error: Exception) -> ModelError:
+    lines = str(error).strip().splitlines()
+    reason = f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+    if isinstance(error, ImportError):
+        return ModelError(f"reading {source!r} needs a package that is not installed: {reason}")
+    if Path(source).is_dir():
+        what = str(Path(source) / gguf_file) if gguf_file else source
+        return ModelError(
+            f"the model at {what!r} cannot be read: {reason}; its files may be damaged or incomplete, or "
+            f"of an architecture that transformers {transformers.__version__} does not know; download it again or "
+            "update transformers"
+        )
+    return ModelError(
+        f"{source!r} is neither a directory here nor a model that can be fetched from the hub: {reason}; check "
+        "the name and the network (a gated model needs a login), or give a directory or a .gguf file"
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars, warnings or log lines of the library meanwhile; everything is put back afterwards."""
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    hub_level = hub_logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    hub_logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        # the bar of a GGUF's tensors knows no switch and goes straight to standard error
+        with warnings.catch_warnings(), redirect_stderr(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(level)
+        hub_logging.set_verbosity(hub_level)
+        if bars:
+            logging.enable_progress_bar()

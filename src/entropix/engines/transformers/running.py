@@ -1,0 +1,101 @@
+"""What surrounds one model call: which rows go together, our attention meanwhile, the last logits only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from entropix.arrays import to_numpy
+from entropix.engines.transformers.attention import CURRENT, Call
+from entropix.engines.transformers.cache import SlotCache, Span
+from entropix.types import Array, AttentionSignals, Observation
+
+NARROW = 4  # a call this narrow is not worth splitting
+
+
+def groups(counts: Sequence[int]) -> list[list[int]]:
+    """Items that share a model call, by index, so that padding at most doubles the work of a wide call."""
+    found: list[list[int]] = []
+    widest = 0
+    for n in sorted(range(len(counts)), key=lambda n: -counts[n]):
+        if not found or (widest > NARROW and 2 * counts[n] < widest):
+            found.append([])
+            widest = counts[n]
+        found[-1].append(n)
+    return [sorted(group) for group in found]
+
+
+def switchable_configs(model: Any) -> list[Any]:
+    """The configuration objects from which the model's modules read their attention implementation."""
+    held = (getattr(module, "config", None) for module in model.modules())
+    configs = {id(config): config for config in held if hasattr(config, "_attn_implementation_internal")}
+    return list(configs.values())
+
+
+@contextmanager
+def switched(configs: list[Any], implementation: str, cache: SlotCache, call: Call) -> Iterator[None]:
+    """Our attention implementation and the call it serves, for the length of one model call."""
+    theirs = [config._attn_implementation_internal for config in configs]
+    token = CURRENT.set(call)
+    cache.span = call.span
+    try:
+        for config in configs:
+            config._attn_implementation_internal = implementation
+        yield
+    finally:
+        for config, before in zip(configs, theirs, strict=True):
+            config._attn_implementation_internal = before
+        cache.span = None
+        CURRENT.reset(token)
+
+
+@contextmanager
+def last_only(head: torch.nn.Module, span: Span) -> Iterator[None]:
+    """The output projection sees each row's last position only, so a prompt's other logits cost nothing.
+
+    A hook and not `logits_to_keep`, which not every model has and which could not tell rows apart."""
+    if span.queries == 1:
+        yield
+        return
+
+    def pick(_: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        hidden, *rest = args
+        if not span.ragged:
+            return (hidden[:, -1:], *rest)
+        each, last = span.each.to(hidden.device), span.last.to(hidden.device)
+        return (hidden[each, last][:, None], *rest)
+
+    handle = head.register_forward_pre_hook(pick)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def observation(parts: list[tuple[list[int], torch.Tensor, AttentionSignals | None]]) -> Observation:
+    """The rows of several model calls, each `(item indices, logits, signals)`, in the order of the items."""
+    rows = [n for group, _, _ in parts for n in group]
+    back = None if rows == sorted(rows) else sorted(range(len(rows)), key=rows.__getitem__)
+
+    def joined(tensors: list[torch.Tensor]) -> Array:
+        whole = tensors[0] if len(tensors) == 1 else torch.cat(tensors)
+        whole = (whole if back is None else whole[back]).float()
+        if whole.device.type != "cpu":
+            return whole
+        host = to_numpy(whole)
+        host.flags.writeable = False
+        return host
+
+    shown = [signals for _, _, signals in parts if signals is not None]
+    if not shown:
+        return Observation(joined([logits for _, logits, _ in parts]))
+    attention = AttentionSignals(
+        *(
+            joined([getattr(signals, name) for signals in shown])
+            for name in ("entropy", "varentropy", "agreement", "interaction")
+        )
+    )
+    return Observation(joined([logits for _, logits, _ in parts]), attention)

@@ -1,0 +1,184 @@
+/* The two passes over a vocabulary that every decoded token pays for, a row at a time.
+ *
+ * Right after a model's forward nothing of ours is in the processor's cache, so what counts is how few times memory
+ * is touched: NumPy needs eight passes and two temporaries of the vocabulary's size for the entropies, this needs the
+ * logits twice. entropix/native.py compiles it; signals/logits.py and sampling/window.py say what it computes and do
+ * the same in NumPy where there is no compiler.
+ */
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CHUNK 1024
+#define BLOCK 64
+#define LANES 32
+#define FLOOR (-80.0f)
+
+/* exp(x) for -80 <= x <= 0 with a relative error of 2e-7: 2^n · e^r with |r| <= ln 2 / 2 (Cephes' polynomial). A
+ * library call would not be vectorised without -ffast-math, which must not be linked into somebody's process. */
+static inline float exp_negative(float x) {
+    float n = rintf(x * 1.44269504088896341f);
+    float r = x - n * 0.693359375f;
+    r = r + n * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    union { int32_t i; float f; } scale;
+    scale.i = ((int32_t)n + 127) << 23;
+    return p * scale.f;
+}
+
+/* The largest of n numbers; NaN counts as none. Lanes side by side, because without -ffinite-math-only compilers do
+ * not vectorise a maximum along the data. */
+static inline float maximum(const float *x, int64_t n) {
+    float lanes[LANES], top = -INFINITY;
+    int64_t i = 0;
+    for (int j = 0; j < LANES; j++) lanes[j] = -INFINITY;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++) lanes[j] = x[i + j] > lanes[j] ? x[i + j] : lanes[j];
+    for (int j = 0; j < LANES; j++) top = lanes[j] > top ? lanes[j] : top;
+    for (; i < n; i++) top = x[i] > top ? x[i] : top;
+    return top;
+}
+
+/* out[0..2]: entropy, varentropy, log-sum-exp; all NaN where a logit is NaN or +inf or none is finite. */
+void entropix_entropies(const float *z, int64_t n, double *out) {
+    float top = maximum(z, n);
+    out[0] = out[1] = out[2] = NAN;
+    if (!isfinite(top)) return;
+    double total = 0, mean = 0, square = 0; /* Σe, Σe·d/Σe, Σe·(d − mean)² so far (Chan, Golub, LeVeque) */
+    float e[CHUNK], d[CHUNK];
+    for (int64_t start = 0; start < n; start += CHUNK) {
+        int64_t size = n - start < CHUNK ? n - start : CHUNK;
+        const float *row = z + start;
+        float sum = 0, first = 0, second = 0;
+        for (int64_t i = 0; i < size; i++) {
+            float x = row[i] - top;
+            d[i] = x < FLOOR ? FLOOR : x;
+            e[i] = exp_negative(d[i]);
+        }
+        for (int64_t i = 0; i < size; i++) {
+            sum += e[i];
+            first += e[i] * d[i];
+        }
+        float centre = first / sum;
+        for (int64_t i = 0; i < size; i++) {
+            float c = d[i] - centre;
+            second += e[i] * c * c;
+        }
+        double both = total + sum, delta = (double)centre - mean;
+        square += second + delta * delta * total * sum / both;
+        mean += delta * sum / both;
+        total = both;
+    }
+    /* a NaN logit compares false to everything, so it has reached the sums */
+    out[0] = log(total) - mean;
+    out[1] = square / total;
+    out[2] = log(total) + top;
+}
+
+static void swap(float *a, float *b) {
+    float t = *a;
+    *a = *b;
+    *b = t;
+}
+
+/* The value that would stand at index k of x sorted downwards; reorders x (Hoare's quickselect). */
+static float kth_largest(float *x, int64_t n, int64_t k) {
+    int64_t low = 0, high = n - 1;
+    while (low < high) {
+        int64_t middle = low + (high - low) / 2;
+        if (x[middle] > x[low]) swap(x + middle, x + low);
+        if (x[high] > x[low]) swap(x + high, x + low);
+        if (x[high] > x[middle]) swap(x + high, x + middle);
+        float pivot = x[middle];
+        int64_t i = low, j = high;
+        while (i <= j) {
+            while (x[i] > pivot) i++;
+            while (x[j] < pivot) j--;
+            if (i <= j) swap(x + i++, x + j--);
+        }
+        if (k <= j) high = j;
+        else if (k >= i) low = i;
+        else break;
+    }
+    return x[k];
+}
+
+/* Larger logits first, then smaller ids, in ascending order of one unsigned number. */
+static inline uint64_t sort_key(float z, int64_t id) {
+    uint32_t bits;
+    memcpy(&bits, &z, sizeof bits);
+    if (bits == 0x80000000u) bits = 0; /* −0 equals 0 */
+    bits = bits & 0x80000000u ? bits : ~bits & 0x7fffffffu;
+    return (uint64_t)bits << 32 | (uint32_t)id;
+}
+
+static void merge_sort(uint64_t *x, uint64_t *spare, int64_t n) {
+    if (n <= 12) {
+        for (int64_t i = 1; i < n; i++) {
+            uint64_t value = x[i];
+            int64_t j = i;
+            for (; j > 0 && x[j - 1] > value; j--) x[j] = x[j - 1];
+            x[j] = value;
+        }
+        return;
+    }
+    int64_t half = n / 2, left = 0, right = half, out = 0;
+    merge_sort(x, spare, half);
+    merge_sort(x + half, spare, n - half);
+    while (left < half && right < n) spare[out++] = x[left] <= x[right] ? x[left++] : x[right++];
+    while (left < half) spare[out++] = x[left++];
+    memcpy(x, spare, out * sizeof *x);
+}
+
+/* The k likeliest of n logits, k <= n: ids and logits, likeliest first, ties by id. Returns 0, or 1 for no memory. */
+int entropix_window(const float *z, int64_t n, int64_t k, int64_t *ids, float *values) {
+    int64_t blocks = (n + BLOCK - 1) / BLOCK;
+    float *maxima = malloc(2 * blocks * sizeof *maxima);
+    if (!maxima) return 1;
+    float *order = maxima + blocks;
+    for (int64_t b = 0; b < blocks; b++) {
+        int64_t size = n - b * BLOCK < BLOCK ? n - b * BLOCK : BLOCK;
+        maxima[b] = maximum(z + b * BLOCK, size);
+    }
+    /* the k-th largest of the blocks' maxima is at most the k-th largest logit */
+    float bound = -INFINITY;
+    if (blocks > k) {
+        memcpy(order, maxima, blocks * sizeof *order);
+        bound = kth_largest(order, blocks, k - 1);
+    }
+    int64_t count = 0;
+    for (int64_t b = 0; b < blocks; b++) {
+        if (!(maxima[b] >= bound)) continue;
+        int64_t end = (b + 1) * BLOCK < n ? (b + 1) * BLOCK : n;
+        for (int64_t i = b * BLOCK; i < end; i++) count += z[i] >= bound;
+    }
+    uint64_t *keys = malloc((2 * count + 1) * sizeof *keys);
+    if (!keys) {
+        free(maxima);
+        return 1;
+    }
+    int64_t found = 0;
+    for (int64_t b = 0; b < blocks; b++) {
+        if (!(maxima[b] >= bound)) continue;
+        int64_t end = (b + 1) * BLOCK < n ? (b + 1) * BLOCK : n;
+        for (int64_t i = b * BLOCK; i < end; i++)
+            if (z[i] >= bound) keys[found++] = sort_key(z[i], i);
+    }
+    merge_sort(keys, keys + count, count);
+    for (int64_t i = 0; i < k; i++) {
+        int64_t id = i < count ? (int64_t)(uint32_t)keys[i] : 0; /* fewer than k only where logits are NaN */
+        ids[i] = id;
+        values[i] = z[id];
+    }
+    free(keys);
+    free(maxima);
+    return 0;
+}

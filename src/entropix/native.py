@@ -1,0 +1,88 @@
+"""Small C sources, compiled on first use with the system's compiler and kept in the user's cache directory.
+
+Everything that is done in C here is done in NumPy, too, more slowly, where there is no compiler.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+COMPILERS = ("cc", "gcc", "clang")
+# not -ffast-math: it would switch denormals off for the whole process
+RELAXED = ("-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math")
+FLAGS = ("-O3", *RELAXED, "-shared", "-fPIC")
+
+
+@cache
+def kernel() -> ctypes.CDLL | None:
+    """kernel.c: entropies and window of a row. None without a compiler."""
+    library = compiled(Path(__file__).with_name("kernel.c"))
+    if library is not None:
+        pointer, whole = ctypes.c_void_p, ctypes.c_int64
+        library.entropix_entropies.argtypes = (pointer, whole, pointer)
+        library.entropix_entropies.restype = None
+        library.entropix_window.argtypes = (pointer, whole, whole, pointer, pointer)
+        library.entropix_window.restype = ctypes.c_int
+    return library
+
+
+def compiled(source: Path, include: Path | None = None, headers: Sequence[str] = ()) -> ctypes.CDLL | None:
+    """`source` as a loaded library, compiled now unless an earlier run left it; None where that is not possible.
+
+    include: a directory of headers; `headers` in it are part of what the result is cached by."""
+    compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
+    if compiler is None or sys.platform == "win32":
+        return None
+    try:
+        parts = [source.read_bytes(), processor(), repr((FLAGS, compiler)).encode()]
+        parts += [(include / header).read_bytes() for header in headers if include is not None]
+        name = f"{source.stem}-{hashlib.sha256(b''.join(parts)).hexdigest()[:16]}.so"
+        directory = cache_directory()
+        directory.mkdir(parents=True, exist_ok=True)
+        target = directory / name
+        if not target.exists():
+            build(compiler, include, source, target)
+        return ctypes.CDLL(str(target))
+    except (OSError, subprocess.SubprocessError):  # NumPy does the same without a compiler
+        return None
+
+
+def build(compiler: str, include: Path | None, source: Path, target: Path) -> None:
+    """Compile into a temporary file beside `target` and rename it, so that nobody loads half a library."""
+    handle, temporary = tempfile.mkstemp(suffix=".so", dir=target.parent)
+    os.close(handle)
+    includes = [f"-I{include}"] if include is not None else []
+    try:
+        for tuning in (["-march=native"], []):  # some compilers know no native target
+            command = [compiler, *FLAGS, *tuning, *includes, str(source), "-o", temporary, "-lm"]
+            if subprocess.run(command, capture_output=True, timeout=60, check=not tuning).returncode == 0:
+                break
+        os.chmod(temporary, 0o755)
+        os.replace(temporary, target)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def cache_directory() -> Path:
+    """Where compiled code is kept between runs."""
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "entropix"
+
+
+def processor() -> bytes:
+    """What tells processors apart that -march=native compiles for, as a cache may be shared between machines."""
+    try:
+        lines = Path("/proc/cpuinfo").read_bytes().splitlines()
+        return next(line for line in lines if line.startswith((b"flags", b"Features", b"isa")))
+    except (OSError, StopIteration):
+        return f"{platform.machine()} {platform.processor()}".encode()
