@@ -16,11 +16,17 @@ import tempfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 COMPILERS = ("cc", "gcc", "clang")
 # not -ffast-math: it would switch denormals off for the whole process
 RELAXED = ("-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math")
 FLAGS = ("-O3", *RELAXED, "-shared", "-fPIC")
+
+
+def address(array: Any) -> int:
+    """Where a NumPy array's data begins; several times faster than `array.ctypes.data`."""
+    return array.__array_interface__["data"][0]  # type: ignore[no-any-return]
 
 
 @cache

@@ -14,7 +14,7 @@ from entropix.decoding.request import Job, Request
 from entropix.engines import Engine
 from entropix.errors import CapabilityError, CapacityError, PromptError
 from entropix.policies import Policy
-from entropix.sampling import WINDOW, choose, noise_key, top_window
+from entropix.sampling import WINDOW, choose, noise_key, reach, top_window
 from entropix.signals import measure
 from entropix.types import Action, Array, Decisions, Observation, Regime, Signals, State, Step
 
@@ -123,7 +123,8 @@ class Decoder:
         self._book()
         logits = self._biased(observation)
         signals, decisions = self._decide(logits, observation)
-        window = top_window(logits, self.window)
+        wanted = max(reach(decisions, self.window), *(job.request.leading for job in self._rows))
+        window = top_window(logits, wanted)
         xp = namespace(logits)
         keys = np.array([noise_key(job.request.seed, job.length) for job in self._rows], np.int64)
         choice = choose(window, decisions, keys if xp is np else xp.asarray(keys, device=logits.device))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
-
-import numpy as np
 
 from entropix.arrays import to_numpy
 from entropix.engines import Tokenizer
@@ -73,13 +72,13 @@ class Recorder:
     def _leading(self, row: int, tokenizer: Tokenizer, n: int, greedy: bool) -> tuple[Candidate, ...]:
         if n <= 0:
             return ()
-        ids = self.ids[row, :n].tolist()
-        before = np.exp(self.logits[row, :n] - self.normaliser[row]).tolist()
-        if greedy or self.filtered is None:
-            after = [1.0] + [0.0] * (len(ids) - 1)
-        else:
-            after = np.exp(self.filtered[row, :n]).tolist()
-            after += [0.0] * (len(ids) - len(after))
+        # plain floats: for so few numbers an array operation costs more than it does
+        ids, normaliser = self.ids[row, :n].tolist(), self.normaliser[row]
+        before = [math.exp(z - normaliser) for z in self.logits[row, :n].tolist()]
+        after = [1.0]
+        if not greedy and self.filtered is not None:
+            after = [math.exp(z) for z in self.filtered[row, :n].tolist()]
+        after += [0.0] * (len(ids) - len(after))
         label = tokenizer.label
         return tuple(Candidate(t, label(t), b, a) for t, b, a in zip(ids, before, after, strict=True))
 

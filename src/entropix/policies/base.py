@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -120,6 +120,14 @@ def check_parameter(policy: str, name: str, value: Any, f: dataclasses.Field[Any
         raise ParameterError(f"{policy}: {name}={value!r} is out of range; allowed is {allowed}")
 
 
+@lru_cache(maxsize=1024)
+def _column(rows: int, value: float, whole: bool) -> np.ndarray[Any, Any]:
+    """A constant column, made once: most parameters of most policies are the same at every step."""
+    column = np.full((rows,), value, np.int64 if whole else np.float64)
+    column.flags.writeable = False
+    return column
+
+
 def sampled(
     regime: Array,
     *,
@@ -129,7 +137,7 @@ def sampled(
     top_p: Array | float = 1.0,
     min_p: Array | float = 0.0,
     candidates: Array | int = 1,
-    action: Array | None = None,
+    action: Array | int = int(Action.SAMPLE),
 ) -> Decisions:
     """Decisions that sample, scalars spread over the rows."""
     xp = namespace(like)
@@ -140,10 +148,12 @@ def sampled(
     def spread(value: Any, dtype: Any) -> Array:
         if hasattr(value, "shape") and value.shape:
             return value if value.dtype == dtype else xp.astype(value, dtype)
+        if xp is np:
+            return _column(rows, float(value), dtype is np.int64)
         return xp.full((rows,), value, dtype=dtype, device=device)
 
     return Decisions(
-        action=spread(int(Action.SAMPLE), xp.int64) if action is None else action,
+        action=spread(action, xp.int64),
         regime=regime,
         temperature=spread(temperature, real),
         top_k=spread(top_k, xp.int64),

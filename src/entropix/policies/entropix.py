@@ -15,7 +15,8 @@ from entropix.types import Action, Array, Decisions, Regime, Signals, State
 LOWEST = np.array([0.0, 0.1, 1.0, 0.0])
 HIGHEST = np.array([1.5, 1.0, 200.0, 0.5])
 PARAMETERS = ("temperature", "top_p", "top_k", "min_p")
-FEATURES = ("one", "uncertainty", "attention_entropy", "attention_varentropy", "agreement", "interaction")
+ATTENTION = ("entropy", "varentropy", "agreement", "interaction")
+FEATURES = ("one", "uncertainty", *ATTENTION)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,17 +62,20 @@ class Entropix(Policy):
     def initial(self, rows: int, like: Array) -> State:
         xp = namespace(like)
         return {
-            "since_injection": xp.full((rows,), self.inject_cooldown, dtype=xp.int64, device=like.device),
-            "injections": xp.zeros((rows,), dtype=xp.int64, device=like.device),
+            "wait": xp.zeros((rows,), dtype=xp.int64, device=like.device),
+            "left": xp.full((rows,), self.inject_max, dtype=xp.int64, device=like.device),
         }
 
     def decide(self, signals: Signals, regime: Array, state: State) -> tuple[Decisions, State]:
         xp = namespace(signals.entropy)
         constants = self.constants(xp, signals.entropy)
-        features = self.features(signals)  # (rows, 1, features)
-        coefficients = constants["coefficients"][regime]  # (rows, features, parameters)
-        values = (features @ coefficients)[:, 0, :]
+        values = constants["base"][regime]  # (rows, parameters)
+        values = values + self.uncertainty(signals)[:, None] * constants["by_uncertainty"][regime]
+        if signals.attention is not None and self.thresholds.attention:
+            # (rows, 1, attention signals) @ (rows, attention signals, parameters)
+            values = values + (self.attention_terms(signals) @ constants["by_attention"][regime])[:, 0, :]
         values = xp.minimum(xp.maximum(values, constants["lowest"]), constants["highest"])
+        inject, state = self._inject(regime, state)
         decisions = sampled(
             regime,
             like=signals.entropy,
@@ -80,42 +84,39 @@ class Entropix(Policy):
             top_k=xp.astype(xp.round(values[:, 2]), xp.int64),
             min_p=values[:, 3],
             candidates=constants["candidates"][regime],
-            action=self._inject(xp, regime, state),
+            action=inject,
         )
-        injected = decisions.action == int(Action.INJECT)
-        since = xp.where(injected, xp.zeros_like(regime), state["since_injection"] + 1)
-        return decisions, {
-            "since_injection": since,
-            "injections": state["injections"] + injected,
-        }
+        return decisions, state
 
-    def _inject(self, xp: Any, regime: Array, state: State) -> Array:
-        may = state["since_injection"] >= self.inject_cooldown
-        may = may & (state["injections"] < self.inject_max) & (regime == int(Regime.CLARIFY))
+    def _inject(self, regime: Array, state: State) -> tuple[Array | int, State]:
+        """Action.INJECT for the rows that get the text now, and the state after it."""
         if not self.injection:
-            may = may & False
-        return xp.astype(may, xp.int64) * int(Action.INJECT)
+            return int(Action.SAMPLE), state
+        xp = namespace(regime)
+        wait, left = state["wait"], state["left"]
+        now = (regime == int(Regime.CLARIFY)) & (wait <= 0) & (left > 0)
+        after = {"wait": xp.where(now, self.inject_cooldown, wait - 1), "left": left - xp.astype(now, xp.int64)}
+        return xp.astype(now, xp.int64), after  # INJECT is 1
 
-    def features(self, signals: Signals) -> Array:
-        """Normalised signals, `(rows, 1, len(FEATURES))`; an attention signal that is not shown is 0."""
+    def uncertainty(self, signals: Signals) -> Array:
+        """u = ½ (H / H_high + V / V_high), at most 2; `(rows,)`."""
         t = self.thresholds
         xp = namespace(signals.entropy)
         real = real_dtype(xp, signals.entropy)
-        h = xp.astype(signals.entropy, real)
-        out = xp.zeros((h.shape[0], 1, len(FEATURES)), dtype=real, device=h.device)
-        out[:, 0, 0] = 1.0
-        u = 0.5 * (h / t.entropy_high + xp.astype(signals.varentropy, real) / t.varentropy_high)
-        out[:, 0, 1] = xp.minimum(u, xp.full_like(u, 2.0))
-        if signals.attention is not None and t.attention:
-            a = signals.attention
-            constants = self.constants(xp, signals.entropy)
-            terms = xp.stack([a.entropy, a.varentropy, a.agreement, a.interaction], axis=-1)
-            terms = (xp.astype(terms, real) - constants["median"]) * constants["scale"]
-            out[:, 0, 2:] = xp.minimum(xp.maximum(terms, -constants["unit"]), constants["unit"])
-        return out
+        h, v = xp.astype(signals.entropy, real), xp.astype(signals.varentropy, real)
+        return xp.clip(h * (0.5 / t.entropy_high) + v * (0.5 / t.varentropy_high), None, 2.0)
+
+    def attention_terms(self, signals: Signals) -> Array:
+        """Normalised attention signals, −1 … 1, `(rows, 1, 4)`; one that the profile does not know is 0."""
+        assert signals.attention is not None
+        xp = namespace(signals.entropy)
+        constants = self.constants(xp, signals.entropy)
+        columns = [getattr(signals.attention, name) for name in ATTENTION]
+        terms = xp.astype(xp.stack(columns, axis=-1), real_dtype(xp, signals.entropy))
+        return xp.clip((terms - constants["median"]) * constants["scale"], -1.0, 1.0)[:, None, :]
 
     def tables(self) -> dict[str, np.ndarray[Any, Any]]:
-        """`coefficients[regime, feature, parameter]`: the whole policy in one table."""
+        """The whole policy: one table [regime, feature, parameter], cut by kind of feature."""
         table = np.zeros((len(Regime), len(FEATURES), len(PARAMETERS)))
         temperature, top_p, top_k, min_p = range(len(PARAMETERS))
         one, u, attention_entropy, attention_varentropy, agreement, interaction = range(len(FEATURES))
@@ -141,15 +142,13 @@ class Entropix(Policy):
         stats = [self.thresholds.attention.get(name, (0.0, 0.0)) for name in ATTENTION]
         return {
             **super().tables(),
-            "coefficients": table,
+            "base": table[:, one],
+            "by_uncertainty": table[:, u],
+            "by_attention": table[:, attention_entropy:],
             "lowest": LOWEST,
             "highest": HIGHEST,
             "candidates": candidates,
             "median": np.array([median for median, _ in stats]),
             # a spread of 0 means the profile does not know this signal: it stays neutral
             "scale": np.array([1 / (2 * spread) if spread > 0 else 0.0 for _, spread in stats]),
-            "unit": np.ones(len(ATTENTION)),
         }
-
-
-ATTENTION = ("entropy", "varentropy", "agreement", "interaction")

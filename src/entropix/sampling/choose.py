@@ -57,6 +57,16 @@ def apply_filters(logits: Array, temperature: Array, top_k: Array, top_p: Array,
     return z - xp.log(xp.sum(p, axis=-1, keepdims=True))
 
 
+def reach(decisions: Decisions, window: int) -> int:
+    """How many of the likeliest tokens a draw by these decisions can look at, at most `window`."""
+    xp = namespace(decisions.temperature)
+    greedy = decisions.temperature <= 0
+    if bool(xp.all(greedy)):
+        return 1
+    widths = xp.where((decisions.top_k <= 0) & ~greedy, window, decisions.top_k)
+    return min(max(int(xp.max(widths)), 1), window)
+
+
 def choose(window: Window, decisions: Decisions, keys: Array) -> Choice:
     """Draw each row's token. keys: `(rows,)` int64, `noise_key(seed, position)` of each row.
 
@@ -71,8 +81,7 @@ def choose(window: Window, decisions: Decisions, keys: Array) -> Choice:
         return Choice(window.ids[:, 0], ranks)
     # nothing behind the largest top_k can be drawn, so nothing behind it needs noise, sorting or exp
     size = window.ids.shape[1]
-    widths = xp.where((decisions.top_k <= 0) & ~greedy, size, decisions.top_k)
-    width = min(max(int(xp.max(widths)), 1), size)
+    width = reach(decisions, size)
     ids = window.ids[:, :width]
     logits = window.logits[:, :width]
     filtered = apply_filters(logits, decisions.temperature, decisions.top_k, decisions.top_p, decisions.min_p)

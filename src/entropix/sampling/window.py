@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from entropix.arrays import namespace
-from entropix.native import kernel
+from entropix.native import address, kernel
 from entropix.types import Array
 
 WINDOW = 256
@@ -54,8 +54,8 @@ def top_window(logits: Array, k: int = WINDOW) -> Window:
 def _top_in_c(library: ctypes.CDLL, logits: np.ndarray[Any, Any], k: int) -> Window:
     rows, vocabulary = logits.shape
     ids, values = np.empty((rows, k), np.int64), np.empty((rows, k), np.float32)
-    source, stride = logits.ctypes.data, logits.strides[0]
-    to_ids, to_values = ids.ctypes.data, values.ctypes.data
+    source, stride = address(logits), logits.strides[0]
+    to_ids, to_values = address(ids), address(values)
     for r in range(rows):
         if library.entropix_window(source + r * stride, vocabulary, k, to_ids + r * k * 8, to_values + r * k * 4):
             raise MemoryError(f"no memory for a window of {k} tokens")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from entropix.arrays import namespace
-from entropix.native import kernel
+from entropix.native import address, kernel
 from entropix.types import Array, AttentionSignals, Signals
 
 # Below the likeliest token by this much a token holds e^-80 of its probability: nothing at float32, and far
@@ -29,7 +29,7 @@ def measure(logits: Array, attention: AttentionSignals | None = None, *, spread:
     """
     if type(logits) is np.ndarray:
         entropy, varentropy, normaliser = _entropies_numpy(logits)
-        finite = bool(np.isfinite(entropy).all() and np.isfinite(varentropy).all())
+        finite = math.isfinite(float(entropy.sum() + varentropy.sum()))
     else:
         entropy, varentropy, normaliser = _entropies(logits)
         xp = namespace(logits)
@@ -62,7 +62,7 @@ def _entropies_numpy(logits: np.ndarray[Any, Any]) -> tuple[Array, Array, Array]
     library = kernel()
     if library is not None and logits.dtype == np.float32 and logits.strides[1] == 4:
         out = np.empty((rows, 3))
-        source, target, stride = logits.ctypes.data, out.ctypes.data, logits.strides[0]
+        source, target, stride = address(logits), address(out), logits.strides[0]
         for r in range(rows):
             library.entropix_entropies(source + r * stride, vocabulary, target + r * 24)
         return out[:, 0], out[:, 1], out[:, 2]
