@@ -280,7 +280,7 @@ def test_smollm2_rows_of_a_batch_are_as_alone(smol: TransformersEngine) -> None:
     rows = [smol.open() for _ in prompts]
     smol.forward(list(zip(rows, prompts, strict=True)))
     seen = smol.forward([(row, [42]) for row in rows]).logits
-    alone = np.stack([plain_logits(smol._model, [*prompt, 42]) for prompt in prompts])
+    alone = np.stack([plain_logits(smol.model, [*prompt, 42]) for prompt in prompts])
     for row in rows:
         smol.close(row)
     np.testing.assert_allclose(seen, alone, atol=2e-3)

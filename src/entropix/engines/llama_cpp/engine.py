@@ -15,14 +15,13 @@ from entropix.engines.base import SequenceHandle, Work, fingerprint, sample_ids,
 from entropix.engines.llama_cpp.batch import Batch
 from entropix.engines.llama_cpp.cells import Cells, Sequence
 from entropix.engines.llama_cpp.library import available_cpus, load, metadata, open_model, release
+from entropix.engines.llama_cpp.slots import SLOTS, Slots
 from entropix.engines.llama_cpp.tap import Tap, make_tap, set_up
 from entropix.engines.llama_cpp.tokenizer import LlamaCppTokenizer
 from entropix.errors import CapabilityError, CapacityError, ModelError, ParameterError
 from entropix.types import AttentionSignals, Capabilities, ModelInfo, Observation
 
 MOST_SEQUENCES = 128  # half of llama.cpp's LLAMA_MAX_SEQ
-SLOTS = 2  # llama.cpp sequences for each of ours, so that closed ones can keep theirs for a while
-LEAST_GARBAGE = 1024
 # llama.cpp's CPU attention takes another kernel, which rounds differently, from 64 rows a call, and splits a single
 # row's cache among threads from 512 cells. Short texts stay below both, so that a seed's text is the same to the
 # bit whatever is decoded beside it; their prompts take about a fifth longer.
@@ -75,11 +74,7 @@ class LlamaCppEngine:
         self._tap: Tap | None = make_tap(compile_tap) if attention and flash_attention else None
         self._context = self._make_context(cells, sequences, threads, FLASH_AUTO if flash_attention else FLASH_OFF)
         self._memory = self._llama.llama_get_memory(self._context)
-        # closed sequences keep their slot and cells until nobody is disturbed: see `_bury`
-        self._live: list[Sequence | None] = [None] * (SLOTS * sequences)
-        self._most = sequences
-        self._dead: list[int] = []
-        self._dead_cells = 0
+        self._slots = Slots(self._llama, self._memory, sequences)
         self._busy = False
         self._views: dict[tuple[int, int], np.ndarray[Any, Any]] = {}
 
@@ -125,7 +120,7 @@ class LlamaCppEngine:
         self._begin()
         source, shared = None, 0
         if self.capabilities.rewind:
-            for other in self._live:
+            for other in self._slots.live:
                 if other is not None and (n := shared_prefix(tokens, other.tokens)) > shared:
                     source, shared = other, n
         sequence = self._add(source, shared)
@@ -135,11 +130,10 @@ class LlamaCppEngine:
     def fork(self, sequence: SequenceHandle, n: int = 1) -> list[Sequence]:
         source = self._own(sequence)
         self._begin()
-        free = self._most - self._count()
-        if free < n:
+        if self._slots.free < n:
             self._busy = False
             raise CapacityError(
-                f"{n} forks do not fit: {free} of {self._most} sequences are free; "
+                f"{n} forks do not fit: {self._slots.free} of {self._slots.most} sequences are free; "
                 "close some, or build the engine with more sequences"
             )
         forks = [self._add(source, len(source.tokens)) for _ in range(n)]
@@ -169,11 +163,10 @@ class LlamaCppEngine:
         own = self._own(sequence)
         self._begin()
         slot, cells = own.slot, own.cells
-        self._live[slot] = None
         own.slot, own.tokens, own.cells = -1, [], []
         before = self._cells.free
         self._cells.drop(cells)
-        self._bury(slot, self._cells.free - before)
+        self._slots.bury(slot, self._cells.free - before, self._cells.total - self._cells.free)
         self._busy = False
 
     def cells_used(self) -> int:
@@ -200,7 +193,7 @@ class LlamaCppEngine:
         return Observation(logits, signals)
 
     def shutdown(self) -> None:
-        self._live = [None] * len(self._live)
+        self._slots.clear()
         self._finalizer()
 
     # one llama_decode and several
@@ -243,8 +236,7 @@ class LlamaCppEngine:
         if tap is not None:
             tap.arm(rows, len(tokens))
         status = self._llama.llama_decode(self._context, batch)
-        if status == 1 and self._dead:
-            self._dig_up()
+        if status == 1 and self._slots.dig_up():
             status = self._llama.llama_decode(self._context, batch)
         seen = tap.read() if tap is not None else None
         if status == 1:
@@ -296,7 +288,7 @@ class LlamaCppEngine:
     def _own(self, sequence: SequenceHandle) -> Sequence:
         if not self.alive:
             raise ModelError("this engine was shut down; build a new one")
-        if isinstance(sequence, Sequence) and sequence.slot >= 0 and self._live[sequence.slot] is sequence:
+        if isinstance(sequence, Sequence) and sequence.slot >= 0 and self._slots.live[sequence.slot] is sequence:
             return sequence
         raise ParameterError("this sequence is closed, or belongs to another engine")
 
@@ -317,8 +309,8 @@ class LlamaCppEngine:
                     f"{self.capabilities.context}: shorten the text, or build the engine with more context"
                 )
             total += len(tokens)
-        if total > self._cells.free - self._dead_cells:
-            self._dig_up()
+        if total > self._cells.free - self._slots.buried_cells:
+            self._slots.dig_up()
         if total > self._cells.free:
             raise CapacityError(
                 f"{total} tokens do not fit into the {self._cells.free} free of {self._cells.total} KV-cache "
@@ -327,48 +319,20 @@ class LlamaCppEngine:
 
     def _add(self, source: Sequence | None, length: int) -> Sequence:
         """A new sequence that shares the first `length` tokens of `source`."""
-        if self._count() >= self._most:
+        if not self._slots.free:
             self._busy = False
-            raise CapacityError(f"all {self._most} sequences are in use: close one, or build the engine with more")
-        slot = self._free_slot()
+            raise CapacityError(
+                f"all {self._slots.most} sequences are in use: close one, or build the engine with more"
+            )
+        slot = self._slots.take()
         sequence = Sequence(slot)
         if source is not None and length:
             self._llama.llama_memory_seq_cp(self._memory, source.slot, slot, 0, length)
             cells = source.cells[:length]
             self._cells.share(cells)
             sequence.tokens, sequence.cells = source.tokens[:length], cells
-        self._live[slot] = sequence
+        self._slots.live[slot] = sequence
         return sequence
-
-    def _count(self) -> int:
-        """How many sequences are live."""
-        return len(self._live) - self._live.count(None)
-
-    def _free_slot(self) -> int:
-        dead = set(self._dead)
-        for slot, sequence in enumerate(self._live):
-            if sequence is None and slot not in dead:
-                return slot
-        self._dig_up()
-        return self._live.index(None)
-
-    def _bury(self, slot: int, cells: int) -> None:
-        """Leave a closed sequence in the cache while others are live.
-
-        Attention adds up a row's cells in the order of their places. Freed places would be taken by the rows that
-        go on, whose later tokens would then come before their earlier ones, and their rounding, so now and then
-        their text, would depend on when a neighbour ended. Garbage is bounded by what is in use."""
-        self._dead.append(slot)
-        self._dead_cells += cells
-        used = self._cells.total - self._cells.free
-        if self._dead_cells > max(used, LEAST_GARBAGE) or not self._count():
-            self._dig_up()
-
-    def _dig_up(self) -> None:
-        """Really free what closed sequences held."""
-        for slot in self._dead:
-            self._llama.llama_memory_seq_rm(self._memory, slot, -1, -1)
-        self._dead, self._dead_cells = [], 0
 
     def _begin(self) -> None:
         """Begin an operation. One that did not end (a failed decode, Ctrl-C) is undone here: what the handles
@@ -377,7 +341,7 @@ class LlamaCppEngine:
             raise ModelError("this engine was shut down; build a new one")
         if self._busy:
             memory, llama = self._memory, self._llama
-            for slot, sequence in enumerate(self._live):
+            for slot, sequence in enumerate(self._slots.live):
                 if sequence is None:
                     llama.llama_memory_seq_rm(memory, slot, -1, -1)
                     continue
@@ -386,8 +350,8 @@ class LlamaCppEngine:
                     llama.llama_memory_seq_rm(memory, slot, -1, -1)
                     n = 0
                 del sequence.tokens[n:], sequence.cells[n:]
-            self._dead, self._dead_cells = [], 0
-            self._cells.recount(s for s in self._live if s is not None)
+            self._slots.dig_up()
+            self._cells.recount(s for s in self._slots.live if s is not None)
         self._busy = True
 
     # construction

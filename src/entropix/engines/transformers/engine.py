@@ -76,7 +76,7 @@ class TransformersEngine:
         self.capabilities = Capabilities(
             attention=True, fork=True, rewind=True, sequences=sequences, context=context, cells=cells
         )
-        self._model: Any = model
+        self.model: Any = model
         self._device: torch.device = model.get_input_embeddings().weight.device
         self._layers = observed_layers(config, attention_layers)
         self._configs = switchable_configs(model)
@@ -143,7 +143,7 @@ class TransformersEngine:
 
     def shutdown(self) -> None:
         """Let go of model and cache. A model that you passed in stays yours."""
-        self._model = self._head = None
+        self.model = self._head = None
         self._configs = []
         self._cache = SlotCache(1, 1)
         self._slots = [None] * len(self._slots)
@@ -182,7 +182,7 @@ class TransformersEngine:
         call = Call(span, self._layers if attention else frozenset())
         implementation = OBSERVING if attention else PLAIN
         with switched(self._configs, implementation, self._cache, call), last_only(self._head, span):
-            out = self._model(
+            out = self.model(
                 input_ids=torch.tensor(padded, device=self._device),
                 position_ids=span.position_ids(),
                 past_key_values=self._cache,
@@ -272,7 +272,7 @@ class TransformersEngine:
             )
 
     def _check_running(self) -> None:
-        if self._model is None:
+        if self.model is None:
             raise ModelError("this engine was shut down; make a new one")
 
     def _own(self, sequence: SequenceHandle) -> TransformersSequence:
