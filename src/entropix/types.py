@@ -158,7 +158,9 @@ class Step:
     index counts from the answer's first token, position from the prompt's; text is what the token added to the
     text (empty while a character is incomplete, and for control tokens). Signals in nats and nats², None for
     the later tokens of an injected text, which were not decided one by one. attention: (entropy, varentropy,
-    agreement, interaction) or None. drawn: the ranks among `leading` order of the candidates that were compared.
+    agreement, interaction) or None. drawn: the ranks of the candidates that were compared, in the
+    order they were drawn. horizon: how many tokens after each candidate the comparison looked at; 0 means that
+    likelihoods were compared and nothing else, None that there was no comparison.
     """
 
     index: int
@@ -179,6 +181,7 @@ class Step:
     logprob: float | None = None
     rank: int | None = None
     drawn: tuple[int, ...] = ()
+    horizon: int | None = None
     leading: tuple[Candidate, ...] = ()
 
 

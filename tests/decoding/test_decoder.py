@@ -272,6 +272,15 @@ def test_recorded_candidates_are_probabilities_before_and_after_the_filters() ->
         assert s.leading.index(chosen) == s.rank
 
 
+def test_the_trace_says_that_candidates_were_compared_by_likelihood_alone() -> None:
+    (job,) = decode(ScriptedEngine(hashed(1.0)), request("entropix:candidates=3", max_tokens=30, ignore_end=True))
+    compared = [s for s in job.steps if s.drawn]
+    assert compared
+    for s in job.steps:
+        assert s.horizon == (0 if s.drawn else None)
+        assert not s.drawn or s.rank == min(s.drawn)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_random_traffic_leaks_nothing_and_ends_every_answer(data: Any) -> None:

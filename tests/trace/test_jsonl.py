@@ -79,6 +79,7 @@ steps = st.builds(
     logprob=st.none() | reals,
     rank=st.none() | wholes,
     drawn=st.lists(wholes, max_size=3).map(tuple),
+    horizon=st.none() | wholes,
     leading=st.lists(st.builds(Candidate, wholes, texts, reals, reals), max_size=3).map(tuple),
 )
 

@@ -270,7 +270,8 @@ class Decoder:
         for n, token in enumerate(tokens):
             label = self.engine.tokenizer.label(token)
             if n == 0:
-                step = replace(step, token=token, label=label, action=Action.INJECT, logprob=None, rank=None, drawn=())
+                step = replace(step, token=token, label=label, action=Action.INJECT, logprob=None, rank=None)
+                step = replace(step, drawn=(), horizon=None)
             else:
                 position = job.length
                 step = Step(len(job.tokens), position, token, label, "", Regime.CLARIFY, Action.INJECT)

@@ -66,6 +66,7 @@ class Recorder:
             logprob=float(self.logits[row, rank]) - self.normaliser[row],
             rank=rank,
             drawn=drawn if len(drawn) > 1 else (),
+            horizon=0 if len(drawn) > 1 else None,
             leading=self._leading(row, tokenizer, leading, greedy),
         )
 

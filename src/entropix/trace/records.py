@@ -103,6 +103,7 @@ def step_from(record: Mapping[str, Any]) -> Step:
         logprob=_real(record, "logprob"),
         rank=_whole(record, "rank", None),
         drawn=tuple(_integer(d, "drawn") for d in _list(record, "drawn", ())),
+        horizon=_whole(record, "horizon", None),
         leading=tuple(_candidate(c) for c in leading),
     )
 
