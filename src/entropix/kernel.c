@@ -11,28 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "exp_negative.h"
+
 #define CHUNK 1024
 #define BLOCK 64
 #define LANES 32
 #define FLOOR (-80.0f)
-
-/* exp(x) for -80 <= x <= 0 with a relative error of 2e-7: 2^n · e^r with |r| <= ln 2 / 2 (Cephes' polynomial). A
- * library call would not be vectorised without -ffast-math, which must not be linked into somebody's process. */
-static inline float exp_negative(float x) {
-    float n = rintf(x * 1.44269504088896341f);
-    float r = x - n * 0.693359375f;
-    r = r + n * 2.12194440e-4f;
-    float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
-    union { int32_t i; float f; } scale;
-    scale.i = ((int32_t)n + 127) << 23;
-    return p * scale.f;
-}
 
 /* The largest of n numbers; NaN counts as none. Lanes side by side, because without -ffinite-math-only compilers do
  * not vectorise a maximum along the data. */

@@ -18,6 +18,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+HERE = Path(__file__).parent
+SHARED = "exp_negative.h"
 COMPILERS = ("cc", "gcc", "clang")
 # not -ffast-math: it would switch denormals off for the whole process
 RELAXED = ("-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math")
@@ -32,7 +34,7 @@ def address(array: Any) -> int:
 @cache
 def kernel() -> ctypes.CDLL | None:
     """kernel.c: entropies and window of a row. None without a compiler."""
-    library = compiled(Path(__file__).with_name("kernel.c"))
+    library = compiled(HERE / "kernel.c")
     if library is not None:
         pointer, whole = ctypes.c_void_p, ctypes.c_int64
         library.entropix_entropies.argtypes = (pointer, whole, pointer)
@@ -50,7 +52,7 @@ def compiled(source: Path, include: Path | None = None, headers: Sequence[str] =
     if compiler is None or sys.platform == "win32":
         return None
     try:
-        parts = [source.read_bytes(), processor(), repr((FLAGS, compiler)).encode()]
+        parts = [source.read_bytes(), (HERE / SHARED).read_bytes(), processor(), repr((FLAGS, compiler)).encode()]
         parts += [(include / header).read_bytes() for header in headers if include is not None]
         name = f"{source.stem}-{hashlib.sha256(b''.join(parts)).hexdigest()[:16]}.so"
         directory = cache_directory()
@@ -67,7 +69,7 @@ def build(compiler: str, include: Path | None, source: Path, target: Path) -> No
     """Compile into a temporary file beside `target` and rename it, so that nobody loads half a library."""
     handle, temporary = tempfile.mkstemp(suffix=".so", dir=target.parent)
     os.close(handle)
-    includes = [f"-I{include}"] if include is not None else []
+    includes = [f"-I{folder}" for folder in (HERE, include) if folder is not None]
     try:
         for tuning in (["-march=native"], []):  # some compilers know no native target
             command = [compiler, *FLAGS, *tuning, *includes, str(source), "-o", temporary, "-lm"]

@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "exp_negative.h"
 #if defined(__F16C__)
 #include <immintrin.h>
 #endif
@@ -93,25 +95,6 @@ static float dot(const float * a, const float * b, int n) {
     return s;
 }
 
-// exp for −87 ≤ x ≤ 0, to a few units of the last place; written so that compilers vectorise it
-static inline float exp_small(float x) {
-    x = x < -87.0f ? -87.0f : x;
-    float n = x * 1.44269504f - 0.5f;
-    int32_t whole = (int32_t) n;  // rounds to nearest, as n ≤ 0 and truncation goes towards 0
-    float r = (x - (float) whole * 0.693359375f) + (float) whole * 2.12194440e-4f;
-    float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
-    int32_t bits = (whole + 127) << 23;
-    float scale;
-    memcpy(&scale, &bits, 4);
-    return p * scale;
-}
-
 // the tensor's memory: in place where the host can read it, else a copy that the caller frees
 static const char * host(struct tap * tap, const struct ggml_tensor * t, void ** copy) {
     if (!t->buffer && t->view_src ? tap->is_host(t->view_src->buffer) : tap->is_host(t->buffer)) {
@@ -148,7 +131,7 @@ static double settle_head(float * s, int n, double * magnitude) {
         float sum = 0, zs = 0, as = 0;
         for (int i = from; i < to; i++) {
             float d = s[i] - best;
-            float e = exp_small(d);
+            float e = exp_negative(d < -87.0f ? -87.0f : d);
             sum += fabsf(s[i]);
             zs += e;
             as += e * d;
