@@ -81,6 +81,15 @@ def test_a_profile_that_cannot_be_written_says_where(tmp_path: Path) -> None:
         measured().save(tmp_path / "file" / "p.json")
 
 
+def test_saving_to_a_device_does_not_replace_it(tmp_path: Path) -> None:
+    full = Path("/dev/full")
+    if not full.is_char_device():
+        pytest.skip("this system has no /dev/full")
+    with pytest.raises(ProfileError, match=r"/dev/full.*[Nn]o space"):
+        measured().save(full)
+    assert full.is_char_device()
+
+
 def broken(**changes: Any) -> str:
     profile = {
         "schema": "entropix.profile/1", "name": "x", "fingerprint": "f", "vocabulary": 5,

@@ -44,6 +44,9 @@ class Profile:
         partial = path.with_name(path.name + ".partial")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists() and not path.is_file():  # a device or a pipe is written to, never replaced by a file
+                path.write_text(text, encoding="utf-8")
+                return path
             partial.write_text(text, encoding="utf-8")
             partial.replace(path)
         except OSError as error:
