@@ -60,6 +60,15 @@ def test_impossible_prompts_are_refused_with_a_message(prompt: Any) -> None:
         ({"max_tokens": 0}, ParameterError),
         ({"stop": [""]}, ParameterError),
         ({"seed": 1.5}, ParameterError),
+        ({"max_tokens": "3"}, ParameterError),
+        ({"max_tokens": 2.5}, ParameterError),
+        ({"stop": 5}, ParameterError),
+        ({"stop": [1]}, ParameterError),
+        ({"policy": None}, ParameterError),
+        ({"logit_bias": {10**9: 1.0}}, ParameterError),
+        ({"logit_bias": {5: float("nan")}}, ParameterError),
+        ({"leading": -1}, ParameterError),
+        ({"prompt": b"hi"}, PromptError),
         ({"raw": True, "prompt": [{"role": "user", "content": "x"}]}, PromptError),
     ],
 )
@@ -139,6 +148,7 @@ def test_a_policy_object_can_be_given() -> None:
     ("name", "words"),
     [
         ("nonsense", ["nonsense", "smollm2"]),
+        ("", ["names no model"]),
         ("/nowhere/model.gguf", ["/nowhere/model.gguf"]),
         ("missing.gguf", ["missing.gguf"]),
         ("./a/b", ["./a/b"]),
@@ -166,6 +176,9 @@ def test_directories_and_files_are_told_apart(tmp_path: Any) -> None:
 def test_engine_options_are_checked_by_name(smollm2: Any) -> None:
     with pytest.raises(ParameterError, match="device"):
         load_engine("smollm2", device="cuda")
+    for option in ({"threads": 99_999}, {"context": 10**20}, {"context": "x"}, {"cells": 0}):
+        with pytest.raises(ParameterError, match="out of range"):
+            load_engine("smollm2", **option)  # type: ignore[arg-type]
     with pytest.raises(ParameterError, match="tensorflow"):
         load_engine("smollm2", "tensorflow")
     with pytest.raises(ProfileError, match="nonsense"):

@@ -213,6 +213,8 @@ class Model:
             if params:
                 raise ParameterError(f"a policy object takes no further parameters; unknown: {', '.join(params)}")
             return spec
+        if not isinstance(spec, str):
+            raise ParameterError(f"policy is a name or a Policy, not {type(spec).__name__}")
         return make_policy(spec, self.profile.thresholds, self.info.vocabulary, **params)
 
     def encode(self, prompt: Any, raw: bool = False) -> list[int]:
@@ -272,6 +274,9 @@ class Model:
             raise PromptError("the list of prompts is empty; give at least one")
         if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
             raise ParameterError(f"seed={seed!r} is not a whole number")
+        if not isinstance(stop, (str, list, tuple)):
+            raise ParameterError(f"stop is a text or a list of texts, not {type(stop).__name__}")
+        stops = (stop,) if isinstance(stop, str) else tuple(stop)
         chosen = self.policy(policy, **params)
         drawn = secrets.randbits(32) if seed is None else seed
         decoder = Decoder(self.engine)
@@ -282,7 +287,7 @@ class Model:
                     policy=chosen,
                     seed=drawn,
                     max_tokens=max_tokens,
-                    stop=(stop,) if isinstance(stop, str) else tuple(stop),
+                    stop=stops,
                     logit_bias=dict(logit_bias or {}),
                     attention=attention,
                     leading=leading,
@@ -340,7 +345,7 @@ def _is_conversation(prompt: Any) -> bool:
 
 
 def _is_several(prompt: Any) -> bool:
-    return not isinstance(prompt, str) and isinstance(prompt, Sequence) and not _is_conversation(prompt)
+    return not isinstance(prompt, (str, bytes)) and isinstance(prompt, Sequence) and not _is_conversation(prompt)
 
 
 def _check_text(text: str, what: str) -> None:

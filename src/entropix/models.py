@@ -60,6 +60,8 @@ def available() -> list[ModelEntry]:
 def resolve(name: str | Path) -> tuple[str, str]:
     """(engine, path or hub name) of a model. Raises ModelError that says what can be given."""
     text = str(name)
+    if not isinstance(name, (str, Path)) or not text:
+        raise ModelError(f"{name!r} names no model; give a name, a .gguf file, a directory or organisation/model")
     if text in EMBEDDED:
         path = _embedded(text)
         if path is None:

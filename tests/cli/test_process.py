@@ -258,3 +258,16 @@ def test_the_default_model_answers_stops_at_ctrl_c_and_keeps_its_trace(smollm2: 
     answer = read_trace(path).answers[0]
     assert answer.result is not None
     assert answer.text.strip() == out.strip()
+
+
+def test_an_output_that_cannot_be_written_is_said_and_exits_with_2() -> None:
+    full = Path("/dev/full")
+    if not full.is_char_device():
+        pytest.skip("this system has no /dev/full")
+    with full.open("w") as sink:
+        done = subprocess.run(
+            [sys.executable, "-m", "entropix", "policies"], stdout=sink, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -35,6 +36,7 @@ examples:
 
 `entropix COMMAND --help` explains a command and shows examples."""
 
+UNWRITABLE = (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT)
 INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + the number of SIGINT, of SIGPIPE
 
 
@@ -43,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     A bug of ours keeps its stack trace."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if sys.stdout is None or sys.stderr is None:  # closed by the caller (`>&-`): write to nowhere
+        nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - stands in until the process ends
+        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # an ASCII terminal must not stop an answer
@@ -64,6 +69,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _give_up_stdout()
         return BROKEN_PIPE
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        _give_up_stdout()
+        print(f"entropix: standard output cannot be written: {error.strerror}", file=sys.stderr)
+        return 2
 
 
 def fail(error: EntropixError) -> int:

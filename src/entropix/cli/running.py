@@ -62,7 +62,8 @@ def loaded(args: argparse.Namespace, screen: Screen, name: str) -> Iterator[Mode
     waiting: Any = contextlib.nullcontext()
     if is_colored(screen.err) and sys.stderr.isatty() and not screen.quiet:
         waiting = screen.err.status(Text(f"loading {visible(name)}"))
-    with stdout_to_stderr(), waiting:
+    # a KeyboardInterrupt inside a runtime's callback would be swallowed there, and the answer would go on
+    with interruptible() as interrupt, stdout_to_stderr(), waiting:
         model = entropix.load(
             name,
             engine=args.engine,
@@ -72,6 +73,8 @@ def loaded(args: argparse.Namespace, screen: Screen, name: str) -> Iterator[Mode
             device=args.device,
         )
     with model:
+        if interrupt.requested:
+            raise KeyboardInterrupt
         yield model
 
 

@@ -12,7 +12,7 @@ from entropix.arrays import namespace
 from entropix.decoding.record import Recorder
 from entropix.decoding.request import Job, Request
 from entropix.engines import Engine
-from entropix.errors import CapabilityError, CapacityError, PromptError
+from entropix.errors import CapabilityError, CapacityError, ParameterError, PromptError
 from entropix.policies import Policy
 from entropix.sampling import WINDOW, choose, noise_key, reach, top_window
 from entropix.signals import measure
@@ -91,6 +91,8 @@ class Decoder:
                 f"the prompt has {len(request.tokens)} tokens, and the context holds {limit} including the answer; "
                 "shorten the prompt or load the model with a larger context"
             )
+        if any(token >= self.engine.info.vocabulary for token in request.logit_bias):
+            raise ParameterError(f"logit_bias: this model's tokens are 0 … {self.engine.info.vocabulary - 1}")
         wants = request.policy.uses_attention if request.attention is None else request.attention
         notes = []
         if wants and not capabilities.attention:

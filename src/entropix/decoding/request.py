@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,10 +41,21 @@ class Request:
     keep: bool = False
 
     def __post_init__(self) -> None:
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise ParameterError(f"max_tokens={self.max_tokens} is out of range; allowed is 1 or more")
-        if not all(self.stop):
-            raise ParameterError("a stop text is empty; give at least one character")
+        if self.max_tokens is not None and not _whole(self.max_tokens, 1):
+            raise ParameterError(
+                f"max_tokens={self.max_tokens!r} is out of range; allowed is a whole number from 1, or None"
+            )
+        if not _whole(self.leading, 0):
+            raise ParameterError(f"leading={self.leading!r} is out of range; allowed is a whole number from 0")
+        if not all(isinstance(text, str) and text for text in self.stop):
+            raise ParameterError("stop takes texts of at least one character; one is empty or no text")
+        for token, bias in self.logit_bias.items():
+            if not _whole(token, 0) or not isinstance(bias, (int, float)) or not bias < math.inf:
+                raise ParameterError(f"logit_bias: {token!r}: {bias!r} is not a token number and a number (or -inf)")
+
+
+def _whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 @dataclass(eq=False)

@@ -26,6 +26,8 @@ MOST_SEQUENCES = 128  # half of llama.cpp's LLAMA_MAX_SEQ
 # row's cache among threads from 512 cells. Short texts stay below both, so that a seed's text is the same to the
 # bit whatever is decoded beside it; their prompts take about a fifth longer.
 EXACT_ROWS, EXACT_CELLS = 63, 512
+MOST_CELLS = 1 << 26  # far beyond any model; llama.cpp counts in 32 bits
+MOST_THREADS = 512  # GGML_MAX_N_THREADS: more crash ggml instead of being refused
 LEAST_CELLS = 8192  # by default; short contexts leave room for many sequences
 FLASH_AUTO, FLASH_OFF = -1, 0
 
@@ -60,10 +62,15 @@ class LlamaCppEngine:
         compile_tap: bool = True,
     ) -> None:
         threads = available_cpus() if threads is None else threads
+        for name, value, most in (
+            ("context", context, MOST_CELLS),
+            ("cells", 1 if cells is None else cells, MOST_CELLS),
+            ("threads", threads, MOST_THREADS),
+            ("batch", batch, MOST_CELLS),
+        ):
+            if not isinstance(value, int) or not 1 <= value <= most:
+                raise ParameterError(f"{name}={value!r} is out of range: allowed is a whole number from 1 to {most}")
         cells = max(context, LEAST_CELLS) if cells is None else cells
-        for name, value in (("context", context), ("cells", cells), ("threads", threads), ("batch", batch)):
-            if value < 1:
-                raise ParameterError(f"{name} is {value}, allowed is at least 1")
         if not 1 <= sequences <= MOST_SEQUENCES:
             raise ParameterError(f"sequences is {sequences}, allowed is 1 … {MOST_SEQUENCES}")
         self._llama, self._log = load()
