@@ -69,7 +69,7 @@ class LlamaCppEngine:
             ("batch", batch, MOST_CELLS),
         ):
             if not isinstance(value, int) or not 1 <= value <= most:
-                raise ParameterError(f"{name}={value!r} is out of range: allowed is a whole number from 1 to {most}")
+                raise ParameterError(f"{name} is {value!r}, allowed is a whole number from 1 to {most}")
         cells = max(context, LEAST_CELLS) if cells is None else cells
         if not 1 <= sequences <= MOST_SEQUENCES:
             raise ParameterError(f"sequences is {sequences}, allowed is 1 … {MOST_SEQUENCES}")
