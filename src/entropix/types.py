@@ -39,6 +39,10 @@ class Action(IntEnum):
     INJECT = 1
 
 
+ATTENTION = ("entropy", "varentropy", "agreement", "interaction")
+"""The attention signals, in the order in which every file and table lists them."""
+
+
 @dataclass(frozen=True, slots=True)
 class AttentionSignals:
     """How the attention heads of the last position looked at the text; each `(rows,)`, length-free.

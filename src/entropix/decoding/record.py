@@ -8,10 +8,9 @@ from typing import Any
 from entropix.arrays import to_numpy
 from entropix.engines import Tokenizer
 from entropix.sampling import Choice, Window
-from entropix.types import Action, Candidate, Decisions, Regime, Signals, Step
+from entropix.types import ATTENTION, Action, Candidate, Decisions, Regime, Signals, Step
 
 REGIMES = tuple(Regime)
-ATTENTION = ("entropy", "varentropy", "agreement", "interaction")
 
 
 class Recorder:

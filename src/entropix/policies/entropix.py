@@ -9,13 +9,12 @@ import numpy as np
 
 from entropix.arrays import namespace, real_dtype
 from entropix.policies.base import Policy, parameter, sampled
-from entropix.types import Action, Array, Decisions, Regime, Signals, State
+from entropix.types import ATTENTION, Action, Array, Decisions, Regime, Signals, State
 
 # every parameter a step can reach, whatever the signals are: columns as in PARAMETERS
 LOWEST = np.array([0.0, 0.1, 1.0, 0.0])
 HIGHEST = np.array([1.5, 1.0, 200.0, 0.5])
 PARAMETERS = ("temperature", "top_p", "top_k", "min_p")
-ATTENTION = ("entropy", "varentropy", "agreement", "interaction")
 FEATURES = ("one", "uncertainty", *ATTENTION)
 
 

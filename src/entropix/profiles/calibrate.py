@@ -14,14 +14,13 @@ from entropix.errors import ParameterError, PromptError
 from entropix.policies import make_policy
 from entropix.profiles.library import generic
 from entropix.profiles.profile import Profile
-from entropix.types import Step, Thresholds
+from entropix.types import ATTENTION, Step, Thresholds
 
 DECODING = "sample:temperature=0.7,top_p=0.95"
 """How the measured text is sampled: as people use models, neither greedy loops nor the drift of temperature 1."""
 
 LOW, HIGH = 50, 95
 PERCENTS = (5, 25, 50, 75, 80, 90, 95, 99)
-ATTENTION = ("entropy", "varentropy", "agreement", "interaction")
 
 
 def default_prompts() -> list[str]:

@@ -11,7 +11,7 @@ import torch
 from entropix.arrays import to_numpy
 from entropix.engines.transformers.attention import CURRENT, Call
 from entropix.engines.transformers.cache import SlotCache, Span
-from entropix.types import Array, AttentionSignals, Observation
+from entropix.types import ATTENTION, Array, AttentionSignals, Observation
 
 NARROW = 4  # a call this narrow is not worth splitting
 
@@ -92,10 +92,5 @@ def observation(parts: list[tuple[list[int], torch.Tensor, AttentionSignals | No
     shown = [signals for _, _, signals in parts if signals is not None]
     if not shown:
         return Observation(joined([logits for _, logits, _ in parts]))
-    attention = AttentionSignals(
-        *(
-            joined([getattr(signals, name) for signals in shown])
-            for name in ("entropy", "varentropy", "agreement", "interaction")
-        )
-    )
+    attention = AttentionSignals(*(joined([getattr(signals, name) for signals in shown]) for name in ATTENTION))
     return Observation(joined([logits for _, logits, _ in parts]), attention)
