@@ -314,7 +314,8 @@ class Model:
             profile=self.profile.name,
             model=self.info.name,
             seconds=job.seconds,
-            notes=(*self.notes, *job.notes),
+            notes=(*self.notes, *job.notes, *(job.search.notes if job.search else ())),
+            search=job.search,
         )
 
 

@@ -216,6 +216,44 @@ class Ledger:
 
 
 @dataclass(frozen=True, slots=True)
+class BranchRecord:
+    """One branch of a search.
+
+    number: 0 for the first, in the order of opening; parent: the number of the branch it was opened from, None for
+    the first. origin: how many answer tokens it shares with its parent; steps: its own after them. opened and ended
+    say why. score: what it was compared by, higher is better; answer: what was extracted from its text; weight:
+    its vote. None where there was none.
+    """
+
+    number: int
+    parent: int | None
+    origin: int
+    opened: str
+    ended: str
+    steps: tuple[Step, ...]
+    text: str
+    score: float | None = None
+    answer: str | None = None
+    weight: float | None = None
+    kept: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRecord:
+    """What a search has tried. shares: each answer's share of the votes' weight, largest first; empty where no vote
+    was held. confidence: the share of the answer given, among all ballots including those without an answer, None
+    without a vote. ballots: how many texts voted."""
+
+    spec: str
+    branches: tuple[BranchRecord, ...]
+    shares: dict[str, float] = field(default_factory=dict)
+    confidence: float | None = None
+    answer: str | None = None
+    ballots: int = 0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """An answer and everything that is known about it.
 
@@ -237,6 +275,14 @@ class Result:
     model: str
     seconds: float
     notes: tuple[str, ...] = ()
+    search: SearchRecord | None = None
+
+    @property
+    def confidence(self) -> float:
+        """0 … 1: the answer's share of the votes if there was a vote, else 1 − uncertainty."""
+        if self.search is not None and self.search.confidence is not None:
+            return self.search.confidence
+        return 1 - self.uncertainty
 
     @property
     def trace(self) -> tuple[Step, ...]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from entropix.arrays import namespace
+from entropix.decoding.batch import Batch
+from entropix.decoding.job import Branch, Job
+from entropix.decoding.proposal import TOP, Proposal
 from entropix.decoding.record import Recorder
-from entropix.decoding.request import Job, Request
+from entropix.decoding.request import Request
+from entropix.decoding.text import TextStream
 from entropix.engines import Engine
-from entropix.errors import CapabilityError, CapacityError, ParameterError, PromptError
-from entropix.policies import Policy
-from entropix.sampling import WINDOW, choose, noise_key, reach, top_window
+from entropix.errors import CapabilityError, ParameterError, PromptError
+from entropix.sampling import WINDOW, Window, choose, noise_key, reach, top_window
 from entropix.signals import measure
 from entropix.types import Action, Array, Decisions, Observation, Regime, Signals, State, Step
 
@@ -27,58 +29,23 @@ class Event:
     step: Step | None
 
 
-@dataclass(eq=False)
-class Group:
-    """Running jobs that decide by the same policy; the policy sees them as one batch."""
-
-    policy: Policy
-    attention: bool
-    jobs: list[Job] = field(default_factory=list)
-    joining: list[Job] = field(default_factory=list)
-    state: State | None = None
-
-    def admit(self, like: Array) -> None:
-        """Give the joining jobs a state and make them rows. `like`: an array of the engine's library."""
-        xp = namespace(like)
-        for job in self.joining:
-            state = job.state or self.policy.initial(1, like)
-            if self.state is None:
-                self.state = state
-            else:
-                self.state = {k: xp.concat([v, state[k]]) for k, v in self.state.items()}
-            job.state = None
-        self.joining.clear()
-
-    def leave(self, job: Job) -> None:
-        """Take a job out; its state goes with it."""
-        row = self.jobs.index(job)
-        joined = len(self.jobs) - len(self.joining)
-        self.jobs.pop(row)
-        if job in self.joining:
-            self.joining.remove(job)
-        elif self.state is not None:
-            job.state = {k: v[row : row + 1] for k, v in self.state.items()}
-            rest = [r for r in range(joined) if r != row]
-            self.state = {k: v[rest] for k, v in self.state.items()} if rest else None
-
-
 class Decoder:
     """Decodes any number of requests on one engine, as many at a time as it has room for.
 
     Requests join and leave the running batch at every step. `submit` queues, `step` advances everything by one
-    model call and returns what became certain, `cancel` ends one early, `close` ends all.
+    model call and returns what became certain, `cancel` ends one early, `close` ends all. A search acts through
+    `accept`, `fork`, `retrace`, `rewind`, `pause`, `resume`, `drop` and `conclude`.
     """
 
     def __init__(self, engine: Engine, *, window: int = WINDOW) -> None:
         self.engine = engine
         self.window = window
-        self.waiting: deque[Job] = deque()
-        self._groups: list[Group] = []
-        self._rows: list[Job] = []
+        self._batch = Batch(engine)
+        self._jobs: list[Job] = []
 
     @property
     def busy(self) -> bool:
-        return bool(self.waiting or self._rows)
+        return bool(self._jobs)
 
     def submit(self, request: Request, index: int = 0) -> Job:
         """Queue a request. Raises PromptError or CapabilityError at once rather than in the middle of a text."""
@@ -95,14 +62,10 @@ class Decoder:
             raise ParameterError(f"logit_bias: this model's tokens are 0 … {self.engine.info.vocabulary - 1}")
         wants = request.policy.uses_attention if request.attention is None else request.attention
         notes = []
-        if wants and not capabilities.attention:
-            if request.attention:
-                raise CapabilityError(
-                    f"policy {request.policy.name!r} was asked to use attention signals, and the engine of "
-                    f"{self.engine.info.name!r} shows none; leave attention out or use an engine that shows it"
-                )
-            notes.append("attention: the engine shows none; attention terms are neutral")
-            wants = False
+        wants, noted = self._attention(request)
+        notes += noted
+        if request.search is not None:
+            notes += request.search.check(capabilities, request.policy)
         injection = request.policy.injection
         job = Job(
             request,
@@ -111,32 +74,50 @@ class Decoder:
             index=index,
             notes=notes,
         )
-        self.waiting.append(job)
+        self._jobs.append(job)
+        self._batch.waiting.append(job.trunk)
         return job
+
+    def _attention(self, request: Request) -> tuple[bool, list[str]]:
+        """Whether to measure attention for a request, and what its reader must know. Raises CapabilityError."""
+        wants = request.policy.uses_attention if request.attention is None else request.attention
+        if wants and not self.engine.capabilities.attention:
+            if request.attention:
+                raise CapabilityError(
+                    f"policy {request.policy.name!r} was asked to use attention signals, and the engine of "
+                    f"{self.engine.info.name!r} shows none; leave attention out or use an engine that shows it"
+                )
+            return False, ["attention: the engine shows none; attention terms are neutral"]
+        return wants, []
 
     def step(self) -> list[Event]:
         """One model call for everything that runs. Returns the events it made certain, in row order."""
-        self._admit()
-        self._make_room()
-        if not self._rows:
+        batch = self._batch
+        batch.admit()
+        batch.make_room()
+        rows = batch.rows
+        if not rows:
             return []
-        work = [(job.sequence, job.pending) for job in self._rows if job.sequence is not None]
-        observation = self.engine.forward(work, attention=any(g.attention for g in self._groups))
+        work = [(branch.sequence, branch.pending) for branch in rows if branch.sequence is not None]
+        observation = self.engine.forward(work, attention=any(g.attention for g in batch.groups))
         self._book()
         logits = self._biased(observation)
         signals, decisions = self._decide(logits, observation)
-        wanted = max(reach(decisions, self.window), *(job.request.leading for job in self._rows))
+        wanted = max(
+            reach(decisions, self.window), *(b.job.request.leading if b.job.explorer is None else TOP for b in rows)
+        )
+        wanted = max(wanted, *(b.job.request.leading for b in rows))
         window = top_window(logits, wanted)
-        xp = namespace(logits)
-        keys = np.array([noise_key(job.request.seed, job.length) for job in self._rows], np.int64)
-        choice = choose(window, decisions, keys if xp is np else xp.asarray(keys, device=logits.device))
+        choice = choose(window, decisions, self._keys([(b.seed, b.length) for b in rows], logits))
         recorder = Recorder(signals, decisions, window, choice)
-        events: list[Event] = []
-        for row, job in enumerate(self._rows):
-            events += self._act(job, row, recorder)
-        for job in [e.job for e in events if e.step is None]:
-            self._retire(job)
-        return events
+        return self._act(rows, recorder, (signals, decisions, window))
+
+    @staticmethod
+    def _keys(places: Sequence[tuple[int, int]], like: Array) -> Array:
+        """The noise keys of (seed, position), where `like` lies."""
+        keys = np.array([noise_key(seed, position) for seed, position in places], np.int64)
+        xp = namespace(like)
+        return keys if xp is np else xp.asarray(keys, device=like.device)
 
     def run(self) -> Iterator[Event]:
         """Steps until nothing is left. Closing the iterator cancels what still runs."""
@@ -150,100 +131,173 @@ class Decoder:
         """End a job early; what it has said stays, and what waited to be certain is released."""
         if job.finish_reason:
             return []
-        events = self._finish(job, "cancelled")
-        self._retire(job)
-        return events
+        return self._end(job, job.trunk, "cancelled")
 
     def close(self) -> None:
         """End everything and give the sequences back, whatever state an interrupted step left."""
-        for job in [*self.waiting, *self._rows]:
+        for job in list(self._jobs):
             self.cancel(job)
 
-    def _admit(self) -> None:
-        """Move waiting jobs into the batch while there are sequences and cells for them."""
-        capabilities = self.engine.capabilities
-        while self.waiting and len(self._rows) < capabilities.sequences:
-            job = self.waiting[0]
-            tokens = [*job.request.tokens, *job.tokens]
-            spare = 0 if not self._rows else len(self._rows) + 1
-            if self.engine.cells_used() + self._claimed() + len(tokens) + spare > capabilities.cells and self._rows:
-                break
-            try:
-                sequence = self.engine.open(tokens)
-            except CapacityError:
-                if not self._rows:
-                    raise
-                break
-            self.waiting.popleft()
-            job.sequence = sequence
-            have = len(sequence.tokens)
-            job.pending = tokens[have:]
-            if not job.tokens:
-                job.ledger.shared = have
-            group = next(
-                (g for g in self._groups if g.policy == job.request.policy and g.attention == job.attention),
-                None,
-            )
-            if group is None:
-                group = Group(job.request.policy, job.attention)
-                self._groups.append(group)
-            group.jobs.append(job)
-            group.joining.append(job)
-            self._reorder()
+    # what a search can do
 
-    def _claimed(self) -> int:
-        """Tokens the running jobs are about to forward."""
-        return sum(len(job.pending) for job in self._rows)
+    def accept(self, branch: Branch, step: Step, *, injects: bool = False, confidence: float = 0.0) -> None:
+        """Take `step` on `branch`, or the injection that begins with it, and see whether its text ends."""
+        request = branch.job.request
+        history = branch.history if request.search is not None and request.search.goes_back else None
+        state = None
+        if history is not None and branch in self._batch.rows:
+            state = self._batch.group_of(branch).state_of(branch)
+        before = len(branch.tokens)
+        if injects:
+            self._inject(branch, step)
+        else:
+            self._append(branch, step)
+            branch.pending, branch.pending_kind, branch.fresh = [step.token], "sampled", 1
+        taken = len(branch.tokens) - before
+        branch.job.spent += taken
+        if branch.job.explorer is not None:
+            branch.confidence += [confidence] * taken
+        if history is not None:
+            history += [state or branch.state] * taken
+        ended = not injects and step.token in self.engine.tokenizer.end_tokens and not request.ignore_end
+        reason = "end" if ended else ""
+        if branch.stream.stopped:
+            reason = "stop"
+        elif not reason and len(branch.tokens) >= self._limit(branch.job):
+            wanted = request.max_tokens
+            reason = "length" if wanted is not None and len(branch.tokens) >= wanted else "context"
+        branch.finish_reason = reason
+        if reason and branch.job.explorer is not None:
+            self._batch.rest(branch)
 
-    def _make_room(self) -> None:
-        """Send the youngest jobs back to the queue until the next forward fits. Their text continues later as if
-        nothing had happened: noise depends on the position alone. A job that fills the cache alone is at its end."""
-        capabilities = self.engine.capabilities
-        while self._rows and self.engine.cells_used() + self._claimed() > capabilities.cells:
-            youngest = max(self._rows, key=lambda job: job.started)
-            if len(self._rows) == 1:
-                raise CapacityError(
-                    f"no room for {youngest.length} tokens: the KV cache has {capabilities.cells} cells, of which "
-                    f"{self.engine.cells_used()} are taken; close kept sequences or load the model with more cells"
-                )
-            self._leave(youngest)
-            self._close(youngest)
-            youngest.pending_kind = "recomputed"
-            self.waiting.appendleft(youngest)
+    def fork(self, branch: Branch, step: Step, why: str, state: State | None, seed: int) -> Branch:
+        """A further branch that shares everything `branch` has taken and continues with `step`."""
+        return self._child(branch, len(branch.tokens), step, why, state, seed)
+
+    def retrace(self, branch: Branch, at: int, step: Step, why: str, seed: int) -> Branch:
+        """A further branch that shares the first `at` answer tokens of `branch` and continues with `step`, an
+        alternative seen there. Nothing is computed again."""
+        return self._child(branch, at, step, why, branch.history[at], seed)
+
+    def rewind(self, branch: Branch, at: int) -> None:
+        """Take back everything from answer position `at` on and ban the token chosen there. The token before it
+        is computed once more, for its logits."""
+        job = branch.job
+        job.write_off(branch, at, "abandoned")
+        branch.banned.setdefault(at, set()).add(branch.tokens[at])
+        for later in [p for p in branch.banned if p > at]:
+            del branch.banned[later]
+        state = branch.history[at - 1] if at else None
+        self._batch.leave(branch)
+        if branch in self._batch.resting:
+            self._batch.resting.remove(branch)
+        self._cut(branch, at)
+        branch.state, branch.finish_reason = state, ""
+        everything = [*job.request.tokens, *branch.tokens]
+        if branch.sequence is not None:
+            self.engine.rewind(branch.sequence, min(len(everything) - 1, branch.held))
+            branch.pending = everything[branch.held :]
+        branch.fresh = 0
+        job.spent += 1
+        self._batch.add(branch)
+
+    def pause(self, branch: Branch) -> None:
+        """Let a branch wait, with its sequence, until `resume`."""
+        self._batch.rest(branch)
+
+    def resume(self, branch: Branch) -> None:
+        self._batch.resume(branch)
+
+    def drop(self, branch: Branch, why: str, *, start: int | None = None) -> None:
+        """Take a branch out of the search. start: from which answer position on its tokens were only looked ahead;
+        None: what is not in the answer counts as abandoned."""
+        if start is not None:
+            branch.job.write_off(branch, start, "looked_ahead")
+        branch.gone = why
+        self._batch.remove(branch)
+
+    def conclude(self, job: Job, winner: Branch) -> None:
+        """`winner`'s text is the answer."""
+        job.trunk = winner
+        job.finish_reason = winner.finish_reason or "length"
+
+    def _child(self, parent: Branch, at: int, step: Step, why: str, state: State | None, seed: int) -> Branch:
+        job = parent.job
+        child = Branch(job, len(job.branches), seed, parent, at, why)
+        child.tokens, child.steps, child.confidence = list(parent.tokens), list(parent.steps), list(parent.confidence)
+        child.history, child.banned = list(parent.history), {p: set(t) for p, t in parent.banned.items() if p <= at}
+        child.state = state
+        child.stream, waiting = parent.stream.copy()
+        if waiting:
+            child.steps[-len(waiting) :] = waiting
+        if at < len(child.tokens):
+            self._cut(child, at)
+        job.branches.append(child)
+        batch = self._batch
+        room = len(batch.rows) + len(batch.resting) < self.engine.capabilities.sequences
+        if room and parent.sequence is not None:
+            child.sequence = self.engine.fork(parent.sequence)[0]
+            length = len(job.request.tokens) + at
+            if child.held > length:
+                self.engine.rewind(child.sequence, length)
+        batch.add(child)
+        self.accept(child, step, confidence=parent.confidence[at] if at < len(parent.confidence) else 0.0)
+        return child
+
+    def _cut(self, branch: Branch, at: int) -> None:
+        """Forget what a branch says after its first `at` tokens, with the state of its text."""
+        tokenizer = self.engine.tokenizer
+        del branch.tokens[at:], branch.confidence[at:], branch.history[at:]
+        branch.steps = [replace(step) for step in branch.steps[:at]]
+        branch.stream = TextStream(branch.job.request.stop)
+        for step in branch.steps:
+            branch.stream.push(step, tokenizer.piece(step.token))
+
+    # the loop's own
 
     def _book(self) -> None:
         """Enter what the last forward computed into each job's ledger."""
-        for job in self._rows:
-            ledger = job.ledger
-            setattr(ledger, job.pending_kind, getattr(ledger, job.pending_kind) + len(job.pending))
-            ledger.forwards += 1
-            ledger.peak_cells = max(ledger.peak_cells, job.length)
+        jobs = set()
+        for branch in self._batch.rows:
+            ledger = branch.job.ledger
+            kind = branch.pending_kind
+            setattr(ledger, kind, getattr(ledger, kind) + branch.fresh)
+            ledger.recomputed += len(branch.pending) - branch.fresh
+            branch.pending, branch.fresh = [], 0
+            jobs.add(branch.job)
+        for job in jobs:
+            job.ledger.forwards += 1
+            job.ledger.peak_cells = max(job.ledger.peak_cells, job.cells())
 
     def _biased(self, observation: Observation) -> Array:
-        """The logits with each request's bias; copied only when there is one."""
+        """The logits with each request's bias and each branch's bans; copied only when there is one."""
         logits = observation.logits
-        if any(job.request.logit_bias for job in self._rows):
+        rows = self._batch.rows
+        if any(branch.job.request.logit_bias or branch.banned for branch in rows):
             xp = namespace(logits)
             logits = xp.asarray(logits, copy=True)
-            for row, job in enumerate(self._rows):
-                for token, bias in job.request.logit_bias.items():
+            for row, branch in enumerate(rows):
+                for token, bias in branch.job.request.logit_bias.items():
                     logits[row, token] += bias
+                for token in branch.banned.get(len(branch.tokens), ()):
+                    logits[row, token] = -np.inf
         return logits
 
     def _decide(self, logits: Array, observation: Observation) -> tuple[Signals, Decisions]:
-        spread = any(g.policy.needs_spread for g in self._groups)
+        groups = self._batch.groups
+        spread = any(g.policy.needs_spread for g in groups)
         signals = measure(logits, observation.attention, spread=spread)
-        for group in self._groups:
+        for group in groups:
             if group.joining:
                 group.admit(signals.entropy)
-        if len(self._groups) == 1:
-            group = self._groups[0]
+        if len(groups) == 1:
+            group = groups[0]
             decisions, group.state = group.policy(signals, group.state or {})
             return signals, decisions
         parts = []
         start = 0
-        for group in self._groups:
-            rows = slice(start, start + len(group.jobs))
+        for group in groups:
+            rows = slice(start, start + len(group.branches))
             start = rows.stop
             decisions, group.state = group.policy(_rows_of(signals, rows, group.attention), group.state or {})
             parts.append(decisions)
@@ -251,41 +305,70 @@ class Decoder:
         columns = Decisions.__dataclass_fields__
         return signals, Decisions(**{c: xp.concat([getattr(p, c) for p in parts]) for c in columns})
 
-    def _act(self, job: Job, row: int, recorder: Recorder) -> list[Event]:
-        """Carry out the decision for one row: take the token or inject, then see whether the answer ends."""
-        step = recorder.step(
-            row, len(job.tokens), job.length, self.engine.tokenizer, job.request.leading, job.attention
-        )
-        if recorder.action[row] == Action.INJECT and job.injection:
-            return self._inject(job, step)
-        released = self._append(job, step)
-        ended = step.token in self.engine.tokenizer.end_tokens and not job.request.ignore_end
-        job.pending = [step.token]
-        job.pending_kind = "sampled"
-        return self._events(job, released, "end" if ended else "")
+    def _act(self, rows: list[Branch], recorder: Recorder, arrays: tuple[Signals, Decisions, Window]) -> list[Event]:
+        """Carry out the decisions: each branch without a search takes its token, each search does as it will."""
+        explored: dict[Job, list[Proposal]] = {}
+        plain: list[Branch] = []
+        tokenizer = self.engine.tokenizer
+        for row, branch in enumerate(rows):
+            job = branch.job
+            step = recorder.step(row, len(branch.tokens), branch.length, tokenizer, job.request.leading, job.attention)
+            injects = bool(recorder.action[row] == Action.INJECT and job.injection)
+            if job.explorer is None:
+                self.accept(branch, step, injects=injects)
+                plain.append(branch)
+            else:
+                redraw = Redraw(self, arrays)
+                proposal = Proposal(branch, step, injects, row, recorder, tokenizer, self._state_of, redraw)
+                explored.setdefault(job, []).append(proposal)
+        events: list[Event] = []
+        for branch in plain:
+            events += self._released(branch.job)
+            if branch.finish_reason:
+                events += self._end(branch.job, branch, branch.finish_reason)
+        for job, proposals in explored.items():
+            events += self._explore(job, sorted(proposals, key=lambda p: p.branch.number))
+        return events
 
-    def _inject(self, job: Job, step: Step) -> list[Event]:
+    def _explore(self, job: Job, proposals: list[Proposal]) -> list[Event]:
+        explorer, search = job.explorer, job.request.search
+        assert explorer is not None
+        assert search is not None
+        limit = search.max_tokens
+        if limit is not None and job.spent + sum(self._cost(p) for p in proposals) > limit:
+            explorer.exhausted(self)
+        else:
+            explorer.advance(self, proposals)
+        if job.finish_reason:
+            return self._end(job, job.trunk, job.finish_reason)
+        return self._released(job)
+
+    @staticmethod
+    def _cost(proposal: Proposal) -> int:
+        return len(proposal.branch.job.injection) if proposal.injects else 1
+
+    def _state_of(self, branch: Branch) -> State | None:
+        return self._batch.group_of(branch).state_of(branch)
+
+    def _inject(self, branch: Branch, step: Step) -> None:
         """Put the injection's tokens where the next token would be. Only the first was decided on."""
-        room = self._limit(job) - len(job.tokens)
-        tokens = job.injection[:room]
-        released: list[Step] = []
+        room = self._limit(branch.job) - len(branch.tokens)
+        tokens = branch.job.injection[:room]
         for n, token in enumerate(tokens):
             label = self.engine.tokenizer.label(token)
             if n == 0:
                 step = replace(step, token=token, label=label, action=Action.INJECT, logprob=None, rank=None)
                 step = replace(step, drawn=(), horizon=None)
             else:
-                position = job.length
-                step = Step(len(job.tokens), position, token, label, "", Regime.CLARIFY, Action.INJECT)
-            released += self._append(job, step)
-        job.pending = list(tokens)
-        job.pending_kind = "injected"
-        return self._events(job, released, "")
+                position = branch.length
+                step = Step(len(branch.tokens), position, token, label, "", Regime.CLARIFY, Action.INJECT)
+            self._append(branch, step)
+        branch.pending, branch.pending_kind, branch.fresh = list(tokens), "injected", len(tokens)
 
-    def _append(self, job: Job, step: Step) -> list[Step]:
-        job.tokens.append(step.token)
-        job.steps.append(step)
-        return job.stream.push(step, self.engine.tokenizer.piece(step.token))
+    def _append(self, branch: Branch, step: Step) -> None:
+        branch.tokens.append(step.token)
+        branch.steps.append(step)
+        branch.stream.push(step, self.engine.tokenizer.piece(step.token))
 
     def _limit(self, job: Job) -> int:
         """Most tokens the answer may have."""
@@ -293,50 +376,58 @@ class Decoder:
         room = min(capabilities.context, capabilities.cells) - len(job.request.tokens)
         return min(room, job.request.max_tokens or room)
 
-    def _events(self, job: Job, released: list[Step], reason: str) -> list[Event]:
-        events = [Event(job, step) for step in released]
-        if job.stream.stopped:
-            reason = "stop"
-        elif not reason and len(job.tokens) >= self._limit(job):
-            wanted = job.request.max_tokens
-            reason = "length" if wanted is not None and len(job.tokens) >= wanted else "context"
-        return events + self._finish(job, reason) if reason else events
+    def _released(self, job: Job) -> list[Event]:
+        """The trunk's steps that have become certain: in their text, and in that no other branch can replace them."""
+        ready = len(job.steps) - job.stream.waiting
+        certain = None if job.explorer is None or job.finish_reason else job.explorer.certain()
+        ready = ready if certain is None else min(ready, certain)
+        released = job.steps[job.emitted : ready]
+        job.emitted = max(job.emitted, ready)
+        return [Event(job, step) for step in released]
 
-    def _finish(self, job: Job, reason: str) -> list[Event]:
-        released = job.stream.finish()
-        if job.stream.stopped and reason != "cancelled":
+    def _end(self, job: Job, branch: Branch, reason: str) -> list[Event]:
+        """End a job with `branch`'s text: hand out the rest, give the sequences back."""
+        job.trunk = branch
+        branch.stream.finish()
+        if branch.stream.stopped and reason != "cancelled":
             reason = "stop"
-        job.finish_reason = reason
+        job.finish_reason = branch.finish_reason = reason
+        if job.explorer is not None:
+            job.settle()
+            job.search = job.explorer.record()
+        for other in job.branches:
+            self._batch.remove(other, keep=other is branch and job.request.keep)
+        self._jobs.remove(job)
         job.ended = job.started + job.seconds
-        return [*(Event(job, step) for step in released), Event(job, None)]
-
-    def _retire(self, job: Job) -> None:
-        """Out of the batch or the queue; the sequence is closed unless the request keeps it."""
-        if job in self._rows:
-            self._leave(job)
-        elif job in self.waiting:
-            self.waiting.remove(job)
-        if not (job.request.keep and job.finish_reason):
-            self._close(job)
-
-    def _leave(self, job: Job) -> None:
-        group = next(g for g in self._groups if job in g.jobs)
-        group.leave(job)
-        if not group.jobs:
-            self._groups.remove(group)
-        self._reorder()
-
-    def _close(self, job: Job) -> None:
-        if job.sequence is not None:
-            self.engine.close(job.sequence)
-            job.sequence = None
-
-    def _reorder(self) -> None:
-        """Rows are the groups' jobs, group after group."""
-        self._rows = [job for group in self._groups for job in group.jobs]
+        return [*self._released(job), Event(job, None)]
 
 
-def _rows_of(signals: Signals, rows: slice, attention: bool) -> Signals:
+@dataclass(frozen=True, slots=True)
+class Redraw:
+    """Draws one row of a step again with other seeds."""
+
+    decoder: Decoder
+    arrays: tuple[Signals, Decisions, Window]
+
+    def __call__(self, row: int, branch: Branch, seeds: Sequence[int]) -> list[Step]:
+        """The Step of `row` that each seed chooses."""
+        signals, decisions, window = self.arrays
+        rows = [row] * len(seeds)
+        signals = _rows_of(signals, rows, True)
+        decisions = Decisions(**{c: getattr(decisions, c)[rows] for c in Decisions.__dataclass_fields__})
+        window = Window(window.ids[rows], window.logits[rows])
+        keys = Decoder._keys([(seed, branch.length) for seed in seeds], window.logits)
+        recorder = Recorder(signals, decisions, window, choose(window, decisions, keys))
+        job = branch.job
+        return [
+            recorder.step(
+                n, len(branch.tokens), branch.length, self.decoder.engine.tokenizer, job.request.leading, job.attention
+            )
+            for n in range(len(seeds))
+        ]
+
+
+def _rows_of(signals: Signals, rows: slice | list[int], attention: bool) -> Signals:
     """The signals of one group, without attention if the group does without."""
 
     def cut(array: Array | None) -> Array | None:

@@ -69,6 +69,18 @@ class Recorder:
             leading=self._leading(row, tokenizer, leading, greedy),
         )
 
+    def confidence(self, row: int, n: int) -> float:
+        """−mean log-probability of the row's n likeliest tokens, nats; masked tokens do not count."""
+        finite = [z for z in self.logits[row, :n].tolist() if z > -math.inf]
+        return float(self.normaliser[row] - sum(finite) / len(finite))
+
+    def likeliest(self, row: int, n: int, ratio: float) -> list[tuple[int, int, float]]:
+        """(rank, token, log-probability) of up to n tokens at least `ratio` times as likely as the likeliest."""
+        logits = self.logits[row, :n].tolist()
+        least = logits[0] + (math.log(ratio) if ratio > 0 else -math.inf)
+        ids, normaliser = self.ids[row, :n].tolist(), self.normaliser[row]
+        return [(r, ids[r], z - normaliser) for r, z in enumerate(logits) if z >= least and z > -math.inf]
+
     def _leading(self, row: int, tokenizer: Tokenizer, n: int, greedy: bool) -> tuple[Candidate, ...]:
         if n <= 0:
             return ()

@@ -1,17 +1,17 @@
-"""What is asked of the decoding loop, and one answer in the making."""
+"""What is asked of the decoding loop."""
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from entropix.decoding.text import TextStream
-from entropix.engines import SequenceHandle
 from entropix.errors import ParameterError
 from entropix.policies import Policy
-from entropix.types import Ledger, State, Step
+
+if TYPE_CHECKING:
+    from entropix.decoding.hooks import Search
 
 LEADING = 8
 """How many leading candidates a step records."""
@@ -26,7 +26,7 @@ class Request:
     logit_bias: added to logits before anything is measured; −inf forbids a token. attention: None uses attention
     signals if policy and engine have them, True insists, False does without. leading: how many candidates each
     step records. ignore_end: go on after an end token, for benchmarks. keep: leave the sequence open at the end,
-    for a next turn; the caller closes it.
+    for a next turn; the caller closes it. search: how more than one continuation is explored, None for one.
     """
 
     tokens: Sequence[int]
@@ -39,6 +39,7 @@ class Request:
     leading: int = LEADING
     ignore_end: bool = False
     keep: bool = False
+    search: Search | None = None
 
     def __post_init__(self) -> None:
         if self.max_tokens is not None and not _whole(self.max_tokens, 1):
@@ -56,39 +57,3 @@ class Request:
 
 def _whole(value: object, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-@dataclass(eq=False)
-class Job:
-    """A request while it is decoded: its sequence, what it waits to forward, and what it has said."""
-
-    request: Request
-    injection: tuple[int, ...]
-    attention: bool
-    index: int = 0
-    sequence: SequenceHandle | None = None
-    pending: list[int] = field(default_factory=list)
-    pending_kind: str = "prompt"
-    tokens: list[int] = field(default_factory=list)
-    """The answer so far."""
-    steps: list[Step] = field(default_factory=list)
-    stream: TextStream = field(init=False)
-    ledger: Ledger = field(default_factory=Ledger)
-    state: State | None = None
-    """The policy's state while the job is out of the running batch."""
-    finish_reason: str = ""
-    notes: list[str] = field(default_factory=list)
-    started: float = field(default_factory=time.perf_counter)
-    ended: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.stream = TextStream(self.request.stop)
-
-    @property
-    def length(self) -> int:
-        """Tokens of prompt and answer together: the position of the next token."""
-        return len(self.request.tokens) + len(self.tokens)
-
-    @property
-    def seconds(self) -> float:
-        return (self.ended or time.perf_counter()) - self.started

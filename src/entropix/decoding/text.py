@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections import deque
+from dataclasses import replace
 
 from entropix.types import Step
 
@@ -22,6 +23,20 @@ class TextStream:
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
         self._waiting: deque[Step] = deque()
         self._certain: list[str] = []
+
+    def copy(self) -> tuple[TextStream, list[Step]]:
+        """A second stream in the same state, and its own copies of the steps that wait, oldest first."""
+        twin = TextStream(self.stops)
+        twin.stopped = self.stopped
+        twin._utf8.setstate(self._utf8.getstate())
+        twin._certain = list(self._certain)
+        twin._waiting = deque(replace(step) for step in self._waiting)
+        return twin, list(twin._waiting)
+
+    @property
+    def waiting(self) -> int:
+        """How many of the last steps have a text that is not certain yet."""
+        return len(self._waiting)
 
     @property
     def text(self) -> str:

@@ -1,0 +1,196 @@
+"""Which branches run, wait or pause: groups by policy, admission, and making room."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from entropix.arrays import namespace
+from entropix.decoding.job import Branch
+from entropix.engines import Engine
+from entropix.errors import CapacityError
+from entropix.policies import Policy
+from entropix.types import Array, State
+
+
+@dataclass(eq=False)
+class Group:
+    """Running branches that decide by the same policy; the policy sees them as one batch."""
+
+    policy: Policy
+    attention: bool
+    branches: list[Branch] = field(default_factory=list)
+    joining: list[Branch] = field(default_factory=list)
+    state: State | None = None
+
+    def admit(self, like: Array) -> None:
+        """Give the joining branches a state and make them rows. `like`: an array of the engine's library."""
+        xp = namespace(like)
+        for branch in self.joining:
+            state = branch.state or self.policy.initial(1, like)
+            if self.state is None:
+                self.state = state
+            else:
+                self.state = {k: xp.concat([v, state[k]]) for k, v in self.state.items()}
+            branch.state = None
+        self.joining.clear()
+
+    def state_of(self, branch: Branch) -> State | None:
+        """The state of one running branch, a copy."""
+        if self.state is None:
+            return None
+        row = self.branches.index(branch)
+        return {k: v[[row]] for k, v in self.state.items()}
+
+    def leave(self, branch: Branch) -> None:
+        """Take a branch out; its state goes with it."""
+        row = self.branches.index(branch)
+        joined = len(self.branches) - len(self.joining)
+        self.branches.pop(row)
+        if branch in self.joining:
+            self.joining.remove(branch)
+        elif self.state is not None:
+            branch.state = {k: v[row : row + 1] for k, v in self.state.items()}
+            rest = [r for r in range(joined) if r != row]
+            self.state = {k: v[rest] for k, v in self.state.items()} if rest else None
+
+
+class Batch:
+    """The branches of all jobs on one engine.
+
+    `waiting` branches have no sequence yet or wait to run again, `rows` run, `resting` ones keep their sequence
+    without running: they are compared with others, or have ended and may still be forked.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.waiting: deque[Branch] = deque()
+        self.groups: list[Group] = []
+        self.rows: list[Branch] = []
+        self.resting: list[Branch] = []
+
+    def admit(self) -> None:
+        """Move waiting branches into the batch while there are sequences and cells for them."""
+        capabilities = self.engine.capabilities
+        while self.waiting:
+            branch = self.waiting[0]
+            if branch.sequence is None:
+                if len(self.rows) + len(self.resting) >= capabilities.sequences:
+                    if self.rows or not self._evict():
+                        break
+                    continue
+                if not self._open(branch):
+                    break
+            self.waiting.popleft()
+            self._join(branch)
+
+    def _open(self, branch: Branch) -> bool:
+        """Give a branch a sequence; False while there is no room for it."""
+        tokens = [*branch.job.request.tokens, *branch.tokens]
+        spare = 0 if not self.rows else len(self.rows) + 1
+        used = self.engine.cells_used() + self._claimed()
+        if used + len(tokens) + spare > self.engine.capabilities.cells and self.rows:
+            return False
+        try:
+            branch.sequence = self.engine.open(tokens)
+        except CapacityError:
+            if self.rows:
+                return False
+            if self._evict():
+                return self._open(branch)
+            raise
+        have = len(branch.sequence.tokens)
+        branch.pending = tokens[have:]
+        if not branch.tokens and branch.parent is None:
+            branch.job.ledger.shared = have
+            branch.fresh = len(branch.pending)
+        branch.fresh = min(branch.fresh, len(branch.pending))
+        return True
+
+    def _join(self, branch: Branch) -> None:
+        policy, attention = branch.job.request.policy, branch.job.attention
+        group = next((g for g in self.groups if g.policy == policy and g.attention == attention), None)
+        if group is None:
+            group = Group(policy, attention)
+            self.groups.append(group)
+        group.branches.append(branch)
+        group.joining.append(branch)
+        self._reorder()
+
+    def _evict(self) -> bool:
+        """Take the sequence of a resting branch, the youngest first; it is computed again when it goes on."""
+        if not self.resting:
+            return False
+        youngest = max(self.resting, key=lambda b: (b.job.started, b.number))
+        self.resting.remove(youngest)
+        self.close(youngest)
+        return True
+
+    def _claimed(self) -> int:
+        """Tokens the running branches are about to forward."""
+        return sum(len(branch.pending) for branch in self.rows)
+
+    def make_room(self) -> None:
+        """Send the youngest branches back to the queue until the next forward fits. Their text continues later as
+        if nothing had happened: noise depends on the position alone. Resting branches give way first."""
+        capabilities = self.engine.capabilities
+        while self.rows and self.engine.cells_used() + self._claimed() > capabilities.cells:
+            if self._evict():
+                continue
+            youngest = max(self.rows, key=lambda b: (b.job.started, b.number))
+            if len(self.rows) == 1:
+                raise CapacityError(
+                    f"no room for {youngest.length} tokens: the KV cache has {capabilities.cells} cells, of which "
+                    f"{self.engine.cells_used()} are taken; close kept sequences or load the model with more cells"
+                )
+            self.leave(youngest)
+            self.close(youngest)
+            self.waiting.appendleft(youngest)
+
+    def add(self, branch: Branch) -> None:
+        """Run a branch from the next step on, ahead of requests that have not begun."""
+        at = next((n for n, b in enumerate(self.waiting) if b.parent is None and not b.tokens), len(self.waiting))
+        self.waiting.insert(at, branch)
+
+    def rest(self, branch: Branch) -> None:
+        """Stop running a branch and keep its sequence."""
+        self.leave(branch)
+        if branch.sequence is not None:
+            self.resting.append(branch)
+
+    def resume(self, branch: Branch) -> None:
+        """Run a resting branch again."""
+        if branch in self.resting:
+            self.resting.remove(branch)
+        self.add(branch)
+
+    def leave(self, branch: Branch) -> None:
+        """Out of the rows or the queue."""
+        if branch in self.waiting:
+            self.waiting.remove(branch)
+        if branch in self.rows:
+            group = self.group_of(branch)
+            group.leave(branch)
+            if not group.branches:
+                self.groups.remove(group)
+            self._reorder()
+
+    def remove(self, branch: Branch, *, keep: bool = False) -> None:
+        """Out of everything; the sequence is closed unless it is to be kept."""
+        self.leave(branch)
+        if branch in self.resting:
+            self.resting.remove(branch)
+        if not keep:
+            self.close(branch)
+
+    def group_of(self, branch: Branch) -> Group:
+        return next(g for g in self.groups if branch in g.branches)
+
+    def close(self, branch: Branch) -> None:
+        if branch.sequence is not None:
+            self.engine.close(branch.sequence)
+            branch.sequence = None
+
+    def _reorder(self) -> None:
+        """Rows are the groups' branches, group after group."""
+        self.rows = [branch for group in self.groups for branch in group.branches]

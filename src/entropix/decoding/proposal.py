@@ -1,0 +1,56 @@
+"""What the loop would do next on one branch, and what else it could do there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from entropix.decoding.job import Branch
+from entropix.decoding.record import Recorder
+from entropix.engines import Tokenizer
+from entropix.types import State, Step
+
+TOP = 20
+"""Token confidence is −mean log-probability of this many likeliest tokens (DeepConf, arXiv 2508.15260)."""
+
+
+@dataclass
+class Proposal:
+    """The step that the policy chose for `branch`. `injects`: it is the beginning of an injected text."""
+
+    branch: Branch
+    step: Step
+    injects: bool
+    row: int
+    recorder: Recorder
+    tokenizer: Tokenizer
+    state_of: Callable[[Branch], State | None]
+    draw: Callable[[int, Branch, Sequence[int]], list[Step]]
+
+    @cached_property
+    def state(self) -> State | None:
+        """The policy's state of this branch after the decision."""
+        return self.state_of(self.branch)
+
+    @cached_property
+    def confidence(self) -> float:
+        """−mean log-probability of the likeliest tokens, nats: higher is surer."""
+        return self.recorder.confidence(self.row, TOP)
+
+    def redraw(self, seeds: Sequence[int]) -> list[Step]:
+        """The steps that other seeds choose here."""
+        return self.draw(self.row, self.branch, seeds)
+
+    def alternatives(self, n: int, ratio: float) -> list[Step]:
+        """Up to n other tokens, likeliest first, each at least `ratio` times as likely as the likeliest."""
+        steps = []
+        recorder, branch = self.recorder, self.branch
+        banned = branch.banned.get(len(branch.tokens), ())
+        for rank, token, logprob in recorder.likeliest(self.row, n + 1 + len(banned), ratio):
+            if token == self.step.token or token in banned:
+                continue
+            label = self.tokenizer.label(token)
+            other = replace(self.step, token=token, label=label, rank=rank, logprob=logprob, drawn=(), horizon=None)
+            steps.append(other)
+        return steps[:n]
