@@ -15,6 +15,7 @@ from entropix.errors import ParameterError, PromptError
 from entropix.models import DEFAULT, load_engine
 from entropix.policies import Policy, make_policy
 from entropix.profiles import Profile, find, named
+from entropix.search import make_search
 from entropix.types import ModelInfo, Result, Step
 
 Conversation: TypeAlias = Sequence[Message]
@@ -183,7 +184,8 @@ class Model:
         prompt: a text (a user message if the model has a chat template, unless raw=True), a conversation (a list
         of {"role", "content"} messages), or a list of either. Options: policy="entropix" (a name, "name:key=value"
         or a Policy), seed=None (drawn and recorded), max_tokens=512 (None: until the context is full), stop=(),
-        raw=False, attention=None, logit_bias={}, leading=8 candidates recorded a step; further keywords are the
+        raw=False, attention=None, logit_bias={}, leading=8 candidates recorded a step, search=None ("tree",
+        "vote:n=8,answer=number", … or strategy objects; docs/search.md); further keywords are the
         policy's parameters.
 
         Returns a Result, or a list of them for a list. Raises EntropixError subclasses with a message to show.
@@ -265,6 +267,7 @@ class Model:
         attention: bool | None = None,
         logit_bias: Mapping[int, float] | None = None,
         leading: int = LEADING,
+        search: Any = None,
         keep: bool = False,
         ignore_end: bool = False,
         **params: Any,
@@ -278,6 +281,7 @@ class Model:
             raise ParameterError(f"stop is a text or a list of texts, not {type(stop).__name__}")
         stops = (stop,) if isinstance(stop, str) else tuple(stop)
         chosen = self.policy(policy, **params)
+        plan = make_search(search)
         drawn = secrets.randbits(32) if seed is None else seed
         decoder = Decoder(self.engine)
         jobs = [
@@ -293,6 +297,7 @@ class Model:
                     leading=leading,
                     keep=keep,
                     ignore_end=ignore_end,
+                    search=plan,
                 ),
                 index,
             )

@@ -1,0 +1,67 @@
+"""Counting answers: plain and weighted votes, a floor of ballots, when a vote is decided."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from entropix.decoding import Branch
+from entropix.search.answers import extractor
+from entropix.search.config import Vote
+from entropix.search.scores import path_probability, score, trace_confidence
+
+
+@dataclass(frozen=True)
+class Count:
+    """A vote. winner: the text given; shares: of the weight of all ballots, those without an answer included."""
+
+    winner: Branch
+    answer: str | None
+    shares: dict[str, float]
+    confidence: float | None
+    weights: dict[int, float]
+    decided: bool = False
+
+
+def count(ended: Sequence[Branch], vote: Vote, outstanding: int) -> Count | None:
+    """The vote of the texts that have ended; None without any. outstanding: ballots that may still be cast.
+
+    Without an extractor no vote is held: the winner is the text with the best mean log-probability."""
+    if not ended:
+        return None
+    extract = extractor(vote.answer)
+    for branch in ended:
+        if branch.score is None:
+            branch.score = score(branch, 0, "logprob")
+        if extract is not None and branch.answer is None:
+            branch.answer = extract(branch.stream.text)
+    best = max(ended, key=lambda b: (b.score if b.score is not None else -math.inf, -b.number))
+    if extract is None:
+        return Count(best, None, {}, None, {})
+    trace = {b.number: trace_confidence(b.confidence, vote.trace) for b in ended}
+    surest = sorted(ended, key=lambda b: (-trace[b.number], b.number))
+    counted = surest[: max(math.ceil(vote.keep * len(ended)), min(vote.floor, len(ended)))]
+    weigh = {"count": lambda b: 1.0, "confidence": lambda b: trace[b.number], "path": path_probability}[vote.weight]
+    weights = {b.number: max(weigh(b), 0.0) for b in counted}
+    total = sum(weights.values())
+    if not total > 0:
+        weights = dict.fromkeys(weights, 1.0)
+        total = float(len(weights))
+    sums: dict[str, float] = {}
+    for branch in sorted(counted, key=lambda b: b.number):
+        if branch.answer is not None:
+            sums[branch.answer] = sums.get(branch.answer, 0.0) + weights[branch.number]
+    if not sums:
+        return Count(best, None, {}, 0.0, weights)
+    order = sorted(sums, key=lambda a: -sums[a])
+    answer = order[0]
+    mine = [b for b in counted if b.answer == answer]
+    winner = max(mine, key=lambda b: (b.score if b.score is not None else -math.inf, -b.number))
+    shares = {a: sums[a] / total for a in order}
+    enough = len(ended) >= vote.floor
+    decided = enough and shares[answer] >= vote.share
+    if vote.weight == "count" and vote.keep == 1:
+        second = sums[order[1]] if len(order) > 1 else 0.0
+        decided = decided or sums[answer] - second > outstanding
+    return Count(winner, answer, shares, min(shares[answer], 1.0), weights, decided)

@@ -1,0 +1,50 @@
+"""How good a continuation looks, without labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from entropix.decoding import Branch
+
+
+def score(branch: Branch, start: int, kind: str) -> float:
+    """Mean over the tokens from answer position `start` on; higher is better. Injected tokens do not count."""
+    steps = branch.steps[start:]
+    if kind == "confidence":
+        values = branch.confidence[start:]
+    elif kind == "entropy":
+        values = [-s.entropy for s in steps if s.entropy is not None]
+    else:
+        values = [s.logprob for s in steps if s.logprob is not None]
+    return sum(values) / len(values) if values else -math.inf
+
+
+def trace_confidence(values: Sequence[float], kind: str) -> float:
+    """Confidence of a trace from its token confidences (DeepConf, arXiv 2508.15260): the lowest window, the mean of
+    the lowest 10 % of windows, the last window, or the mean. A window is an eighth of the trace, 8 to 2048 tokens."""
+    if not values:
+        return 0.0
+    if kind == "mean":
+        return sum(values) / len(values)
+    size = min(max(len(values) // 8, 8), 2048, len(values))
+    windows = [sum(values[:size])]
+    for n in range(size, len(values)):
+        windows.append(windows[-1] + values[n] - values[n - size])
+    if kind == "tail":
+        return windows[-1] / size
+    lowest = sorted(windows)[: max(len(windows) // 10, 1) if kind == "bottom" else 1]
+    return sum(lowest) / len(lowest) / size
+
+
+def path_probability(branch: Branch) -> float:
+    """Product of the probabilities of the tokens where the path to this leaf was a choice between branches."""
+    places, at = set(), branch
+    while at.parent is not None:
+        places.add(at.origin)
+        at = at.parent
+    for other in branch.job.branches:
+        if other.parent is branch:
+            places.add(other.origin)
+    total = sum(branch.steps[p].logprob or 0.0 for p in places if p < len(branch.steps))
+    return math.exp(total)

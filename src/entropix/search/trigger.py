@@ -1,0 +1,30 @@
+"""Where a search acts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from entropix.decoding import Proposal
+from entropix.search.config import Triggered
+from entropix.types import Regime
+
+WARM_UP = 16
+"""Tokens of a text before its own quantile means anything."""
+
+
+def fires(settings: Triggered, proposal: Proposal, regimes: Collection[Regime]) -> bool:
+    """Whether the model is unsure enough here. The running quantile is of the branch's own path, so that it does
+    not depend on what else is in the batch."""
+    step = proposal.step
+    if proposal.injects or step.entropy is None or step.varentropy is None:
+        return False
+    if settings.trigger == "regime":
+        return step.regime in regimes
+    if settings.trigger == "entropy":
+        return step.entropy > settings.threshold
+    if settings.trigger == "varentropy":
+        return step.varentropy > settings.threshold
+    own = sorted(s.entropy for s in proposal.branch.steps if s.entropy is not None)
+    if len(own) < WARM_UP:
+        return step.entropy > settings.threshold
+    return step.entropy > max(settings.threshold, own[min(int(settings.quantile * len(own)), len(own) - 1)])
