@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,10 +13,11 @@ from entropix.decoding.job import Branch, Job
 from entropix.decoding.proposal import TOP, Proposal
 from entropix.decoding.record import Recorder
 from entropix.decoding.request import Request
+from entropix.decoding.rows import Redraw, noise_keys, rows_of
 from entropix.decoding.text import TextStream
 from entropix.engines import Engine
 from entropix.errors import CapabilityError, ParameterError, PromptError
-from entropix.sampling import WINDOW, Window, choose, noise_key, reach, top_window
+from entropix.sampling import WINDOW, Window, choose, reach, top_window
 from entropix.signals import measure
 from entropix.types import Action, Array, Decisions, Observation, Regime, Signals, State, Step
 
@@ -108,16 +109,9 @@ class Decoder:
         )
         wanted = max(wanted, *(b.job.request.leading for b in rows))
         window = top_window(logits, wanted)
-        choice = choose(window, decisions, self._keys([(b.seed, b.length) for b in rows], logits))
+        choice = choose(window, decisions, noise_keys([(b.seed, b.length) for b in rows], logits))
         recorder = Recorder(signals, decisions, window, choice)
         return self._act(rows, recorder, (signals, decisions, window))
-
-    @staticmethod
-    def _keys(places: Sequence[tuple[int, int]], like: Array) -> Array:
-        """The noise keys of (seed, position), where `like` lies."""
-        keys = np.array([noise_key(seed, position) for seed, position in places], np.int64)
-        xp = namespace(like)
-        return keys if xp is np else xp.asarray(keys, device=like.device)
 
     def run(self) -> Iterator[Event]:
         """Steps until nothing is left. Closing the iterator cancels what still runs."""
@@ -299,7 +293,7 @@ class Decoder:
         for group in groups:
             rows = slice(start, start + len(group.branches))
             start = rows.stop
-            decisions, group.state = group.policy(_rows_of(signals, rows, group.attention), group.state or {})
+            decisions, group.state = group.policy(rows_of(signals, rows, group.attention), group.state or {})
             parts.append(decisions)
         xp = namespace(signals.entropy)
         columns = Decisions.__dataclass_fields__
@@ -318,7 +312,7 @@ class Decoder:
                 self.accept(branch, step, injects=injects)
                 plain.append(branch)
             else:
-                redraw = Redraw(self, arrays)
+                redraw = Redraw(self.engine.tokenizer, arrays)
                 proposal = Proposal(branch, step, injects, row, recorder, tokenizer, self._state_of, redraw)
                 explored.setdefault(job, []).append(proposal)
         events: list[Event] = []
@@ -400,46 +394,3 @@ class Decoder:
         self._jobs.remove(job)
         job.ended = job.started + job.seconds
         return [*self._released(job), Event(job, None)]
-
-
-@dataclass(frozen=True, slots=True)
-class Redraw:
-    """Draws one row of a step again with other seeds."""
-
-    decoder: Decoder
-    arrays: tuple[Signals, Decisions, Window]
-
-    def __call__(self, row: int, branch: Branch, seeds: Sequence[int]) -> list[Step]:
-        """The Step of `row` that each seed chooses."""
-        signals, decisions, window = self.arrays
-        rows = [row] * len(seeds)
-        signals = _rows_of(signals, rows, True)
-        decisions = Decisions(**{c: getattr(decisions, c)[rows] for c in Decisions.__dataclass_fields__})
-        window = Window(window.ids[rows], window.logits[rows])
-        keys = Decoder._keys([(seed, branch.length) for seed in seeds], window.logits)
-        recorder = Recorder(signals, decisions, window, choose(window, decisions, keys))
-        job = branch.job
-        return [
-            recorder.step(
-                n, len(branch.tokens), branch.length, self.decoder.engine.tokenizer, job.request.leading, job.attention
-            )
-            for n in range(len(seeds))
-        ]
-
-
-def _rows_of(signals: Signals, rows: slice | list[int], attention: bool) -> Signals:
-    """The signals of one group, without attention if the group does without."""
-
-    def cut(array: Array | None) -> Array | None:
-        return None if array is None else array[rows]
-
-    shown = signals.attention if attention else None
-    if shown is not None:
-        shown = replace(
-            shown,
-            entropy=cut(shown.entropy),
-            varentropy=cut(shown.varentropy),
-            agreement=cut(shown.agreement),
-            interaction=cut(shown.interaction),
-        )
-    return Signals(cut(signals.entropy), cut(signals.varentropy), cut(signals.normaliser), shown, cut(signals.spread))
