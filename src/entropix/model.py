@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,7 +16,7 @@ from entropix.models import DEFAULT, load_engine
 from entropix.policies import Policy, make_policy
 from entropix.profiles import Profile, find, named
 from entropix.search import make_search
-from entropix.types import ModelInfo, Result, Step
+from entropix.types import ModelInfo, Result, SearchRecord, Step
 
 Conversation: TypeAlias = Sequence[Message]
 Prompt: TypeAlias = "str | Conversation"
@@ -43,13 +43,18 @@ class Stream:
         self._decoder = decoder
         self._jobs = jobs
         self._open = True
+        self.watch: Callable[[], bool] | None = None
+        """Called after every model call, also while a search holds tokens back; False ends the answers."""
         self._tokens = self._iterate()
 
     def _iterate(self) -> Generator[Token]:
         try:
-            for event in self._decoder.run():
-                if event.step is not None:
-                    yield Token(event.job.index, event.step.text, event.step)
+            while self._decoder.busy:
+                for event in self._decoder.step():
+                    if event.step is not None:
+                        yield Token(event.job.index, event.step.text, event.step)
+                if self.watch is not None and not self.watch():
+                    return
         finally:
             self._end()
 
@@ -83,6 +88,11 @@ class Stream:
     def results(self) -> list[Result]:
         """One result a prompt, in order; those of answers that still run are as far as they have come."""
         return [self._model._result(job) for job in self._jobs]
+
+    @property
+    def searches(self) -> list[SearchRecord | None]:
+        """What each answer's search has tried so far; None for an answer without one."""
+        return [job.search or (job.explorer.record() if job.explorer else None) for job in self._jobs]
 
     @property
     def result(self) -> Result:

@@ -29,6 +29,8 @@ examples:
   entropix generate --policy entropix --set candidates=5 --set inject=" Wait, " "What is 17 * 23?"
   entropix generate "Name a river." "Name a mountain."
   cat letter.txt | entropix generate --system "Summarise the user's text in one sentence."
+  entropix generate --search vote:n=8,answer=number -p sample:temperature=0.7 "What is 17 * 23?"
+  entropix generate --search tree:max_sequences=8+vote:answer=number --show-tree "What is 17 * 23?"
   entropix generate --raw "Once upon a time"
   entropix generate --trace sky.jsonl "Why is the sky blue?" && entropix trace sky.jsonl --table
   entropix generate --json "Name a river." | python -m json.tool
@@ -48,6 +50,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_model_options(parser)
     add_decoding_options(parser)
+    search = parser.add_argument_group("search")
+    search.add_argument(
+        "--search",
+        metavar="NAME[:PARAMETER=VALUE,…][+NAME…]",
+        help="explore several continuations: lookahead, branch, backtrack, tree, vote, or several joined by +; "
+        "docs/search.md lists their parameters",
+    )
+    search.add_argument(
+        "--show-tree", action="store_true", help="show the branches while they grow (on a terminal) and at the end"
+    )
     output = add_output_options(parser)
     output.add_argument(
         "--json", action="store_true", help="one JSON object an answer, with every token and its signals"
@@ -58,7 +70,9 @@ def run(args: argparse.Namespace) -> int:
     from entropix.cli import INTERRUPTED
     from entropix.cli.output import JsonOutput, Screen, TextOutput
     from entropix.cli.running import close_trace, follow, header_of, interruptible, loaded
+    from entropix.cli.tree import show_tree, showing_tree
     from entropix.errors import EntropixError
+    from entropix.search import make_search
     from entropix.trace import TraceWriter, check_writable
 
     if args.raw and args.system:
@@ -66,6 +80,9 @@ def run(args: argparse.Namespace) -> int:
     prompts = read_prompts(args)
     values = policy_parameters(args)
     parameters = check_policy(args.policy, values)
+    make_search(args.search)
+    if args.show_tree and not args.search:
+        args.parser.error("--show-tree shows a search; give one with --search")
     if args.trace:
         check_writable(args.trace)
     screen = Screen.of(args)
@@ -79,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
             stop=tuple(args.stop),
             raw=args.raw,
             attention=args.attention,
+            search=args.search,
             **values,
         )
         writer = TraceWriter(args.trace, header_of(model, args, parameters, asked)) if args.trace else None
@@ -87,8 +105,12 @@ def run(args: argparse.Namespace) -> int:
         show = JsonOutput(screen, prompts) if args.json else TextOutput(screen, prompts)
         show.begin()
         try:
-            results = follow(stream, interrupt, show.step, writer)
+            with showing_tree(screen, stream, args.show_tree):
+                results = follow(stream, interrupt, show.step, writer)
             show.end(results)
+            if args.show_tree:
+                for result in results:
+                    show_tree(screen.err, result.search)
             said = set(model.notes)
             for note in dict.fromkeys(note for result in results for note in result.notes if note not in said):
                 screen.tell(note)

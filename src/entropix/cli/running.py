@@ -123,6 +123,13 @@ def follow(
 
     `first` is the number of the first answer in the trace. Whatever ends the stream, the trace gets the results.
     """
+    watched = stream.watch
+
+    def go_on() -> bool:
+        # a search may hold tokens back for long; Ctrl-C must not wait for the next one
+        return (watched is None or watched()) and not interrupt.requested
+
+    stream.watch = go_on
     try:
         for token in stream:
             if writer:

@@ -18,6 +18,7 @@ examples:
   entropix trace sky.jsonl --table                  one row a token; as many columns as fit
   entropix trace sky.jsonl --table --steps 10:20    steps 10 to 19
   entropix trace chat.jsonl --answer 2              only the second answer
+  entropix trace sky.jsonl --tree                   the branches of a search, with scores and votes
   entropix trace sky.jsonl --table > table.txt      all columns"""
 
 
@@ -41,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
     parser.add_argument("file", metavar="FILE", help="a trace, as written with --trace")
     parser.add_argument("--table", action="store_true", help="one row a token with its signals and the decision")
+    parser.add_argument("--tree", action="store_true", help="every branch that the search of an answer has tried")
     parser.add_argument(
         "--steps", type=step_range, metavar="A:B", help="only steps A up to, not including, B; counted from 0"
     )
@@ -68,12 +70,16 @@ def run(args: argparse.Namespace) -> int:
         answers = tuple(answer for answer in answers if answer.index == args.answer - 1)
         if not answers:
             raise TraceError(f"the trace {args.file!r} has no answer {args.answer}; it has {len(trace.answers)}")
+    if args.tree and (args.table or args.steps is not None):
+        args.parser.error("--tree shows whole branches; leave --table and --steps out")
     if not args.table:
         screen.explain()
     for answer in answers:
         if len(trace.answers) > 1:
             write_heading(screen, answer.index, len(trace.answers), prompt_text(answer.prompt))
-        if args.table:
+        if args.tree:
+            show_search(screen, answer)
+        elif args.table:
             show_table(screen, answer, args.steps)
         else:
             show_text(screen, answer, args.steps)
@@ -106,6 +112,16 @@ def show_table(screen: Any, answer: Any, steps: slice | None) -> None:
     rows = answer.steps[steps or slice(None)]
     width = screen.out.width if screen.out.file.isatty() else None
     print_table(screen, step_table(screen.out, rows, width, explain=not screen.quiet))
+
+
+def show_search(screen: Any, answer: Any) -> None:
+    """The branches of an answer, or that there are none."""
+    from entropix.cli.tree import show_tree
+
+    if answer.result is None or answer.result.search is None:
+        screen.tell(f"answer {answer.index + 1} was decoded without a search, or its run ended before it did")
+    else:
+        show_tree(screen.out, answer.result.search)
 
 
 def prompt_text(prompt: Any) -> str:

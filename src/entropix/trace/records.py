@@ -10,7 +10,7 @@ from dataclasses import asdict, fields
 from numbers import Integral, Real
 from typing import Any
 
-from entropix.types import Action, Candidate, Ledger, Regime, Result, Step
+from entropix.types import Action, BranchRecord, Candidate, Ledger, Regime, Result, SearchRecord, Step
 
 DIGITS = 6
 """Significant digits of the numbers in a record."""
@@ -77,7 +77,53 @@ def result_record(result: Result) -> dict[str, Any]:
         "regime_shares": result.regime_shares,
         "seconds": result.seconds,
         "notes": list(result.notes),
+        "confidence": result.confidence,
+        "search": None if result.search is None else search_record(result.search),
     }
+
+
+def search_record(search: SearchRecord) -> dict[str, Any]:
+    """A search with every branch and its own steps."""
+    record = {f.name: getattr(search, f.name) for f in fields(SearchRecord)}
+    record["branches"] = [
+        {**{f.name: getattr(b, f.name) for f in fields(BranchRecord)}, "steps": [step_record(s) for s in b.steps]}
+        for b in search.branches
+    ]
+    return record
+
+
+def search_from(record: Mapping[str, Any]) -> SearchRecord:
+    """The search that `search_record` wrote. Raises ValueError as `step_from` does."""
+    shares = record.get("shares") or {}
+    if not isinstance(shares, Mapping):
+        raise ValueError("'shares' is not an object")
+    return SearchRecord(
+        spec=_text(record, "spec"),
+        branches=tuple(_branch_from(b) for b in _list(record, "branches", ())),
+        shares={str(a): _number(s, "shares") for a, s in shares.items()},
+        confidence=_real(record, "confidence"),
+        answer=None if record.get("answer") is None else _text(record, "answer"),
+        ballots=_whole(record, "ballots", 0),
+        notes=tuple(str(note) for note in _list(record, "notes", ())),
+    )
+
+
+def _branch_from(record: Any) -> BranchRecord:
+    if not isinstance(record, Mapping):
+        raise ValueError("'branches' has an entry that is not an object")
+    return BranchRecord(
+        number=_whole(record, "number"),
+        parent=_whole(record, "parent", None),
+        origin=_whole(record, "origin"),
+        opened=_text(record, "opened"),
+        ended=_text(record, "ended"),
+        steps=tuple(step_from(step) for step in _list(record, "steps", ())),
+        text=_text(record, "text"),
+        score=_real(record, "score"),
+        answer=None if record.get("answer") is None else _text(record, "answer"),
+        weight=_real(record, "weight"),
+        kept=record.get("kept") is True,
+    )
 
 
 def step_from(record: Mapping[str, Any]) -> Step:
@@ -126,7 +172,14 @@ def result_from(record: Mapping[str, Any], header: Mapping[str, Any], steps: tup
         model=_text(record, "model", str(header.get("model") or "")),
         seconds=_real(record, "seconds") or 0.0,
         notes=tuple(str(note) for note in _list(record, "notes", ())),
+        search=_search(record.get("search")),
     )
+
+
+def _search(value: Any) -> SearchRecord | None:
+    if value is not None and not isinstance(value, Mapping):
+        raise ValueError("'search' is not an object")
+    return None if value is None else search_from(value)
 
 
 _REQUIRED: Any = object()

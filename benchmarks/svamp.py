@@ -1,0 +1,144 @@
+"""Accuracy, tokens and time of searches on word problems: `python -m benchmarks.svamp MODEL DATA.jsonl`.
+
+Every item's outcome is one line in --out; a run that is killed goes on where it stopped. Intervals are Wilson's, 95 %.
+`vote 4` is counted on the first four ballots of `vote 8`, which are the same samples that `vote 4` draws.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import entropix
+from entropix.search.answers import number
+
+SPECS: dict[str, tuple[str, str | None]] = {
+    "greedy": ("greedy", None),
+    "sample 0.7": ("sample:temperature=0.7", None),
+    "vote 8": ("sample:temperature=0.7", "vote:n=8,answer=number,share=1,floor=8"),
+    "tree 8, H > 1.14": (
+        "greedy",
+        "tree:trigger=entropy,threshold=1.14,max_sequences=8,ratio=0+vote:answer=number,share=1,floor=8",
+    ),
+    "tree 8, running quantile": (
+        "greedy",
+        "tree:trigger=quantile,threshold=0.5,quantile=0.97,max_sequences=8+vote:answer=number,share=1,floor=8",
+    ),
+    "tree 8, afterwards": (
+        "greedy",
+        "tree:when=end,trigger=entropy,threshold=0.3,late=0.5,max_sequences=8,rounds=7+vote:answer=number,share=1,floor=8",
+    ),
+    "tree 8, afterwards, rounds, early stop": (
+        "greedy",
+        "tree:when=end,trigger=entropy,threshold=0.3,late=0.5,max_sequences=8,rounds=2+vote:answer=number,floor=3",
+    ),
+    "vote 8, early stop": ("sample:temperature=0.7", "vote:n=8,answer=number,floor=3"),
+    "lookahead": ("greedy", "lookahead:trigger=entropy,threshold=0.46"),
+    "branch": ("greedy", "branch:trigger=entropy,threshold=1.14"),
+    "backtrack": ("greedy", "backtrack:trigger=entropy,threshold=1.5"),
+}
+
+
+def wilson(right: int, n: int) -> tuple[float, float]:
+    """95 % interval of a share."""
+    if not n:
+        return 0.0, 1.0
+    z, p = 1.959964, right / n
+    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return middle - half, middle + half
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("model")
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("svamp.jsonl"))
+    parser.add_argument("--limit", type=int, default=300)
+    parser.add_argument("--max-tokens", type=int, default=320)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no further item after so many minutes")
+    parser.add_argument("--only", action="append", default=[], help="a name of a spec; may be repeated")
+    parser.add_argument("--report", action="store_true", help="print what --out holds and compute nothing")
+    args = parser.parse_args()
+    done = {}
+    if args.out.exists():
+        for line in args.out.read_text(encoding="utf-8").splitlines():
+            record = json.loads(line)
+            done[record["spec"], record["id"]] = record
+    items = [json.loads(line) for line in args.data.read_text(encoding="utf-8").splitlines()][: args.limit]
+    if not args.report:
+        compute(args, items, done)
+    report(done)
+
+
+def compute(args: argparse.Namespace, items: list[dict[str, Any]], done: dict[tuple[str, str], Any]) -> None:
+    started = time.monotonic()
+    with entropix.load(args.model, context=1024, sequences=9, cells=4096) as model, open(args.out, "a") as out:
+        for item in items:
+            for name, (policy, search) in SPECS.items():
+                if (name, item["id"]) in done or (args.only and name not in args.only):
+                    continue
+                if time.monotonic() - started > args.minutes * 60:
+                    return
+                prompt = item["question"]
+                options = {"policy": policy, "search": search, "seed": 1, "leading": 0}
+                result = model.generate(prompt, max_tokens=args.max_tokens, **options)
+                tried = result.search.branches if result.search else ()
+                record = {
+                    "spec": name,
+                    "id": item["id"],
+                    "gold": item["answer"],
+                    "answer": result.search.answer if result.search and result.search.ballots else number(result.text),
+                    "forwarded": result.ledger.forwarded,
+                    "seconds": result.seconds,
+                    "confidence": result.confidence,
+                    "text": result.text,
+                    "branches": [[b.number, b.parent, b.origin, len(b.steps), b.opened, b.answer] for b in tried],
+                }
+                done[name, item["id"]] = record
+                out.write(json.dumps(record) + "\n")
+                out.flush()
+
+
+def first_four(record: dict[str, Any]) -> dict[str, Any]:
+    """`vote 4` from the ballots of `vote 8`; ties go to the ballot drawn first. Time is not known."""
+    ballots = record["branches"][:4]
+    answers = [b[5] for b in ballots if b[5] is not None]
+    answer = max(answers, key=lambda a: (answers.count(a), -answers.index(a)), default=None)
+    own = sum(b[3] for b in record["branches"])
+    forwarded = record["forwarded"] - own + sum(b[3] for b in ballots) + len(record["branches"]) - len(ballots)
+    return {**record, "answer": answer, "forwarded": forwarded, "seconds": math.nan}
+
+
+def report(done: dict[tuple[str, str], dict[str, Any]]) -> None:
+    table: dict[str, list[dict[str, Any]]] = {}
+    for (name, _), record in done.items():
+        table.setdefault(name, []).append(record)
+        if name == "vote 8":
+            table.setdefault("vote 4", []).append(first_four(record))
+    # only items that every spec has answered, so that specs are compared on the same questions
+    common = set.intersection(*({r["id"] for r in records} for records in table.values())) if table else set()
+    print(f"{'':42}{'items':>6}{'accuracy':>10}{'95 % interval':>18}{'pass@k':>8}{'forwarded':>11}{'s':>7}")
+    for name in [*SPECS, "vote 4"]:
+        records = [r for r in table.get(name, []) if r["id"] in common]
+        if not records:
+            continue
+        right = sum(r["answer"] == number(r["gold"]) for r in records)
+        any_right = sum(
+            number(r["gold"]) in [b[5] for b in r["branches"]] or r["answer"] == number(r["gold"]) for r in records
+        )
+        low, high = wilson(right, len(records))
+        n = len(records)
+        forwarded = sum(r["forwarded"] for r in records) / n
+        seconds = sum(r["seconds"] for r in records) / n
+        print(
+            f"{name:42}{n:6}{right / n:10.1%}{low:10.1%}…{high:6.1%}{any_right / n:8.0%}{forwarded:11.0f}{seconds:7.1f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
