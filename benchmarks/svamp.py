@@ -1,7 +1,7 @@
 """Accuracy, tokens and time of searches on word problems: `python -m benchmarks.svamp MODEL DATA.jsonl`.
 
 Every item's outcome is one line in --out; a run that is killed goes on where it stopped. Intervals are Wilson's, 95 %.
-`vote 4` is counted on the first four ballots of `vote 8`, which are the same samples that `vote 4` draws.
+`sample` and `vote 4` are counted on the first one and four ballots of `vote 8`, which are the same samples.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from entropix.search.answers import number
 
 SPECS: dict[str, tuple[str, str | None]] = {
     "greedy": ("greedy", None),
-    "sample 0.7": ("sample:temperature=0.7", None),
     "vote 8": ("sample:temperature=0.7", "vote:n=8,answer=number,share=1,floor=8"),
     "tree 8, H > 1.14": (
         "greedy",
@@ -36,7 +35,6 @@ SPECS: dict[str, tuple[str, str | None]] = {
         "greedy",
         "tree:when=end,trigger=entropy,threshold=0.3,late=0.5,max_sequences=8,rounds=2+vote:answer=number,floor=3",
     ),
-    "vote 8, early stop": ("sample:temperature=0.7", "vote:n=8,answer=number,floor=3"),
     "lookahead": ("greedy", "lookahead:trigger=entropy,threshold=0.46"),
     "branch": ("greedy", "branch:trigger=entropy,threshold=1.14"),
     "backtrack": ("greedy", "backtrack:trigger=entropy,threshold=1.5"),
@@ -62,14 +60,19 @@ def main() -> None:
     parser.add_argument("--max-tokens", type=int, default=320)
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin no further item after so many minutes")
     parser.add_argument("--only", action="append", default=[], help="a name of a spec; may be repeated")
+    parser.add_argument("--threads", type=int, default=None, help="processor threads")
+    parser.add_argument("--part", default="0/1", help="K/N: only every N-th item from K on, for N runs side by side")
+    parser.add_argument("--also", type=Path, action="append", default=[], help="further outcomes for the report")
     parser.add_argument("--report", action="store_true", help="print what --out holds and compute nothing")
     args = parser.parse_args()
     done = {}
-    if args.out.exists():
-        for line in args.out.read_text(encoding="utf-8").splitlines():
+    for file in (args.out, *args.also):
+        for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
             record = json.loads(line)
             done[record["spec"], record["id"]] = record
     items = [json.loads(line) for line in args.data.read_text(encoding="utf-8").splitlines()][: args.limit]
+    part, parts = map(int, args.part.split("/"))
+    items = items[part::parts]
     if not args.report:
         compute(args, items, done)
     report(done)
@@ -77,7 +80,10 @@ def main() -> None:
 
 def compute(args: argparse.Namespace, items: list[dict[str, Any]], done: dict[tuple[str, str], Any]) -> None:
     started = time.monotonic()
-    with entropix.load(args.model, context=1024, sequences=9, cells=4096) as model, open(args.out, "a") as out:
+    with (
+        entropix.load(args.model, context=1024, sequences=9, cells=4096, threads=args.threads) as model,
+        open(args.out, "a") as out,
+    ):
         for item in items:
             for name, (policy, search) in SPECS.items():
                 if (name, item["id"]) in done or (args.only and name not in args.only):
@@ -104,14 +110,14 @@ def compute(args: argparse.Namespace, items: list[dict[str, Any]], done: dict[tu
                 out.flush()
 
 
-def first_four(record: dict[str, Any]) -> dict[str, Any]:
-    """`vote 4` from the ballots of `vote 8`; ties go to the ballot drawn first. Time is not known."""
-    ballots = record["branches"][:4]
+def first(n: int, record: dict[str, Any]) -> dict[str, Any]:
+    """A vote of n from the ballots of `vote 8`; ties go to the ballot drawn first. Time is not known."""
+    ballots = record["branches"][:n]
     answers = [b[5] for b in ballots if b[5] is not None]
     answer = max(answers, key=lambda a: (answers.count(a), -answers.index(a)), default=None)
     own = sum(b[3] for b in record["branches"])
     forwarded = record["forwarded"] - own + sum(b[3] for b in ballots) + len(record["branches"]) - len(ballots)
-    return {**record, "answer": answer, "forwarded": forwarded, "seconds": math.nan}
+    return {**record, "answer": answer, "forwarded": forwarded, "seconds": math.nan, "branches": ballots}
 
 
 def report(done: dict[tuple[str, str], dict[str, Any]]) -> None:
@@ -119,11 +125,12 @@ def report(done: dict[tuple[str, str], dict[str, Any]]) -> None:
     for (name, _), record in done.items():
         table.setdefault(name, []).append(record)
         if name == "vote 8":
-            table.setdefault("vote 4", []).append(first_four(record))
+            table.setdefault("vote 4", []).append(first(4, record))
+            table.setdefault("sample", []).append(first(1, record))
     # only items that every spec has answered, so that specs are compared on the same questions
     common = set.intersection(*({r["id"] for r in records} for records in table.values())) if table else set()
     print(f"{'':42}{'items':>6}{'accuracy':>10}{'95 % interval':>18}{'pass@k':>8}{'forwarded':>11}{'s':>7}")
-    for name in [*SPECS, "vote 4"]:
+    for name in ["sample", "vote 4", *SPECS]:
         records = [r for r in table.get(name, []) if r["id"] in common]
         if not records:
             continue
