@@ -7,9 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from entropix.decoding import Branch
+from entropix.errors import ParameterError
 from entropix.search.answers import extractor
 from entropix.search.config import Vote
 from entropix.search.scores import path_probability, score, trace_confidence
+
+
+def _checked(answer: object) -> str | None:
+    """What a caller's function has returned. Raises ParameterError: anything else would be compared by accident."""
+    if answer is None or isinstance(answer, str):
+        return answer
+    raise ParameterError(f"vote: answer's function returned {answer!r}; it returns a text, or None for no answer")
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,7 @@ def count(ended: Sequence[Branch], vote: Vote, outstanding: int) -> Count | None
         if branch.score is None:
             branch.score = score(branch, 0, "logprob")
         if extract is not None and branch.answer is None:
-            branch.answer = extract(branch.stream.text)
+            branch.answer = _checked(extract(branch.stream.text))
     best = max(ended, key=lambda b: (b.score if b.score is not None else -math.inf, -b.number))
     if extract is None:
         return Count(best, None, {}, None, {})

@@ -1,0 +1,119 @@
+"""Votes: who wins, with what share, when it is decided, and that the floor of ballots holds."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from entropix.decoding import Branch, Job, Request
+from entropix.errors import ParameterError
+from entropix.policies import make_policy
+from entropix.search import Vote
+from entropix.search.ballots import count
+from entropix.search.scores import path_probability, trace_confidence
+from entropix.types import Action, Regime, Step, Thresholds
+
+POLICY = make_policy("greedy", Thresholds(0.3, 2.0, 0.25, 1.5), 260)
+
+
+def ballots(*given: tuple[str | None, float]) -> list[Branch]:
+    """Ended branches with an answer and the confidence of their every token."""
+    job = Job(Request(tokens=[1], policy=POLICY), (), False)
+    made = []
+    for n, (answer, confidence) in enumerate(given):
+        branch = Branch(job, n, n, finish_reason="end")
+        branch.steps = [
+            Step(i, i, 0, "x", f"{answer or '-'}" if i == 0 else "", Regime.FLOW, Action.SAMPLE, logprob=-1.0)
+            for i in range(16)
+        ]
+        branch.stream._certain.append(answer or "-")
+        branch.confidence = [confidence] * 16
+        made.append(branch)
+    return made
+
+
+def by_text(text: str) -> str | None:
+    return None if text == "-" else text
+
+
+def test_the_most_frequent_answer_wins_and_no_answer_counts_against_it() -> None:
+    counted = count(ballots(("7", 1), ("8", 1), ("7", 1), (None, 1)), Vote(answer=by_text), 0)
+    assert counted is not None
+    assert (counted.answer, counted.confidence, counted.shares) == ("7", 0.5, {"7": 0.5, "8": 0.25})
+    assert counted.winner.number == 0
+
+
+def test_a_surer_minority_wins_a_weighted_vote() -> None:
+    made = ballots(("7", 9), ("8", 4), ("8", 4))
+    plain = count(made, Vote(answer=by_text), 0)
+    weighted = count(made, Vote(answer=by_text, weight="confidence"), 0)
+    assert plain is not None
+    assert weighted is not None
+    assert (plain.answer, weighted.answer) == ("8", "7")
+    assert weighted.confidence == pytest.approx(9 / 17)
+
+
+def test_filtering_never_goes_below_the_floor() -> None:
+    """Keeping the surest tenth of 20 ballots would let two decide against eighteen."""
+    made = ballots(("7", 9), *[("8", 5 + n / 100) for n in range(19)])
+    counted = count(made, Vote(answer=by_text, keep=0.05, floor=3), 0)
+    assert counted is not None
+    assert len(counted.weights) == 3
+    assert counted.answer == "8"
+
+
+def test_a_vote_is_decided_when_it_cannot_be_overtaken_or_one_answer_has_its_share() -> None:
+    def decided(answers: str, outstanding: int, **options: float) -> bool:
+        counted = count(ballots(*[(a, 1) for a in answers]), Vote(answer=by_text, **options), outstanding)  # type: ignore[arg-type]
+        assert counted is not None
+        return counted.decided
+
+    assert not decided("77", 2)
+    assert decided("77", 1)
+    assert decided("777", 5, floor=3)
+    assert not decided("777", 5, floor=4)
+    assert not decided("7778", 5, floor=3)
+    assert decided("7778", 1, floor=9)
+
+
+def test_without_an_extractor_no_vote_is_held() -> None:
+    counted = count(ballots(("a", 1), ("b", 2)), Vote(), 0)
+    assert counted is not None
+    assert (counted.shares, counted.confidence, counted.decided) == ({}, None, False)
+
+
+def test_a_function_that_returns_no_text_is_named() -> None:
+    with pytest.raises(ParameterError, match="returned 7"):
+        count(ballots(("7", 1)), Vote(answer=int), 0)  # type: ignore[arg-type]
+
+
+@given(st.lists(st.tuples(st.sampled_from(["1", "2", "3", None]), st.floats(0, 20)), min_size=1, max_size=12))
+def test_shares_are_shares(given_: list[tuple[str | None, float]]) -> None:
+    for weight in ("count", "confidence", "path"):
+        counted = count(ballots(*given_), Vote(answer=by_text, weight=weight), 0)
+        assert counted is not None
+        assert counted.confidence is not None
+        assert 0 <= counted.confidence <= 1
+        assert sum(counted.shares.values()) <= 1 + 1e-9
+        assert list(counted.shares.values()) == sorted(counted.shares.values(), reverse=True)
+
+
+@given(st.lists(st.floats(0, 30), min_size=1, max_size=200))
+def test_trace_confidences_are_ordered(values: list[float]) -> None:
+    lowest, bottom = trace_confidence(values, "lowest"), trace_confidence(values, "bottom")
+    assert lowest <= bottom + 1e-9
+    assert bottom <= max(values) + 1e-9
+    assert min(values) - 1e-9 <= lowest
+    assert trace_confidence(values, "mean") == pytest.approx(sum(values) / len(values))
+
+
+def test_path_probability_multiplies_the_choices() -> None:
+    parent, child = ballots(("a", 1), ("b", 1))
+    child.parent, child.origin = parent, 3
+    parent.job.branches = [parent, child]
+    parent.steps[3].logprob, child.steps[3].logprob = math.log(0.6), math.log(0.3)
+    assert path_probability(child) == pytest.approx(0.3)
+    assert path_probability(parent) == pytest.approx(0.6)
