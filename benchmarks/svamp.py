@@ -103,7 +103,9 @@ def compute(args: argparse.Namespace, items: list[dict[str, Any]], done: dict[tu
                     "seconds": result.seconds,
                     "confidence": result.confidence,
                     "text": result.text,
-                    "branches": [[b.number, b.parent, b.origin, len(b.steps), b.opened, b.answer] for b in tried],
+                    "branches": [
+                        [b.number, b.parent, b.origin, len(b.steps), b.opened, b.answer, b.ended] for b in tried
+                    ],
                 }
                 done[name, item["id"]] = record
                 out.write(json.dumps(record) + "\n")
@@ -113,7 +115,7 @@ def compute(args: argparse.Namespace, items: list[dict[str, Any]], done: dict[tu
 def first(n: int, record: dict[str, Any]) -> dict[str, Any]:
     """A vote of n from the ballots of `vote 8`; ties go to the ballot drawn first. Time is not known."""
     ballots = record["branches"][:n]
-    answers = [b[5] for b in ballots if b[5] is not None]
+    answers = [b[5] for b in ballots if b[5] is not None and b[6] != "length"] or [b[5] for b in ballots if b[5]]
     answer = max(answers, key=lambda a: (answers.count(a), -answers.index(a)), default=None)
     own = sum(b[3] for b in record["branches"])
     forwarded = record["forwarded"] - own + sum(b[3] for b in ballots) + len(record["branches"]) - len(ballots)

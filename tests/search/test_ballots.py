@@ -79,6 +79,19 @@ def test_a_vote_is_decided_when_it_cannot_be_overtaken_or_one_answer_has_its_sha
     assert decided("7778", 1, floor=9)
 
 
+def test_a_text_that_was_cut_off_abstains_unless_all_were() -> None:
+    made = ballots(("7", 1), ("8", 1), ("8", 1))
+    for branch in made[1:]:
+        branch.finish_reason = "length"
+    some = count(made, Vote(answer=by_text), 0)
+    made[0].finish_reason = "length"
+    every = count(made, Vote(answer=by_text), 0)
+    assert some is not None
+    assert every is not None
+    assert (some.answer, some.confidence) == ("7", pytest.approx(1 / 3))
+    assert every.answer == "8"
+
+
 def test_without_an_extractor_no_vote_is_held() -> None:
     counted = count(ballots(("a", 1), ("b", 2)), Vote(), 0)
     assert counted is not None

@@ -13,6 +13,9 @@ from entropix.search.config import Vote
 from entropix.search.scores import path_probability, score, trace_confidence
 
 
+CUT_OFF = ("length", "context")
+
+
 def _checked(answer: object) -> str | None:
     """What a caller's function has returned. Raises ParameterError: anything else would be compared by accident."""
     if answer is None or isinstance(answer, str):
@@ -56,15 +59,17 @@ def count(ended: Sequence[Branch], vote: Vote, outstanding: int) -> Count | None
     if not total > 0:
         weights = dict.fromkeys(weights, 1.0)
         total = float(len(weights))
+    # a text that was cut off mentions numbers without having answered: it abstains, unless all were cut off
+    whole = {b.number for b in counted if b.finish_reason not in CUT_OFF} or {b.number for b in counted}
     sums: dict[str, float] = {}
     for branch in sorted(counted, key=lambda b: b.number):
-        if branch.answer is not None:
+        if branch.answer is not None and branch.number in whole:
             sums[branch.answer] = sums.get(branch.answer, 0.0) + weights[branch.number]
     if not sums:
         return Count(best, None, {}, 0.0, weights)
     order = sorted(sums, key=lambda a: -sums[a])
     answer = order[0]
-    mine = [b for b in counted if b.answer == answer]
+    mine = [b for b in counted if b.answer == answer and b.number in whole]
     winner = max(mine, key=lambda b: (b.score if b.score is not None else -math.inf, -b.number))
     shares = {a: sums[a] / total for a in order}
     enough = len(ended) >= vote.floor
