@@ -12,7 +12,6 @@ from entropix.search.answers import extractor
 from entropix.search.config import Vote
 from entropix.search.scores import path_probability, score, trace_confidence
 
-
 CUT_OFF = ("length", "context")
 
 
