@@ -75,6 +75,41 @@ def test_what_else_is_in_the_batch_does_not_matter(spec: str) -> None:
     assert shape(answer(scripted(), spec)) == shape(answer(scripted(), spec, others=4))
 
 
+def crowd(engine: Engine, spec: str) -> list[Job]:
+    """Six answers that together would need more sequences than there are."""
+    decoder = Decoder(engine)
+    policy = make_policy("sample:temperature=0.9", THRESHOLDS, engine.info.vocabulary)
+    search = make_search(spec)
+    jobs = [
+        decoder.submit(Request(tokens=[5, 9, k + 1], policy=policy, seed=k, max_tokens=16, search=search))
+        for k in range(6)
+    ]
+    for _ in decoder.run():
+        pass
+    return jobs
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_more_searches_than_sequences_give_the_trees_they_give_alone(spec: str) -> None:
+    engine = scripted(sequences=7)
+    jobs = crowd(engine, spec)
+    assert engine.cells_used() == 0
+    for k, job in enumerate(jobs):
+        alone = answer(scripted(), spec, seed=k, n=16, prompt=[5, 9, k + 1])
+        assert shape(job) == shape(alone)
+        assert job.ledger.recomputed == alone.ledger.recomputed
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_searches_end_also_where_a_conversation_holds_sequences(spec: str) -> None:
+    engine = scripted(sequences=7)
+    held = [engine.open([k + 1]) for k in range(3)]
+    assert all(job.finish_reason in ("end", "length") for job in crowd(engine, spec))
+    for sequence in held:
+        engine.close(sequence)
+    assert engine.cells_used() == 0
+
+
 @pytest.mark.parametrize("spec", SPECS)
 def test_something_was_explored(spec: str) -> None:
     job = answer(scripted(), spec)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from entropix.arrays import namespace
 from entropix.decoding.job import Branch
-from entropix.engines import Engine
+from entropix.engines import Engine, SequenceHandle
 from entropix.errors import CapacityError
 from entropix.policies import Policy
 from entropix.types import Array, State
@@ -70,19 +70,49 @@ class Batch:
         self.resting: list[Branch] = []
 
     def admit(self) -> None:
-        """Move waiting branches into the batch while there are sequences and cells for them."""
-        capabilities = self.engine.capabilities
+        """Move waiting branches into the batch while there are sequences and cells for them. Those that have their
+        sequence already go first: whoever waits for room must not hold up who needs none."""
+        for branch in [b for b in self.waiting if b.sequence is not None]:
+            self.waiting.remove(branch)
+            self._join(branch)
         while self.waiting:
             branch = self.waiting[0]
-            if branch.sequence is None:
-                if len(self.rows) + len(self.resting) >= capabilities.sequences:
-                    if self.rows or not self._evict():
-                        break
-                    continue
-                if not self._open(branch):
+            if not branch.job.begun and self.rows and self._reserved() + branch.job.reserve > self._sequences:
+                break
+            if not self.has_room:
+                if self.rows or not self._evict():
                     break
+                continue
+            if not self._open(branch):
+                break
+            branch.job.begun = True
             self.waiting.popleft()
             self._join(branch)
+
+    @property
+    def _sequences(self) -> int:
+        return self.engine.capabilities.sequences
+
+    def _reserved(self) -> int:
+        """Sequences that the answers that have begun may come to need. A search is admitted only with room for all
+        its branches: one that had to wait would fall behind the others, and the tree would not be the same."""
+        return sum(job.reserve for job in {b.job for b in (*self.rows, *self.resting, *self.waiting) if b.job.begun})
+
+    @property
+    def has_room(self) -> bool:
+        """Whether there is a sequence left that none of these branches holds."""
+        waiting = sum(branch.sequence is not None for branch in self.waiting)
+        return len(self.rows) + len(self.resting) + waiting < self._sequences
+
+    def fork(self, branch: Branch) -> SequenceHandle | None:
+        """A sequence that shares all of the branch's; None where the engine has no room for it now, also because
+        others than these branches hold sequences."""
+        if branch.sequence is None or not self.has_room:
+            return None
+        try:
+            return self.engine.fork(branch.sequence)[0]
+        except CapacityError:
+            return None
 
     def _open(self, branch: Branch) -> bool:
         """Give a branch a sequence; False while there is no room for it."""

@@ -61,10 +61,7 @@ class Decoder:
             )
         if any(token >= self.engine.info.vocabulary for token in request.logit_bias):
             raise ParameterError(f"logit_bias: this model's tokens are 0 … {self.engine.info.vocabulary - 1}")
-        wants = request.policy.uses_attention if request.attention is None else request.attention
-        notes = []
-        wants, noted = self._attention(request)
-        notes += noted
+        wants, notes = self._attention(request)
         if request.search is not None:
             notes += request.search.check(capabilities, request.policy)
         injection = request.policy.injection
@@ -104,11 +101,8 @@ class Decoder:
         self._book()
         logits = self._biased(observation)
         signals, decisions = self._decide(logits, observation)
-        wanted = max(
-            reach(decisions, self.window), *(b.job.request.leading if b.job.explorer is None else TOP for b in rows)
-        )
-        wanted = max(wanted, *(b.job.request.leading for b in rows))
-        window = top_window(logits, wanted)
+        shown = (max(b.job.request.leading, TOP if b.job.explorer is not None else 0) for b in rows)
+        window = top_window(logits, max(reach(decisions, self.window), *shown))
         choice = choose(window, decisions, noise_keys([(b.seed, b.length) for b in rows], logits))
         recorder = Recorder(signals, decisions, window, choice)
         return self._act(rows, recorder, (signals, decisions, window))
@@ -227,14 +221,11 @@ class Decoder:
         if at < len(child.tokens):
             self._cut(child, at)
         job.branches.append(child)
-        batch = self._batch
-        room = len(batch.rows) + len(batch.resting) < self.engine.capabilities.sequences
-        if room and parent.sequence is not None:
-            child.sequence = self.engine.fork(parent.sequence)[0]
-            length = len(job.request.tokens) + at
-            if child.held > length:
-                self.engine.rewind(child.sequence, length)
-        batch.add(child)
+        child.sequence = self._batch.fork(parent)
+        length = len(job.request.tokens) + at
+        if child.sequence is not None and child.held > length:
+            self.engine.rewind(child.sequence, length)
+        self._batch.add(child)
         self.accept(child, step, confidence=parent.confidence[at] if at < len(parent.confidence) else 0.0)
         return child
 

@@ -70,6 +70,7 @@ class Job:
 
     trunk: the branch whose text is the answer, as far as that is known. spent: tokens that all branches together
     have taken or computed again after going back. emitted: how many of the answer's steps have been handed out.
+    begun: whether it was ever given a sequence.
     """
 
     request: Request
@@ -82,6 +83,7 @@ class Job:
     ledger: Ledger = field(default_factory=Ledger)
     spent: int = 0
     emitted: int = 0
+    begun: bool = False
     search: SearchRecord | None = None
     finish_reason: str = ""
     notes: list[str] = field(default_factory=list)
@@ -93,6 +95,11 @@ class Job:
         self.branches.append(self.trunk)
         if self.request.search is not None:
             self.explorer = self.request.search.begin(self)
+
+    @property
+    def reserve(self) -> int:
+        """Most sequences it can come to need at a time."""
+        return 1 if self.request.search is None else self.request.search.max_sequences
 
     @property
     def tokens(self) -> list[int]:
