@@ -35,6 +35,14 @@ SPECS: dict[str, tuple[str, str | None]] = {
         "greedy",
         "tree:when=end,trigger=entropy,threshold=0.3,late=0.5,max_sequences=8,rounds=2+vote:answer=number,floor=3",
     ),
+    "tree 8, afterwards, sampled": (
+        "sample:temperature=0.7",
+        "tree:when=end,trigger=entropy,threshold=0.3,late=0.5,max_sequences=8,rounds=7+vote:answer=number,share=1,floor=8",
+    ),
+    "tree 8, afterwards, sampled, early places": (
+        "sample:temperature=0.7",
+        "tree:when=end,trigger=entropy,threshold=0.3,late=0,max_sequences=8,rounds=7+vote:answer=number,share=1,floor=8",
+    ),
     "lookahead": ("greedy", "lookahead:trigger=entropy,threshold=0.46"),
     "branch": ("greedy", "branch:trigger=entropy,threshold=1.14"),
     "backtrack": ("greedy", "backtrack:trigger=entropy,threshold=1.5"),

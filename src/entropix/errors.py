@@ -31,6 +31,10 @@ class ProfileError(EntropixError):
     """A profile that cannot be read or holds impossible values."""
 
 
+class TaskError(EntropixError):
+    """A task or a run of an evaluation that cannot be read or written, or does not fit."""
+
+
 class TraceError(EntropixError):
     """A trace that cannot be written or read."""
 

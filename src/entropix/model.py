@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -87,7 +87,7 @@ class Stream:
     @property
     def results(self) -> list[Result]:
         """One result a prompt, in order; those of answers that still run are as far as they have come."""
-        return [self._model._result(job) for job in self._jobs]
+        return [self._model.result(job) for job in self._jobs]
 
     @property
     def searches(self) -> list[SearchRecord | None]:
@@ -265,9 +265,9 @@ class Model:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _jobs(
+    def request(
         self,
-        prompts: Sequence[Any],
+        prompt: Any,
         *,
         policy: str | Policy = "entropix",
         seed: int | None = None,
@@ -281,41 +281,38 @@ class Model:
         keep: bool = False,
         ignore_end: bool = False,
         **params: Any,
-    ) -> tuple[Decoder, list[Job]]:
-        """A decoder with one job a prompt; nothing is computed yet."""
-        if not prompts:
-            raise PromptError("the list of prompts is empty; give at least one")
+    ) -> Request:
+        """What a `Decoder` needs to answer one prompt; options as in `generate`. For programs that drive the loop
+        themselves; `result` makes a Result of the job."""
         if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
             raise ParameterError(f"seed={seed!r} is not a whole number")
         if not isinstance(stop, (str, list, tuple)):
             raise ParameterError(f"stop is a text or a list of texts, not {type(stop).__name__}")
-        stops = (stop,) if isinstance(stop, str) else tuple(stop)
-        chosen = self.policy(policy, **params)
-        plan = make_search(search)
-        drawn = secrets.randbits(32) if seed is None else seed
-        decoder = Decoder(self.engine)
-        jobs = [
-            decoder.submit(
-                Request(
-                    tokens=self.encode(prompt, raw),
-                    policy=chosen,
-                    seed=drawn,
-                    max_tokens=max_tokens,
-                    stop=stops,
-                    logit_bias=dict(logit_bias or {}),
-                    attention=attention,
-                    leading=leading,
-                    keep=keep,
-                    ignore_end=ignore_end,
-                    search=plan,
-                ),
-                index,
-            )
-            for index, prompt in enumerate(prompts)
-        ]
-        return decoder, jobs
+        return Request(
+            policy=self.policy(policy, **params),
+            search=make_search(search),
+            tokens=self.encode(prompt, raw),
+            seed=secrets.randbits(32) if seed is None else seed,
+            max_tokens=max_tokens,
+            stop=(stop,) if isinstance(stop, str) else tuple(stop),
+            logit_bias=dict(logit_bias or {}),
+            attention=attention,
+            leading=leading,
+            keep=keep,
+            ignore_end=ignore_end,
+        )
 
-    def _result(self, job: Job) -> Result:
+    def _jobs(self, prompts: Sequence[Any], *, raw: bool = False, **options: Any) -> tuple[Decoder, list[Job]]:
+        """A decoder with one job a prompt; nothing is computed yet."""
+        if not prompts:
+            raise PromptError("the list of prompts is empty; give at least one")
+        first = self.request(prompts[0], raw=raw, **options)
+        requests = [first, *(replace(first, tokens=self.encode(prompt, raw)) for prompt in prompts[1:])]
+        decoder = Decoder(self.engine)
+        return decoder, [decoder.submit(request, index) for index, request in enumerate(requests)]
+
+    def result(self, job: Job) -> Result:
+        """A job of a decoder as a Result, as far as it has come."""
         request = job.request
         return Result(
             text=job.stream.text,

@@ -18,6 +18,7 @@ COMMANDS = {
     "trace": "show a saved trace",
     "models": "list the models that can be loaded by name",
     "policies": "list the policies and their parameters",
+    "eval": "compare ways to decode on questions with known answers",
     "calibrate": "measure where a model's regimes begin",
 }
 

@@ -55,8 +55,8 @@ def interruptible() -> Iterator[Interrupt]:
 
 
 @contextlib.contextmanager
-def loaded(args: argparse.Namespace, screen: Screen, name: str) -> Iterator[Model]:
-    """The model `name`, loaded as the options say and closed afterwards."""
+def loaded(args: argparse.Namespace, screen: Screen, name: str, **options: Any) -> Iterator[Model]:
+    """The model `name`, loaded as the command's options and these say, and closed afterwards."""
     import entropix
 
     waiting: Any = contextlib.nullcontext()
@@ -71,6 +71,7 @@ def loaded(args: argparse.Namespace, screen: Screen, name: str) -> Iterator[Mode
             profile=getattr(args, "profile", None),
             threads=args.threads,
             device=args.device,
+            **options,
         )
     with model:
         if interrupt.requested:

@@ -1,0 +1,193 @@
+"""`entropix eval`: compare ways to decode on questions with known answers."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from entropix.cli.options import add_color_option, add_model_options, add_profile_option, positive
+
+if TYPE_CHECKING:
+    from entropix.cli.output import Screen
+    from entropix.evaluate import Spec, Task
+
+DESCRIPTION = """\
+Answer the questions of a task with several policies and searches, and compare them item by item: accuracy with
+95 % intervals, tokens, paired tests, and whether the uncertainty tells right answers from wrong ones.
+
+TASK is arithmetic or logic (made from a seed, nothing to download), a file ending in .jsonl with one
+{"question": …, "answer": …} a line (FILE.jsonl:EXTRACTOR says how answers are read: number, choice, boxed, text),
+or gsm8k, svamp, multiarith, math-500, mmlu, arc (downloaded, needs the package datasets).
+
+A SPEC is POLICY, "POLICY | SEARCH" or "NAME = POLICY | SEARCH", or a .toml file with a table [NAME] of policy and
+search for each. The first one is the baseline. Every outcome is kept in --out as soon as it is there; the same
+command goes on where it stopped."""
+
+EXAMPLES = """\
+examples:
+  entropix eval arithmetic --limit 50 --compare greedy entropix
+  entropix eval questions.jsonl:number --out runs/mine --seeds 3 --compare greedy sample:temperature=0.7 \\
+      "vote = sample:temperature=0.7 | vote:n=4,answer=number"
+  entropix eval logic --model ./my-model.gguf --compare specs.toml --budget 1000
+  entropix eval --report runs/mine
+
+exit codes: 0 done, 2 something given was wrong, 130 stopped by Ctrl-C"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.description, parser.epilog = DESCRIPTION, EXAMPLES
+    parser.add_argument("tasks", nargs="*", metavar="TASK", help="what to answer; several are reported one by one")
+    parser.add_argument("-c", "--compare", nargs="+", default=[], metavar="SPEC", help="ways to decode")
+    parser.add_argument("-o", "--out", type=Path, metavar="DIR", help="keep the run here (default: runs/TASK-MODEL)")
+    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N items of each task")
+    parser.add_argument(
+        "--seeds", type=positive, default=1, metavar="N", help="answer every item with N seeds (default: 1)"
+    )
+    parser.add_argument(
+        "--task-seed", type=int, default=0, metavar="N", help="which generated items (default: %(default)s)"
+    )
+    parser.add_argument(
+        "-n", "--max-tokens", type=positive, default=512, metavar="N", help="most tokens of an answer (default: 512)"
+    )
+    parser.add_argument(
+        "--budget", type=positive, metavar="N", help="most tokens that all branches of an answer take together"
+    )
+    parser.add_argument(
+        "--together", type=positive, default=16, metavar="N", help="answers decoded at a time (default: %(default)s)"
+    )
+    parser.add_argument("--baseline", metavar="NAME", help="the spec the others are compared with (default: the first)")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="DIR",
+        help="make the report of a run again, without a model, and do nothing else",
+    )
+    add_model_options(parser)
+    add_profile_option(parser)
+    add_color_option(parser)
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar, no notes")
+
+
+def run(args: argparse.Namespace) -> int:
+    from entropix.cli import INTERRUPTED
+    from entropix.cli.calibrate import file_name, progress_bar
+    from entropix.cli.output import Screen
+    from entropix.cli.running import interruptible, loaded
+    from entropix.errors import ModelError
+
+    try:
+        from entropix.evaluate import Store, evaluate, load_task, read_specs, units
+        from entropix.evaluate.run import is_done
+    except ImportError as missing:
+        raise ModelError(f"eval needs {missing.name}; install it with: pip install 'entropix-llm[eval]'") from None
+    screen = Screen(args.color, quiet=args.quiet)
+    if args.report:
+        return report(args.report, args.baseline, screen)
+    if not args.tasks:
+        args.parser.error("there is no task; name one, such as arithmetic")
+    specs = read_specs(args.compare or ["greedy", "entropix"])
+    check_specs(specs)
+    if args.baseline and args.baseline not in [spec.name for spec in specs]:
+        args.parser.error(f"--baseline {args.baseline!r} is none of the specs: {', '.join(s.name for s in specs)}")
+    tasks = [load_task(name, limit=args.limit, seed=args.task_seed) for name in dict.fromkeys(args.tasks)]
+    branches = max((plan.max_sequences for spec in specs if (plan := spec.plan(None))), default=1)
+    with loaded(args, screen, args.model, sequences=max(args.together, branches)) as model:
+        names = "-".join(task.name for task in tasks)
+        directory = args.out or Path("runs") / file_name(f"{names}-{model.info.name}")
+        for note in model.notes:
+            screen.tell(note)
+        work = units(tasks, specs, range(1, args.seeds + 1))
+        with Store(directory, manifest_of(args, model, tasks, specs)) as store, progress_bar(screen) as bar:
+            kept = sum(is_done(unit, store) for unit in work)
+            if kept:
+                screen.tell(f"{directory} holds {kept} of {len(work)} answers; going on from there")
+            shown = bar.add_task("answering", total=len(work), completed=kept)
+            with interruptible() as interrupt:
+                evaluate(
+                    model,
+                    work,
+                    store,
+                    max_tokens=args.max_tokens,
+                    budget=args.budget,
+                    together=args.together,
+                    progress=lambda done: bar.update(shown, completed=kept + done),
+                    go_on=lambda: not interrupt.requested,
+                )
+    if interrupt.requested:
+        screen.tell(f"stopped; {len(store.outcomes)} answers are kept in {directory}, and the same command goes on")
+        return INTERRUPTED
+    return report(directory, args.baseline, screen)
+
+
+def report(directory: Path, baseline: str | None, screen: Screen) -> int:
+    """Write the report of a run beside its outcomes, and show the main figures."""
+    from entropix.cli.output import write_table
+    from entropix.errors import TaskError
+    from entropix.evaluate import markdown, summarise
+    from entropix.evaluate.store import read_manifest, read_outcomes
+    from entropix.evaluate.summary import ACCURACY, COMPARED, accuracy_cells, compared_cells
+
+    manifest = read_manifest(directory)
+    outcomes = read_outcomes(directory)
+    if not outcomes:
+        raise TaskError(f"{directory} holds no answers yet; run the same command again to go on")
+    first = next((name for name in manifest.get("specs", {}) if any(o["spec"] == name for o in outcomes)), None)
+    try:
+        summary = summarise(outcomes, baseline or first)
+    except ValueError as error:
+        raise TaskError(f"{directory}: {error}") from None
+    file = directory / "report.md"
+    try:
+        file.write_text(markdown(summary, manifest), encoding="utf-8")
+    except OSError as error:
+        raise TaskError(f"{file} cannot be written: {error.strerror or error}") from error
+    for task in dict.fromkeys(row.task for row in summary.rows):
+        rows = [row for row in summary.rows if row.task == task]
+        print(f"{task}: {rows[0].items} items, {rows[0].answers} answers a spec", flush=True)
+        write_table(screen, ACCURACY, [accuracy_cells(row) for row in rows])
+        pairs = [c for c in summary.comparisons if c.task == task]
+        if pairs:
+            print(f"\nagainst {pairs[0].baseline}, by item", flush=True)
+            write_table(screen, COMPARED, [compared_cells(c) for c in pairs])
+        print(flush=True)
+    if summary.left_out:
+        screen.tell(f"{summary.left_out} answers of items that not every spec has answered are left out")
+    screen.tell(f"report: {file}")
+    return 0
+
+
+def check_specs(specs: list[Spec]) -> None:
+    """Refuse a spec that no model could run, before one is loaded. Raises ParameterError."""
+    from entropix.cli.options import check_policy
+
+    for spec in specs:
+        check_policy(spec.policy, {})
+
+
+def manifest_of(args: argparse.Namespace, model: Any, tasks: list[Task], specs: list[Spec]) -> dict[str, Any]:
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    from entropix.trace import entropix_version
+
+    versions = [f"entropix {entropix_version()}", f"Python {platform.python_version()}"]
+    for package in ("llama-cpp-python", "transformers", "torch", "numpy", "scipy", "statsmodels"):
+        try:
+            versions.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return {
+        "model": model.info.name,
+        "fingerprint": model.info.fingerprint,
+        "engine": type(model.engine).__name__,
+        "profile": model.profile.name,
+        "max_tokens": args.max_tokens,
+        "budget": args.budget,
+        "tasks": {t.name: {"extractor": t.extractor, "split": t.split, "source": t.source} for t in tasks},
+        "specs": {s.name: {"policy": s.policy, "search": s.search, "max_tokens": s.max_tokens} for s in specs},
+        "versions": ", ".join(versions),
+        "commands": [shlex.join(["entropix", *sys.argv[1:]])],
+    }

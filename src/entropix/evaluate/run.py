@@ -1,0 +1,162 @@
+"""The run: every item with every spec and seed through the one decoding loop, as one changing batch."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from entropix.decoding import Decoder, Job
+from entropix.evaluate.specs import Spec
+from entropix.evaluate.store import Store
+from entropix.evaluate.tasks import Item, Task
+from entropix.model import Model
+from entropix.types import Result
+
+WINDOW = 32
+"""Tokens in the windows whose largest mean entropy is recorded."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One answer to be decoded."""
+
+    task: Task
+    item: Item
+    seed: int
+    spec: Spec
+
+    @property
+    def key(self) -> tuple[str, str, int, str]:
+        return self.task.name, self.item.id, self.seed, self.spec.name
+
+
+def units(tasks: Sequence[Task], specs: Sequence[Spec], seeds: Sequence[int]) -> list[Unit]:
+    """Everything to be decoded, item by item, so that a run that is cut short has compared the specs on the same
+    items."""
+    return [Unit(t, item, seed, spec) for t in tasks for item in t.items for seed in seeds for spec in specs]
+
+
+def evaluate(
+    model: Model,
+    work: Iterable[Unit],
+    store: Store,
+    *,
+    max_tokens: int = 512,
+    budget: int | None = None,
+    together: int = 16,
+    progress: Callable[[int], None] = lambda done: None,
+    go_on: Callable[[], bool] = lambda: True,
+) -> int:
+    """Decode what the store does not hold yet, `together` answers at a time; each outcome is kept when it is there.
+
+    budget: most tokens of one answer, all its branches together. go_on: asked after every model call; False stops,
+    and what is unfinished is done again next time. Returns how many outcomes were added."""
+    waiting = deque(unit for unit in work if not is_done(unit, store))
+    running: dict[Job, Unit] = {}
+    decoder = Decoder(model.engine)
+    done = 0
+    try:
+        while waiting or running:
+            while waiting and len(running) < together:
+                unit = waiting.popleft()
+                running[submit(decoder, model, unit, max_tokens, budget)] = unit
+            ended = [event.job for event in decoder.step() if event.step is None]
+            for job in ended:
+                store.add(outcome(running.pop(job), model.result(job)))
+                done += 1
+                progress(done)
+            if not go_on():
+                break
+    finally:
+        decoder.close()
+    return done
+
+
+def is_done(unit: Unit, store: Store) -> bool:
+    """Whether the store holds this answer, to the same question: an item that was edited is answered again."""
+    found = store.outcomes.get(unit.key)
+    return found is not None and (found["prompt"], found["gold"]) == (digest(unit.item.prompt), unit.item.answer)
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def submit(decoder: Decoder, model: Model, unit: Unit, max_tokens: int, budget: int | None) -> Job:
+    most = unit.spec.max_tokens or max_tokens
+    request = model.request(
+        unit.item.prompt,
+        policy=unit.spec.policy,
+        search=unit.spec.plan(budget),
+        seed=seed_of(unit),
+        max_tokens=min(most, budget or most),
+        leading=0,
+    )
+    return decoder.submit(request)
+
+
+def seed_of(unit: Unit) -> int:
+    """The same for every spec, which makes the comparison paired, and another for every item: with one seed for all
+    items the noise at a position would be the same in all of them, and their outcomes not independent."""
+    text = f"{unit.seed}\0{unit.task.name}\0{unit.item.id}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+
+
+def outcome(unit: Unit, result: Result) -> dict[str, Any]:
+    """What is kept of an answer: enough to grade it again, to weigh it, and to see what was done."""
+    voted = result.search is not None and result.search.ballots > 0
+    answer = result.search.answer if voted and result.search else unit.task.extract(result.text)
+    ballots = [b.answer for b in result.search.branches] if voted and result.search else []
+    return {
+        "task": unit.task.name,
+        "item": unit.item.id,
+        "seed": unit.seed,
+        "spec": unit.spec.name,
+        "prompt": digest(unit.item.prompt),
+        "answer": answer,
+        "gold": unit.item.answer,
+        "right": unit.task.right(unit.item, answer),
+        "any_right": any(unit.task.right(unit.item, a) for a in [answer, *ballots]),
+        "ballots": ballots,
+        "text": result.text,
+        "finish_reason": result.finish_reason,
+        "tokens": len(result.tokens),
+        "forwarded": result.ledger.forwarded,
+        "unshared": result.ledger.forwarded + result.ledger.shared + _shared(result),
+        "ledger": dataclasses.asdict(result.ledger),
+        "seconds": result.seconds,
+        "signals": measures(result),
+        "regimes": result.regime_shares,
+        "injected": sum(step.action == 1 for step in result.steps),
+        "branches": len(result.search.branches) if result.search else 1,
+        "notes": list(result.notes),
+    }
+
+
+def measures(result: Result) -> dict[str, float]:
+    """What might tell a right answer from a wrong one, each so that higher is surer."""
+    entropies = [s.entropy for s in result.steps if s.entropy is not None]
+    windows = [
+        sum(entropies[n : n + WINDOW]) / len(entropies[n : n + WINDOW])
+        for n in range(max(1, len(entropies) - WINDOW + 1))
+        if entropies
+    ]
+    return {
+        "confidence": result.confidence,
+        "length": -float(len(result.tokens)),
+        "mean log-probability": -result.surprisal / max(1, sum(s.logprob is not None for s in result.steps)),
+        "sum of log-probabilities": -result.surprisal,
+        "mean entropy": -result.mean_entropy,
+        "largest window of entropy": -max(windows, default=0.0),
+    }
+
+
+def _shared(result: Result) -> int:
+    """Tokens that forks did not compute because they shared their parent's prefix."""
+    if result.search is None:
+        return 0
+    return sum(result.prompt_tokens + b.origin for b in result.search.branches if b.parent is not None)

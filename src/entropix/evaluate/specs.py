@@ -1,0 +1,77 @@
+"""What is compared: a policy, perhaps with a search, under a name."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from entropix.errors import ParameterError
+from entropix.search import make_search
+from entropix.search.config import SearchPlan
+
+KEYS = ("policy", "search", "max_tokens")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One way to decode. policy and search as in `Model.generate`; max_tokens 0: that of the run."""
+
+    name: str
+    policy: str
+    search: str | None = None
+    max_tokens: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Spec:
+        """ "POLICY", "POLICY | SEARCH" or "NAME = POLICY | SEARCH". Raises ParameterError."""
+        name, named, rest = text.partition(" = ")
+        if not named:
+            name, rest = text, text
+        policy, _, search = rest.partition("|")
+        if not policy.strip() or not name.strip():
+            raise ParameterError(f"{text!r} is not a spec; write POLICY, POLICY | SEARCH or NAME = POLICY | SEARCH")
+        return cls(name.strip(), policy.strip(), search.strip() or None)
+
+    def plan(self, budget: int | None) -> SearchPlan | None:
+        """The search with the run's budget where it has none of its own. Raises ParameterError."""
+        plan = make_search(self.search)
+        if plan is None or not budget or plan.max_tokens:
+            return plan
+        return SearchPlan(tuple(replace(s, max_tokens=budget) for s in plan.strategies), plan.spec)
+
+
+def read_specs(given: Sequence[str]) -> list[Spec]:
+    """Specs from the command line: each is one spec, or a .toml file with a table a spec. Raises ParameterError."""
+    specs: list[Spec] = []
+    for text in given:
+        specs += _from_toml(Path(text)) if text.endswith(".toml") else [Spec.parse(text)]
+    names = [spec.name for spec in specs]
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise ParameterError(f"the spec {twice[0]!r} is given twice; names must differ")
+    if not specs:
+        raise ParameterError("there is nothing to compare; give at least one spec, such as greedy")
+    for spec in specs:
+        spec.plan(None)
+    return specs
+
+
+def _from_toml(path: Path) -> list[Spec]:
+    try:
+        data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ParameterError(f"specs {path} cannot be read: {error.strerror or error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ParameterError(f"specs {path} is not TOML: {error}") from None
+    specs = []
+    for name, table in data.items():
+        if not isinstance(table, dict) or not isinstance(table.get("policy"), str):
+            raise ParameterError(f'specs {path}: [{name}] needs policy = "…"')
+        unknown = sorted(set(table) - set(KEYS))
+        if unknown:
+            raise ParameterError(f"specs {path}: [{name}] has unknown {unknown[0]!r}; known are {', '.join(KEYS)}")
+        specs.append(Spec(name, **table))
+    return specs

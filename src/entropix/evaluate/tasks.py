@@ -1,0 +1,208 @@
+"""Questions with known answers: from JSON lines, from a hub, or made from a seed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from entropix.errors import TaskError
+from entropix.evaluate.generated import arithmetic, logic
+from entropix.search.answers import EXTRACTORS, Extractor, extractor
+
+LETTERS = "ABCDEFGHIJ"
+
+INSTRUCTIONS = {
+    "number": 'Solve the problem. End with "The answer is" and the number.',
+    "choice": 'Choose one option. End with "The answer is" and its letter.',
+    "boxed": "Solve the problem. Put the final answer in \\boxed{}.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One question. prompt: what the model is asked; answer: the right one, as the extractor writes it."""
+
+    id: str
+    prompt: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """Items and how their answers are read off a text. extractor: a name of `EXTRACTORS`. split says which part of
+    the data this is, so that nothing is reported on what was tuned on; source where it comes from."""
+
+    name: str
+    items: tuple[Item, ...]
+    extractor: str
+    split: str = "test"
+    source: str = ""
+
+    def extract(self, text: str) -> str | None:
+        """The answer a text gives, None for none."""
+        function = extractor(self.extractor)
+        assert function is not None
+        return function(text)
+
+    def right(self, item: Item, answer: str | None) -> bool:
+        """Whether an extracted answer is the item's."""
+        return answer is not None and answer == item.answer
+
+    def first(self, limit: int | None) -> Task:
+        """The first `limit` items; all for None."""
+        return self if limit is None else Task(self.name, self.items[:limit], self.extractor, self.split, self.source)
+
+
+@dataclass(frozen=True)
+class Hub:
+    """A task on the Hugging Face hub. `read` makes (question, choices, answer) of a row."""
+
+    path: str
+    config: str | None
+    split: str
+    extractor: str
+    read: Callable[[Mapping[str, Any]], tuple[str, list[str], str]] = field(compare=False)
+
+
+HUB: dict[str, Hub] = {
+    "gsm8k": Hub(
+        "openai/gsm8k", "main", "test", "number", lambda r: (r["question"], [], r["answer"].rpartition("####")[2])
+    ),
+    "svamp": Hub(
+        "ChilleD/SVAMP",
+        None,
+        "test",
+        "number",
+        lambda r: (f"{r['Body'].rstrip()} {r['Question']}", [], str(r["Answer"])),
+    ),
+    "multiarith": Hub("ChilleD/MultiArith", None, "test", "number", lambda r: (r["question"], [], str(r["final_ans"]))),
+    "math-500": Hub("HuggingFaceH4/MATH-500", None, "test", "boxed", lambda r: (r["problem"], [], r["answer"])),
+    "mmlu": Hub(
+        "cais/mmlu", "all", "test", "choice", lambda r: (r["question"], list(r["choices"]), LETTERS[r["answer"]])
+    ),
+    "arc": Hub(
+        "allenai/ai2_arc",
+        "ARC-Challenge",
+        "test",
+        "choice",
+        lambda r: (
+            r["question"],
+            list(r["choices"]["text"]),
+            LETTERS[list(r["choices"]["label"]).index(r["answerKey"])],
+        ),
+    ),
+}
+
+GENERATED = {"arithmetic": (arithmetic, "number"), "logic": (logic, "choice")}
+
+
+def load_task(name: str, *, limit: int | None = None, seed: int = 0) -> Task:
+    """A task by name, or "FILE.jsonl" or "FILE.jsonl:EXTRACTOR" with one {"question", "answer"} a line, and where
+    wanted "id", "choices" (a list of options) and "prompt" (instead of our instruction and the question).
+
+    "arithmetic" and "logic" are made from `seed`, `limit` items or 200. Raises TaskError that names the file and
+    the line."""
+    if name in GENERATED:
+        make, extractor_name = GENERATED[name]
+        made = [_item(f"{name}-{seed}-{n}", *row, extractor_name) for n, row in enumerate(make(limit or 200, seed))]
+        return Task(name, tuple(made), extractor_name, split=f"seed {seed}", source="generated")
+    if name in HUB:
+        return _from_hub(name, HUB[name], limit)
+    path, colon, wanted = name.rpartition(":")
+    if not colon or not path.endswith(".jsonl"):
+        path, wanted = name, ""
+    if not path.endswith(".jsonl"):
+        known = ", ".join([*GENERATED, *HUB])
+        raise TaskError(f"there is no task {name!r}; known are {known}, or give a file ending in .jsonl")
+    if wanted and wanted not in EXTRACTORS:
+        raise TaskError(f"task {name!r}: there is no extractor {wanted!r}; known are {', '.join(EXTRACTORS)}")
+    return _from_file(Path(path), wanted).first(limit)
+
+
+def _from_file(path: Path, wanted: str) -> Task:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise TaskError(f"task {path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    items: list[Item] = []
+    kinds = set()
+    ids: dict[str, int] = {}
+    for n, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise TypeError("it is not an object")
+            choices = [str(c) for c in row.get("choices", ())]
+            if len(choices) > len(LETTERS):
+                raise ValueError(f"{len(choices)} choices; at most {len(LETTERS)} are possible")
+            kind = wanted or ("choice" if choices else "number")
+            answer = _gold(row["answer"], choices)
+            question = row["question"] if "prompt" not in row else ""
+            item = _item(str(row.get("id", f"{path.stem}-{n}")), question, choices, answer, kind)
+        except json.JSONDecodeError as error:
+            raise TaskError(f"task {path}, line {n}: it is not JSON: {error.msg}") from None
+        except KeyError as error:
+            raise TaskError(f"task {path}, line {n}: {error.args[0]!r} is missing") from None
+        except (TypeError, ValueError) as error:
+            raise TaskError(f"task {path}, line {n}: {error}") from None
+        if "prompt" in row:
+            item = Item(item.id, str(row["prompt"]), item.answer)
+        if item.id in ids:
+            raise TaskError(f"task {path}, line {n}: the id {item.id!r} is that of line {ids[item.id]}; make it unique")
+        ids[item.id] = n
+        kinds.add(kind)
+        items.append(item)
+    if not items:
+        raise TaskError(f"task {path} has no items; write one JSON object a line")
+    if len(kinds) > 1:
+        raise TaskError(f"task {path} mixes items with and without choices; split it, or name an extractor")
+    return Task(path.stem, tuple(items), kinds.pop(), split=path.name, source=str(path))
+
+
+def _from_hub(name: str, hub: Hub, limit: int | None) -> Task:
+    try:
+        import datasets
+    except ImportError:
+        raise TaskError(
+            f"task {name!r} is on the hub and needs the package datasets: pip install datasets; or give a .jsonl file"
+        ) from None
+    try:
+        rows = datasets.load_dataset(hub.path, hub.config, split=hub.split)
+        rows = rows if limit is None else rows.select(range(min(limit, len(rows))))
+        items = [_item(f"{name}-{n}", *hub.read(row), hub.extractor) for n, row in enumerate(rows)]
+    except Exception as error:
+        raise TaskError(f"task {name!r} ({hub.path}) cannot be loaded from the hub: {error}") from error
+    return Task(name, tuple(items), hub.extractor, split=hub.split, source=hub.path)
+
+
+def _item(id: str, question: str, choices: list[str], answer: str, kind: str) -> Item:
+    """An item in our words. Raises ValueError when the extractor cannot read the right answer."""
+    if kind == "choice" and answer not in LETTERS[: len(choices) or len(LETTERS)]:
+        raise ValueError(f"the answer {answer!r} is none of the choices")
+    if kind == "number":
+        read = EXTRACTORS["number"](answer)
+        if read is None:
+            raise ValueError(f"the answer {answer!r} is not a number")
+        answer = read
+    options = "".join(f"\n{letter}) {text}" for letter, text in zip(LETTERS, choices, strict=False))
+    instruction = INSTRUCTIONS.get(kind)
+    prompt = f"{question}{options}" + (f"\n\n{instruction}" if instruction else "")
+    return Item(id, prompt, answer.strip())
+
+
+def _gold(answer: Any, choices: list[str]) -> str:
+    """The right answer as text: a letter where there are choices, also if it is given as its index or its text."""
+    if choices:
+        if isinstance(answer, int) and 0 <= answer < len(choices):
+            return LETTERS[answer]
+        if str(answer) in choices:
+            return LETTERS[choices.index(str(answer))]
+    return str(answer)
+
+
+__all__ = ["GENERATED", "HUB", "LETTERS", "Extractor", "Item", "Task", "load_task"]

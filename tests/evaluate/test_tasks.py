@@ -1,0 +1,170 @@
+"""Tasks and specs: what is asked, how it is graded, what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("scipy")
+from entropix.errors import ParameterError, TaskError
+from entropix.evaluate import Spec, load_task, read_specs
+
+
+def write(path: Path, *rows: Any) -> str:
+    path.write_text("\n".join(r if isinstance(r, str) else json.dumps(r) for r in rows), encoding="utf-8")
+    return str(path)
+
+
+def replay(question: str) -> int:
+    """The arithmetic of a generated story, done again from its words."""
+    amount = 0
+    for sentence in question.split(". "):
+        numbers = [int(n) for n in re.findall(r"\d+", sentence)]
+        if " has " in sentence and numbers:
+            amount = numbers[0]
+        elif "gives" in sentence:
+            amount -= numbers[0]
+        elif "times as many" in sentence:
+            amount *= numbers[0]
+        elif "buys" in sentence:
+            amount += numbers[0]
+    return amount
+
+
+def test_generated_arithmetic_has_the_right_answers() -> None:
+    task = load_task("arithmetic", limit=100, seed=3)
+    assert [int(item.answer) for item in task.items] == [replay(item.prompt.split("\n")[0]) for item in task.items]
+    assert len({item.prompt for item in task.items}) > 90
+
+
+def test_generated_logic_has_one_right_answer() -> None:
+    for item in load_task("logic", limit=100).items:
+        taller = [
+            pair if "taller" in clue else pair[::-1]
+            for clue in re.findall(r"\w+ is (?:taller|shorter) than \w+", item.prompt)
+            if (pair := (clue.split()[0], clue.split()[-1]))
+        ]
+        below = dict(taller)
+        (top,) = set(below) - set(below.values())
+        order = [top]
+        while order[-1] in below:
+            order.append(below[order[-1]])
+        place = 0 if "the tallest" in item.prompt else -1 if "the shortest" in item.prompt else len(order) // 2
+        options = dict(re.findall(r"^([A-J])\) (\w+)$", item.prompt, re.MULTILINE))
+        assert options[item.answer] == order[place]
+
+
+def test_a_longer_generated_task_begins_with_the_shorter() -> None:
+    assert load_task("logic", limit=20).items[:5] == load_task("logic", limit=5).items
+    assert load_task("logic", limit=5, seed=1).items != load_task("logic", limit=5).items
+
+
+def test_grading_equals_the_hand() -> None:
+    task = load_task("arithmetic", limit=1)
+    item = task.items[0]
+    for text, right in (
+        (f"So 3 + 4 … The answer is {item.answer}.", True),
+        (f"\\boxed{{{item.answer}.0}}", True),
+        (f"{item.answer} is wrong. The answer is {int(item.answer) + 1}.", False),
+        ("I do not know.", False),
+        ("", False),
+    ):
+        assert task.right(item, task.extract(text)) is right
+
+
+def test_a_file_is_a_task(tmp_path: Path) -> None:
+    name = write(
+        tmp_path / "mine.jsonl",
+        {"id": 7, "question": "What is 1000 + 1? 😀", "answer": "1,001"},
+        "",
+        {"question": "And 2?", "answer": 2},
+    )
+    task = load_task(name)
+    assert [(i.id, i.answer) for i in task.items] == [("7", "1001"), ("mine-3", "2")]
+    assert task.items[0].prompt.startswith("What is 1000 + 1? 😀\n")
+    assert len(load_task(name, limit=1).items) == 1
+
+
+@pytest.mark.parametrize("answer", [1, "B", "blue"])
+def test_choices_may_be_answered_by_letter_place_or_text(tmp_path: Path, answer: Any) -> None:
+    name = write(tmp_path / "c.jsonl", {"question": "Sky?", "choices": ["red", "blue"], "answer": answer})
+    task = load_task(name)
+    assert task.items[0].answer == "B"
+    assert "A) red\nB) blue" in task.items[0].prompt
+    assert task.extractor == "choice"
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([], "has no items"),
+        (["{"], "line 1: it is not JSON"),
+        (["[1]"], "line 1: it is not an object"),
+        ([{"question": "a"}], "line 1: 'answer' is missing"),
+        ([{"question": "a", "answer": "none"}], "line 1: the answer 'none' is not a number"),
+        ([{"question": "a", "answer": "C", "choices": ["x", "y"]}], "'C' is none of the choices"),
+        ([{"id": "a", "question": "a", "answer": 1}] * 2, "line 2: the id 'a' is that of line 1"),
+        ([{"question": "a", "answer": 1}, {"question": "a", "answer": 0, "choices": ["x"]}], "mixes items"),
+    ],
+)
+def test_mistakes_in_a_file_name_the_line(tmp_path: Path, rows: list[Any], message: str) -> None:
+    with pytest.raises(TaskError, match=re.escape(message)):
+        load_task(write(tmp_path / "bad.jsonl", *rows))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("sudoku", "known are arithmetic, logic"),
+        ("no.jsonl", "cannot be read"),
+        ("no.jsonl:magic", "no extractor 'magic'"),
+    ],
+)
+def test_unknown_tasks_say_what_is_known(name: str, message: str) -> None:
+    with pytest.raises(TaskError, match=message):
+        load_task(name)
+
+
+def test_specs_inline_and_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text(
+        '[tree]\npolicy = "greedy"\nsearch = "tree:max_sequences=3"\n["short one"]\npolicy = "greedy"\nmax_tokens = 9\n'
+    )
+    found = read_specs(["greedy", "sample:temperature=0.7 | vote:n=2,answer=number", "v = greedy | branch", str(file)])
+    assert found == [
+        Spec("greedy", "greedy"),
+        Spec("sample:temperature=0.7 | vote:n=2,answer=number", "sample:temperature=0.7", "vote:n=2,answer=number"),
+        Spec("v", "greedy", "branch"),
+        Spec("tree", "greedy", "tree:max_sequences=3"),
+        Spec("short one", "greedy", max_tokens=9),
+    ]
+    assert found[3].plan(500).max_tokens == 500  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([], "nothing to compare"),
+        (["greedy", "greedy"], "given twice"),
+        (["| vote"], "is not a spec"),
+        (["greedy | wander"], "'wander' is unknown"),
+        (["nowhere.toml"], "cannot be read"),
+    ],
+)
+def test_mistakes_in_specs_are_named(given: list[str], message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        read_specs(given)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("[a", "is not TOML"), ("[a]\nx = 1", "needs policy"), ('[a]\npolicy = "greedy"\nserch = "x"', "unknown 'serch'")],
+)
+def test_mistakes_in_a_file_of_specs_are_named(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "s.toml").write_text(text)
+    with pytest.raises(ParameterError, match=message):
+        read_specs([str(tmp_path / "s.toml")])
