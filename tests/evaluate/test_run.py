@@ -100,11 +100,19 @@ def test_a_full_disk_is_said_and_keeps_what_there_was(tmp_path: Path) -> None:
 
 
 def made(spec: str, item: int, right: bool, seed: int = 1, confidence: float = 0.5) -> dict[str, Any]:
-    signals = {"confidence": confidence, "length": -float(item)}
     return {
-        "task": "t", "item": str(item), "seed": seed, "spec": spec, "right": right, "any_right": right, "answer": "1", "forwarded": 10,
-        "unshared": 20, "seconds": 1.0, "signals": signals,
-    }  # fmt: skip
+        "task": "t",
+        "item": str(item),
+        "seed": seed,
+        "spec": spec,
+        "right": right,
+        "any_right": right,
+        "answer": "1",
+        "forwarded": 10,
+        "unshared": 20,
+        "seconds": 1.0,
+        "signals": {"confidence": confidence, "length": -float(item)},
+    }
 
 
 def test_a_summary_counts_only_what_every_spec_has_answered() -> None:

@@ -134,9 +134,10 @@ def report(directory: Path, baseline: str | None, screen: Screen) -> int:
     outcomes = read_outcomes(directory)
     if not outcomes:
         raise TaskError(f"{directory} holds no answers yet; run the same command again to go on")
-    first = next((name for name in manifest.get("specs", {}) if any(o["spec"] == name for o in outcomes)), None)
+    order = list(manifest.get("specs", {}))  # as they were given, not as they came to an end
+    outcomes.sort(key=lambda o: order.index(o["spec"]) if o["spec"] in order else len(order))
     try:
-        summary = summarise(outcomes, baseline or first)
+        summary = summarise(outcomes, baseline)
     except ValueError as error:
         raise TaskError(f"{directory}: {error}") from None
     file = directory / "report.md"
