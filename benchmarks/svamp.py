@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import entropix
+from entropix.evaluate.statistics import share
 from entropix.search.answers import number
 
 SPECS: dict[str, tuple[str, str | None]] = {
@@ -49,16 +50,6 @@ SPECS: dict[str, tuple[str, str | None]] = {
 }
 
 
-def wilson(right: int, n: int) -> tuple[float, float]:
-    """95 % interval of a share."""
-    if not n:
-        return 0.0, 1.0
-    z, p = 1.959964, right / n
-    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return middle - half, middle + half
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("model")
@@ -71,18 +62,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=None, help="processor threads")
     parser.add_argument("--together", type=int, default=1, help="items decoded in one batch")
     parser.add_argument("--sequences", type=int, default=9, help="live sequences of the whole batch")
-    parser.add_argument("--part", default="0/1", help="K/N: only every N-th item from K on, for N runs side by side")
-    parser.add_argument("--also", type=Path, action="append", default=[], help="further outcomes for the report")
     parser.add_argument("--report", action="store_true", help="print what --out holds and compute nothing")
     args = parser.parse_args()
     done = {}
-    for file in (args.out, *args.also):
-        for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
+    if args.out.exists():
+        for line in args.out.read_text(encoding="utf-8").splitlines():
             record = json.loads(line)
             done[record["spec"], record["id"]] = record
     items = [json.loads(line) for line in args.data.read_text(encoding="utf-8").splitlines()][: args.limit]
-    part, parts = map(int, args.part.split("/"))
-    items = items[part::parts]
     if not args.report:
         compute(args, items, done)
     report(done)
@@ -158,13 +145,12 @@ def report(done: dict[tuple[str, str], dict[str, Any]]) -> None:
         any_right = sum(
             number(r["gold"]) in [b[5] for b in r["branches"]] or r["answer"] == number(r["gold"]) for r in records
         )
-        low, high = wilson(right, len(records))
+        accuracy = share(right, len(records))
         n = len(records)
         forwarded = sum(r["forwarded"] for r in records) / n
         seconds = sum(r["seconds"] for r in records) / n
-        print(
-            f"{name:42}{n:6}{right / n:10.1%}{low:10.1%}…{high:6.1%}{any_right / n:8.0%}{forwarded:11.0f}{seconds:7.1f}"
-        )
+        interval = f"{accuracy.value:10.1%}{accuracy.low:10.1%}…{accuracy.high:6.1%}"
+        print(f"{name:42}{n:6}{interval}{any_right / n:8.0%}{forwarded:11.0f}{seconds:7.1f}")
 
 
 if __name__ == "__main__":

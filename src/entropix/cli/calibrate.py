@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from entropix.cli.options import add_color_option, add_model_options, positive, read_text
 
@@ -41,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from entropix import profiles
-    from entropix.cli.output import Screen
+    from entropix.cli.output import Screen, file_name, progress_bar
     from entropix.cli.running import loaded
     from entropix.errors import ProfileError
 
@@ -79,18 +78,3 @@ def read_lines(file: str) -> list[str]:
     if not prompts:
         raise PromptError(f"there are no prompts in {file!r}; write one a line")
     return prompts
-
-
-def file_name(name: str) -> str:
-    """A profile's name as a file name on any system."""
-    return "".join(c if c.isalnum() or c in "-._" else "-" for c in name).strip(".-") or "profile"
-
-
-def progress_bar(screen: Any) -> Any:
-    """A bar on standard error, where that is a terminal."""
-    import sys
-
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=screen.err, disable=screen.quiet or not sys.stderr.isatty(), transient=True)

@@ -73,8 +73,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from entropix.cli import INTERRUPTED
-    from entropix.cli.calibrate import file_name, progress_bar
-    from entropix.cli.output import Screen
+    from entropix.cli.output import Screen, file_name, progress_bar
     from entropix.cli.running import interruptible, loaded
     from entropix.errors import ModelError
 
@@ -145,11 +144,9 @@ def report(directory: Path, baseline: str | None, screen: Screen) -> int:
         file.write_text(markdown(summary, manifest), encoding="utf-8")
     except OSError as error:
         raise TaskError(f"{file} cannot be written: {error.strerror or error}") from error
-    for task in dict.fromkeys(row.task for row in summary.rows):
-        rows = [row for row in summary.rows if row.task == task]
+    for task, rows, pairs in summary.by_task():
         print(f"{task}: {rows[0].items} items, {rows[0].answers} answers a spec", flush=True)
         write_table(screen, ACCURACY, [accuracy_cells(row) for row in rows])
-        pairs = [c for c in summary.comparisons if c.task == task]
         if pairs:
             print(f"\nagainst {pairs[0].baseline}, by item", flush=True)
             write_table(screen, COMPARED, [compared_cells(c) for c in pairs])

@@ -178,3 +178,16 @@ def write_table(screen: Screen, titles: Sequence[str], rows: Sequence[Sequence[s
     for row in rows:
         table.add_row(*(Text(visible(cell, keep="")) for cell in row))
     print_table(screen, table)
+
+
+def file_name(name: str) -> str:
+    """A profile's name as a file name on any system."""
+    return "".join(c if c.isalnum() or c in "-._" else "-" for c in name).strip(".-") or "profile"
+
+
+def progress_bar(screen: Screen) -> Any:
+    """A bar on standard error, where that is a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=screen.err, disable=screen.quiet or not sys.stderr.isatty(), transient=True)

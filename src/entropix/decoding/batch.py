@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from entropix.arrays import namespace
 from entropix.decoding.job import Branch
@@ -72,7 +73,7 @@ class Batch:
     def admit(self) -> None:
         """Move waiting branches into the batch while there are sequences and cells for them. Those that have their
         sequence already go first: whoever waits for room must not hold up who needs none."""
-        for branch in [b for b in self.waiting if b.sequence is not None]:
+        for branch in [b for b in self._begun() if b.sequence is not None]:
             self.waiting.remove(branch)
             self._join(branch)
         while self.waiting:
@@ -96,12 +97,16 @@ class Batch:
     def _reserved(self) -> int:
         """Sequences that the answers that have begun may come to need. A search is admitted only with room for all
         its branches: one that had to wait would fall behind the others, and the tree would not be the same."""
-        return sum(job.reserve for job in {b.job for b in (*self.rows, *self.resting, *self.waiting) if b.job.begun})
+        return sum(job.reserve for job in {b.job for b in (*self.rows, *self.resting, *self._begun())})
+
+    def _begun(self) -> list[Branch]:
+        """The waiting branches of answers that have begun. They stand first, so a long queue costs a step nothing."""
+        return list(takewhile(lambda branch: branch.job.begun, self.waiting))
 
     @property
     def has_room(self) -> bool:
         """Whether there is a sequence left that none of these branches holds."""
-        waiting = sum(branch.sequence is not None for branch in self.waiting)
+        waiting = sum(branch.sequence is not None for branch in self._begun())
         return len(self.rows) + len(self.resting) + waiting < self._sequences
 
     def fork(self, branch: Branch) -> SequenceHandle | None:
@@ -179,8 +184,7 @@ class Batch:
 
     def add(self, branch: Branch) -> None:
         """Run a branch from the next step on, ahead of requests that have not begun."""
-        at = next((n for n, b in enumerate(self.waiting) if b.parent is None and not b.tokens), len(self.waiting))
-        self.waiting.insert(at, branch)
+        self.waiting.insert(len(self._begun()), branch)
 
     def rest(self, branch: Branch) -> None:
         """Stop running a branch and keep its sequence."""

@@ -11,10 +11,10 @@ from typing import Any
 
 from entropix.decoding import Decoder, Job
 from entropix.evaluate.specs import Spec
-from entropix.evaluate.store import Store
+from entropix.evaluate.store import Key, Store
 from entropix.evaluate.tasks import Item, Task
 from entropix.model import Model
-from entropix.types import Result
+from entropix.types import Action, Result
 
 WINDOW = 32
 """Tokens in the windows whose largest mean entropy is recorded."""
@@ -30,7 +30,7 @@ class Unit:
     spec: Spec
 
     @property
-    def key(self) -> tuple[str, str, int, str]:
+    def key(self) -> Key:
         return self.task.name, self.item.id, self.seed, self.spec.name
 
 
@@ -108,9 +108,9 @@ def seed_of(unit: Unit) -> int:
 
 def outcome(unit: Unit, result: Result) -> dict[str, Any]:
     """What is kept of an answer: enough to grade it again, to weigh it, and to see what was done."""
-    voted = result.search is not None and result.search.ballots > 0
-    answer = result.search.answer if voted and result.search else unit.task.extract(result.text)
-    ballots = [b.answer for b in result.search.branches] if voted and result.search else []
+    vote = result.search if result.search is not None and result.search.ballots else None
+    answer = vote.answer if vote else unit.task.extract(result.text)
+    ballots = [b.answer for b in vote.branches] if vote else []
     return {
         "task": unit.task.name,
         "item": unit.item.id,
@@ -131,7 +131,7 @@ def outcome(unit: Unit, result: Result) -> dict[str, Any]:
         "seconds": result.seconds,
         "signals": measures(result),
         "regimes": result.regime_shares,
-        "injected": sum(step.action == 1 for step in result.steps),
+        "injected": sum(step.action == Action.INJECT for step in result.steps),
         "branches": len(result.search.branches) if result.search else 1,
         "notes": list(result.notes),
     }
@@ -140,18 +140,14 @@ def outcome(unit: Unit, result: Result) -> dict[str, Any]:
 def measures(result: Result) -> dict[str, float]:
     """What might tell a right answer from a wrong one, each so that higher is surer."""
     entropies = [s.entropy for s in result.steps if s.entropy is not None]
-    windows = [
-        sum(entropies[n : n + WINDOW]) / len(entropies[n : n + WINDOW])
-        for n in range(max(1, len(entropies) - WINDOW + 1))
-        if entropies
-    ]
+    windows = [entropies[n : n + WINDOW] for n in range(max(1, len(entropies) - WINDOW + 1)) if entropies]
     return {
         "confidence": result.confidence,
         "length": -float(len(result.tokens)),
         "mean log-probability": -result.surprisal / max(1, sum(s.logprob is not None for s in result.steps)),
         "sum of log-probabilities": -result.surprisal,
         "mean entropy": -result.mean_entropy,
-        "largest window of entropy": -max(windows, default=0.0),
+        "largest window of entropy": -max((sum(w) / len(w) for w in windows), default=0.0),
     }
 
 

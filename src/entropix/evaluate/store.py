@@ -108,7 +108,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise TaskError(f"{directory} holds no run: there is no {MANIFEST} in it") from None
     except (OSError, ValueError) as error:
-        raise TaskError(f"{file} cannot be read: {error}") from None
+        raise TaskError(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not isinstance(manifest, dict):
         raise TaskError(f"{file} is not the description of a run")
     return manifest

@@ -53,6 +53,11 @@ class Summary:
     left_out: int
     """Outcomes of items and seeds that not every spec has answered, which enter no figure."""
 
+    def by_task(self) -> list[tuple[str, list[Row], list[Comparison]]]:
+        """Each task with its rows and comparisons."""
+        tasks = dict.fromkeys(row.task for row in self.rows)
+        return [(t, [r for r in self.rows if r.task == t], [c for c in self.comparisons if c.task == t]) for t in tasks]
+
 
 def summarise(outcomes: Sequence[Outcome], baseline: str | None = None) -> Summary:
     """Figures over the items and seeds that every spec of a task has answered. baseline: a spec's name, None for
@@ -137,11 +142,9 @@ def markdown(summary: Summary, manifest: dict[str, Any]) -> str:
     lines += ["Commands:", "", *(f"    {c}" for c in manifest.get("commands", ())), ""]
     if summary.left_out:
         lines += [f"{summary.left_out} outcomes of items that not every spec has answered are left out.", ""]
-    for task in dict.fromkeys(row.task for row in summary.rows):
-        rows = [row for row in summary.rows if row.task == task]
+    for task, rows, pairs in summary.by_task():
         lines += [f"## {task}", "", f"{rows[0].items} items, {rows[0].answers} answers a spec.", ""]
         lines += _table(ACCURACY, [accuracy_cells(row) for row in rows])
-        pairs = [c for c in summary.comparisons if c.task == task]
         if pairs:
             lines += [f"Against {pairs[0].baseline}, by item:", ""]
             lines += _table(COMPARED, [compared_cells(c) for c in pairs])

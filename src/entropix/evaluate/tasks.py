@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from entropix.errors import TaskError
 from entropix.evaluate.generated import arithmetic, logic
-from entropix.search.answers import EXTRACTORS, Extractor, extractor
+from entropix.search.answers import EXTRACTORS, extractor
 
 LETTERS = "ABCDEFGHIJ"
 
@@ -53,7 +53,7 @@ class Task:
 
     def first(self, limit: int | None) -> Task:
         """The first `limit` items; all for None."""
-        return self if limit is None else Task(self.name, self.items[:limit], self.extractor, self.split, self.source)
+        return self if limit is None else replace(self, items=self.items[:limit])
 
 
 @dataclass(frozen=True)
@@ -203,6 +203,3 @@ def _gold(answer: Any, choices: list[str]) -> str:
         if str(answer) in choices:
             return LETTERS[choices.index(str(answer))]
     return str(answer)
-
-
-__all__ = ["GENERATED", "HUB", "LETTERS", "Extractor", "Item", "Task", "load_task"]
