@@ -36,7 +36,7 @@ $(VENV)/.llama: $(VENV)/.python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.llama
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[llama,transformers,eval,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[llama,transformers,eval,lm-eval,dev]'
 	touch $@
 
 clean:

@@ -115,17 +115,19 @@ def policy_parameters(args: argparse.Namespace) -> dict[str, Any]:
 
 def check_policy(spec: str, values: dict[str, Any]) -> dict[str, Any]:
     """Every parameter that the policy would run with. Raises ParameterError, before a model is loaded."""
-    from entropix.policies import POLICIES, make_policy, parameters, parse_spec
+    from entropix.policies import POLICIES, Control, make_policy, parameters, parse_spec
     from entropix.types import Thresholds
 
     name, _ = parse_spec(spec)
     kind = POLICIES.get(name)
     known = parameters(kind) if kind else {}
     for value in values:
-        if kind and value not in known:
+        if kind and value not in known and value != "control":
             raise ParameterError(f"{name}: there is no parameter {value!r}; it has {', '.join(known) or 'none'}")
     anything = Thresholds(entropy_low=1, entropy_high=2, varentropy_low=1, varentropy_high=2)
     policy = make_policy(spec, anything, vocabulary=50_000, **(values if kind else {}))
+    if isinstance(policy, Control):
+        return {**{name: getattr(policy.of, name) for name in known}, "control": policy.kind}
     return {name: getattr(policy, name) for name in known}
 
 

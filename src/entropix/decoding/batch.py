@@ -28,7 +28,7 @@ class Group:
         """Give the joining branches a state and make them rows. `like`: an array of the engine's library."""
         xp = namespace(like)
         for branch in self.joining:
-            state = branch.state or self.policy.initial(1, like)
+            state = branch.state or self.policy.begin(branch.seed, like)
             if self.state is None:
                 self.state = state
             else:

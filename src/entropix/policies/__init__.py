@@ -7,6 +7,7 @@ from typing import Any
 from entropix.errors import ParameterError
 from entropix.policies.base import Policy, parameter, parameters, sampled
 from entropix.policies.baselines import DynaTemp, Edt, Greedy, Sample, TopNSigma
+from entropix.policies.control import CONTROLS, Control
 from entropix.policies.entropix import Entropix
 from entropix.policies.entropix_2024 import Entropix2024
 from entropix.types import Thresholds
@@ -16,7 +17,9 @@ POLICIES: dict[str, type[Policy]] = {
 }
 
 __all__ = [
+    "CONTROLS",
     "POLICIES",
+    "Control",
     "DynaTemp",
     "Edt",
     "Entropix",
@@ -60,7 +63,8 @@ def parse_value(text: str) -> int | float | str:
 def make_policy(spec: str, thresholds: Thresholds, vocabulary: int, **values: Any) -> Policy:
     """The policy that `spec` names, for a model with these thresholds and this vocabulary.
 
-    `values` are parameters beside those in the spec. Raises ParameterError for an unknown policy or parameter or
+    `values` are parameters beside those in the spec; control="random", "shuffled" or "low" makes a control of any
+    policy. Raises ParameterError for an unknown policy or parameter or
     a value out of range; the message names what is allowed."""
     name, inline = parse_spec(spec)
     kind = POLICIES.get(name)
@@ -68,6 +72,7 @@ def make_policy(spec: str, thresholds: Thresholds, vocabulary: int, **values: An
         raise ParameterError(f"there is no policy {name!r}; known are {', '.join(POLICIES)}")
     known = parameters(kind)
     settings = {**inline, **values}
+    control = settings.pop("control", None)
     for key, value in settings.items():
         if key not in known:
             names = ", ".join(known) or "none"
@@ -80,4 +85,5 @@ def make_policy(spec: str, thresholds: Thresholds, vocabulary: int, **values: An
         elif isinstance(default, int) and isinstance(value, float) and value.is_integer():
             settings[key] = int(value)
     needs = {"vocabulary": vocabulary} if "vocabulary" in kind.__dataclass_fields__ else {}
-    return kind(thresholds=thresholds, **needs, **settings)
+    policy = kind(thresholds=thresholds, **needs, **settings)
+    return policy if control is None else Control(thresholds=thresholds, of=policy, kind=str(control))

@@ -56,6 +56,11 @@ class Policy:
         """The state of `rows` new sequences, on the device of `like`."""
         return {}
 
+    def begin(self, seed: int, like: Array) -> State:
+        """The state of one new sequence whose noise has this seed, `(1, …)`. Override only where the policy itself
+        draws at random."""
+        return self.initial(1, like)
+
     def decide(self, signals: Signals, regime: Array, state: State) -> tuple[Decisions, State]:
         """One decision a row. `regime` `(rows,)` has been read off the signals already."""
         raise NotImplementedError

@@ -12,7 +12,7 @@ from entropix.policies import Policy, parse_spec
 from entropix.search.answers import Extractor, extractor
 from entropix.types import Capabilities
 
-TRIGGERS = ("regime", "entropy", "varentropy", "quantile")
+TRIGGERS = ("regime", "entropy", "varentropy", "quantile", "low", "random")
 WEIGHTS = ("count", "confidence", "path")
 SCORES = ("logprob", "confidence", "entropy")
 
@@ -64,7 +64,10 @@ class Triggered(Strategy):
     """A strategy that acts where the model is unsure."""
 
     trigger: str = choice("regime", TRIGGERS, "what says that the model is unsure")
-    threshold: float = option(2.0, 0, 100, "nats (entropy, and the least for quantile) or nats² (varentropy)")
+    threshold: float = option(
+        2.0, 0, 100, "nats (entropy, the least for quantile, the most for low) or nats² (varentropy)"
+    )
+    rate: float = option(0.05, 0, 1, "share of the tokens, for trigger random")
     quantile: float = option(0.95, 0.5, 1, "of this text's own entropies so far, for trigger quantile")
     ratio: float = option(0.05, 0, 1, "an alternative is at least this many times as likely as the likeliest")
 

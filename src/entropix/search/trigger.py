@@ -6,10 +6,14 @@ from collections.abc import Collection
 
 from entropix.decoding import Proposal
 from entropix.search.config import Triggered
+from entropix.search.seeds import derived
 from entropix.types import Regime
 
 WARM_UP = 16
 """Tokens of a text before its own quantile means anything."""
+
+RANDOM = -1
+"""Sets the draws of the random trigger apart from the seeds of branches, whose places are token ids."""
 
 
 def fires(settings: Triggered, proposal: Proposal, regimes: Collection[Regime]) -> bool:
@@ -22,6 +26,11 @@ def fires(settings: Triggered, proposal: Proposal, regimes: Collection[Regime]) 
         return step.regime in regimes
     if settings.trigger == "entropy":
         return step.entropy > settings.threshold
+    if settings.trigger == "low":  # the two controls: the same actions where the model is sure, or anywhere
+        return step.entropy < settings.threshold
+    if settings.trigger == "random":
+        branch = proposal.branch
+        return derived(branch.seed, len(branch.tokens), RANDOM) < settings.rate * 2**62
     if settings.trigger == "varentropy":
         return step.varentropy > settings.threshold
     own = sorted(s.entropy for s in proposal.branch.steps if s.entropy is not None)
