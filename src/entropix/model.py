@@ -13,7 +13,7 @@ from entropix.decoding.request import LEADING
 from entropix.engines import Engine, Message, SequenceHandle, Tokenizer
 from entropix.errors import ParameterError, PromptError
 from entropix.models import DEFAULT, load_engine
-from entropix.policies import Policy, make_policy
+from entropix.policies import Policy, make_policy, parse_spec
 from entropix.profiles import Profile, find, named
 from entropix.search import make_search
 from entropix.types import ModelInfo, Result, SearchRecord, Step
@@ -227,7 +227,9 @@ class Model:
             return spec
         if not isinstance(spec, str):
             raise ParameterError(f"policy is a name or a Policy, not {type(spec).__name__}")
-        return make_policy(spec, self.profile.thresholds, self.info.vocabulary, **params)
+        name, inline = parse_spec(spec)
+        own = {k: v for k, v in self.profile.parameters.get(name, {}).items() if k not in inline}
+        return make_policy(spec, self.profile.thresholds, self.info.vocabulary, **{**own, **params})
 
     def encode(self, prompt: Any, raw: bool = False) -> list[int]:
         """The tokens that a prompt starts an answer from. Raises PromptError."""

@@ -18,9 +18,10 @@ DESCRIPTION = """\
 Answer the questions of a task with several policies and searches, and compare them item by item: accuracy with
 95 % intervals, tokens, paired tests, and whether the uncertainty tells right answers from wrong ones.
 
-TASK is arithmetic or logic (made from a seed, nothing to download), a file ending in .jsonl with one
-{"question": …, "answer": …} a line (FILE.jsonl:EXTRACTOR says how answers are read: number, choice, boxed, text),
-or gsm8k, svamp, multiarith, math-500, mmlu, arc (downloaded, needs the package datasets).
+TASK is arithmetic, logic or code (made from a seed, nothing to download), a file ending in .jsonl with one
+{"question": …, "answer": …} or {"question": …, "tests": …} a line (FILE.jsonl:EXTRACTOR says how answers are read:
+number, choice, boxed, code, text), or gsm8k, svamp, multiarith, math-500, mmlu, arc, humaneval, mbpp (downloaded,
+needs the package datasets). Code that a model writes is run in a sandbox.
 
 A SPEC is POLICY, "POLICY | SEARCH" or "NAME = POLICY | SEARCH", or a .toml file with a table [NAME] of policy and
 search for each. The first one is the baseline. Every outcome is kept in --out as soon as it is there; the same
@@ -42,12 +43,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("tasks", nargs="*", metavar="TASK", help="what to answer; several are reported one by one")
     parser.add_argument("-c", "--compare", nargs="+", default=[], metavar="SPEC", help="ways to decode")
     parser.add_argument("-o", "--out", type=Path, metavar="DIR", help="keep the run here (default: runs/TASK-MODEL)")
-    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N items of each task")
+    add_split_options(parser)
     parser.add_argument(
         "--seeds", type=positive, default=1, metavar="N", help="answer every item with N seeds (default: 1)"
-    )
-    parser.add_argument(
-        "--task-seed", type=int, default=0, metavar="N", help="which generated items (default: %(default)s)"
     )
     parser.add_argument(
         "-n", "--max-tokens", type=positive, default=512, metavar="N", help="most tokens of an answer (default: 512)"
@@ -71,6 +69,36 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar, no notes")
 
 
+def add_split_options(parser: argparse.ArgumentParser) -> None:
+    """Which items of a task are taken."""
+    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N items of each task")
+    parser.add_argument(
+        "--skip", type=positive, default=0, metavar="N", help="leave out the first N items, such as those tuned on"
+    )
+    parser.add_argument(
+        "--task-seed", type=int, default=0, metavar="N", help="which generated items (default: %(default)s)"
+    )
+
+
+def load_tasks(args: argparse.Namespace) -> list[Task]:
+    """The tasks of the command line, as much of them as is wanted. Raises TaskError."""
+    from dataclasses import replace
+
+    from entropix.errors import TaskError
+    from entropix.evaluate import load_task
+
+    if not args.tasks:
+        args.parser.error("there is no task; name one, such as arithmetic")
+    limit = None if args.limit is None else args.skip + args.limit
+    tasks = []
+    for name in dict.fromkeys(args.tasks):
+        task = load_task(name, limit=limit, seed=args.task_seed)
+        if len(task.items) <= args.skip:
+            raise TaskError(f"task {name!r} has {len(task.items)} items, and --skip {args.skip} leaves none")
+        tasks.append(replace(task, items=task.items[args.skip :]))
+    return tasks
+
+
 def run(args: argparse.Namespace) -> int:
     from entropix.cli import INTERRUPTED
     from entropix.cli.output import Screen, file_name, progress_bar
@@ -78,20 +106,18 @@ def run(args: argparse.Namespace) -> int:
     from entropix.errors import ModelError
 
     try:
-        from entropix.evaluate import Store, evaluate, load_task, read_specs, units
-        from entropix.evaluate.run import is_done
+        from entropix.evaluate import Store, evaluate, read_specs, units
+        from entropix.evaluate.run import check_untuned, is_done
     except ImportError as missing:
         raise ModelError(f"eval needs {missing.name}; install it with: pip install 'entropix-llm[eval]'") from None
     screen = Screen(args.color, quiet=args.quiet)
     if args.report:
         return report(args.report, args.baseline, screen)
-    if not args.tasks:
-        args.parser.error("there is no task; name one, such as arithmetic")
+    tasks = load_tasks(args)
     specs = read_specs(args.compare or ["greedy", "entropix"])
     check_specs(specs)
     if args.baseline and args.baseline not in [spec.name for spec in specs]:
         args.parser.error(f"--baseline {args.baseline!r} is none of the specs: {', '.join(s.name for s in specs)}")
-    tasks = [load_task(name, limit=args.limit, seed=args.task_seed) for name in dict.fromkeys(args.tasks)]
     branches = max((plan.max_sequences for spec in specs if (plan := spec.plan(None))), default=1)
     with loaded(args, screen, args.model, sequences=max(args.together, branches)) as model:
         names = "-".join(task.name for task in tasks)
@@ -99,6 +125,7 @@ def run(args: argparse.Namespace) -> int:
         for note in model.notes:
             screen.tell(note)
         work = units(tasks, specs, range(1, args.seeds + 1))
+        check_untuned(model.profile, work)
         with Store(directory, manifest_of(args, model, tasks, specs)) as store, progress_bar(screen) as bar:
             kept = sum(is_done(unit, store) for unit in work)
             if kept:
@@ -162,7 +189,8 @@ def check_specs(specs: list[Spec]) -> None:
     from entropix.cli.options import check_policy
 
     for spec in specs:
-        check_policy(spec.policy, {})
+        if isinstance(spec.policy, str):
+            check_policy(spec.policy, {})
 
 
 def manifest_of(args: argparse.Namespace, model: Any, tasks: list[Task], specs: list[Spec]) -> dict[str, Any]:
@@ -182,6 +210,8 @@ def manifest_of(args: argparse.Namespace, model: Any, tasks: list[Task], specs: 
         "fingerprint": model.info.fingerprint,
         "engine": type(model.engine).__name__,
         "profile": model.profile.name,
+        "parameters": model.profile.parameters,
+        "tuned": [{k: v for k, v in note.items() if k != "items"} for note in model.profile.tuned],
         "max_tokens": args.max_tokens,
         "budget": args.budget,
         "tasks": {t.name: {"extractor": t.extractor, "split": t.split, "source": t.source} for t in tasks},

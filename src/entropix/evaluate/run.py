@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from entropix.decoding import Decoder, Job
+from entropix.errors import TaskError
+from entropix.evaluate.code import RIGHT, UNGRADED
 from entropix.evaluate.specs import Spec
 from entropix.evaluate.store import Key, Store
 from entropix.evaluate.tasks import Item, Task
 from entropix.model import Model
+from entropix.profiles import Profile
 from entropix.types import Action, Result
 
 WINDOW = 32
@@ -50,11 +53,16 @@ def evaluate(
     together: int = 16,
     progress: Callable[[int], None] = lambda done: None,
     go_on: Callable[[], bool] = lambda: True,
+    tuning: bool = False,
 ) -> int:
     """Decode what the store does not hold yet, `together` answers at a time; each outcome is kept when it is there.
 
     budget: most tokens of one answer, all its branches together. go_on: asked after every model call; False stops,
-    and what is unfinished is done again next time. Returns how many outcomes were added."""
+    and what is unfinished is done again next time. tuning: the outcomes choose settings and are not reported.
+    Returns how many outcomes were added. Raises TaskError for items that the model's profile was tuned on."""
+    work = list(work)
+    if not tuning:
+        check_untuned(model.profile, work)
     waiting = deque(unit for unit in work if not is_done(unit, store))
     running: dict[Job, Unit] = {}
     decoder = Decoder(model.engine)
@@ -77,9 +85,23 @@ def evaluate(
 
 
 def is_done(unit: Unit, store: Store) -> bool:
-    """Whether the store holds this answer, to the same question: an item that was edited is answered again."""
+    """Whether the store holds this answer, graded, to the same question: an item that was edited is answered again."""
     found = store.outcomes.get(unit.key)
-    return found is not None and (found["prompt"], found["gold"]) == (digest(unit.item.prompt), unit.item.answer)
+    if found is None or found.get("graded") == UNGRADED:
+        return False
+    return (found["prompt"], found["gold"]) == (digest(unit.item.prompt), unit.item.answer)
+
+
+def check_untuned(profile: Profile, work: Iterable[Unit]) -> None:
+    """Raises TaskError if settings of the profile were chosen on some of these items: figures on them would show
+    what was chosen, not what to expect."""
+    seen = {item for note in profile.tuned for item in note["items"]}
+    asked = {unit.item.id: digest(unit.item.prompt) in seen for unit in work}
+    if any(asked.values()):
+        raise TaskError(
+            f"profile {profile.name!r} was tuned on {sum(asked.values())} of these {len(asked)} items, and nothing is "
+            "reported on them; leave them out (--skip N), take another split (--task-seed N), or another profile"
+        )
 
 
 def digest(text: str) -> str:
@@ -111,6 +133,7 @@ def outcome(unit: Unit, result: Result) -> dict[str, Any]:
     vote = result.search if result.search is not None and result.search.ballots else None
     answer = vote.answer if vote else unit.task.extract(result.text)
     ballots = [b.answer for b in vote.branches] if vote else []
+    grades = {a: unit.task.grade(unit.item, a) for a in dict.fromkeys([answer, *ballots])}
     return {
         "task": unit.task.name,
         "item": unit.item.id,
@@ -119,8 +142,10 @@ def outcome(unit: Unit, result: Result) -> dict[str, Any]:
         "prompt": digest(unit.item.prompt),
         "answer": answer,
         "gold": unit.item.answer,
-        "right": unit.task.right(unit.item, answer),
-        "any_right": any(unit.task.right(unit.item, a) for a in [answer, *ballots]),
+        "graded": grades[answer][0],
+        "failure": grades[answer][1],
+        "right": grades[answer][0] == RIGHT,
+        "any_right": any(why == RIGHT for why, _ in grades.values()),
         "ballots": ballots,
         "text": result.text,
         "finish_reason": result.finish_reason,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from entropix.errors import ParameterError
+from entropix.policies import Policy
 from entropix.search import make_search
 from entropix.search.config import SearchPlan
 
@@ -20,7 +21,7 @@ class Spec:
     """One way to decode. policy and search as in `Model.generate`; max_tokens 0: that of the run."""
 
     name: str
-    policy: str
+    policy: str | Policy
     search: str | None = None
     max_tokens: int = 0
 

@@ -42,7 +42,7 @@ class Store:
         file = self.directory / MANIFEST
         if file.exists():
             before = read_manifest(self.directory)
-            for name in ("model", "fingerprint", "max_tokens", "budget"):
+            for name in ("model", "fingerprint", "max_tokens", "budget", "tuning"):
                 if before.get(name) != manifest.get(name):
                     raise TaskError(
                         f"{self.directory} holds a run with {name} {before.get(name)!r}, not {manifest.get(name)!r}; "

@@ -22,6 +22,8 @@ class Profile:
     quantiles: of "entropy" (nats) and "varentropy" (nats²) over the model's own text, by percent. attention: for
     each attention signal its (median, spread), the spread being the interquartile range / 1.349, which is the
     standard deviation of a normal distribution. tokens: how many were measured. prompts: SHA-256 of the prompts.
+    parameters: by policy, what takes the place of its defaults on this model. tuned: what they were chosen on, with
+    the digests of the questions, so that nothing is reported on those.
     """
 
     name: str
@@ -32,6 +34,8 @@ class Profile:
     tokens: int = 0
     prompts: str = ""
     decoding: str = ""
+    parameters: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tuned: list[dict[str, Any]] = field(default_factory=list)
     source: str = ""
     """Where this profile was found: "shipped", "generic" or a path. Not saved."""
 
@@ -93,6 +97,8 @@ class Profile:
                 tokens=int(data.get("tokens", 0)),
                 prompts=str(data.get("prompts", "")),
                 decoding=str(data.get("decoding", "")),
+                parameters={str(k): dict(v) for k, v in data.get("parameters", {}).items()},
+                tuned=[{**note, "items": list(note["items"])} for note in data.get("tuned", [])],
                 source=source,
             )
         except KeyError as error:
