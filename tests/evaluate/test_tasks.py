@@ -119,7 +119,7 @@ def test_mistakes_in_a_file_name_the_line(tmp_path: Path, rows: list[Any], messa
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("sudoku", "known are arithmetic, logic"),
+        ("sudoku", "known are arithmetic, logic, code"),
         ("no.jsonl", "cannot be read"),
         ("no.jsonl:magic", "no extractor 'magic'"),
     ],

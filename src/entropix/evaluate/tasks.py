@@ -9,25 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from entropix.errors import TaskError
-from entropix.evaluate.generated import arithmetic, logic
+from entropix.evaluate.code import NONE, RIGHT, check_isolation, code_item, grade, is_code
+from entropix.evaluate.generated import arithmetic, code, logic
+from entropix.evaluate.items import Item
 from entropix.search.answers import EXTRACTORS, extractor
 
+__all__ = ["Hub", "Item", "Task", "load_task"]
+
 LETTERS = "ABCDEFGHIJ"
+CODE = "code"
 
 INSTRUCTIONS = {
     "number": 'Solve the problem. End with "The answer is" and the number.',
     "choice": 'Choose one option. End with "The answer is" and its letter.',
     "boxed": "Solve the problem. Put the final answer in \\boxed{}.",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One question. prompt: what the model is asked; answer: the right one, as the extractor writes it."""
-
-    id: str
-    prompt: str
-    answer: str
 
 
 @dataclass(frozen=True)
@@ -47,9 +43,16 @@ class Task:
         assert function is not None
         return function(text)
 
+    def grade(self, item: Item, answer: str | None) -> tuple[str, str]:
+        """ "right", or what is wrong with an extracted answer: "none" there is, it is "wrong", or how its code failed;
+        and in one line why, if there is more to say. Code is run here. Raises TaskError where it cannot be isolated."""
+        if self.extractor == CODE:
+            return grade(item, answer)
+        return (NONE if answer is None else RIGHT if answer == item.answer else "wrong"), ""
+
     def right(self, item: Item, answer: str | None) -> bool:
         """Whether an extracted answer is the item's."""
-        return answer is not None and answer == item.answer
+        return self.grade(item, answer)[0] == RIGHT
 
     def first(self, limit: int | None) -> Task:
         """The first `limit` items; all for None."""
@@ -58,13 +61,13 @@ class Task:
 
 @dataclass(frozen=True)
 class Hub:
-    """A task on the Hugging Face hub. `read` makes (question, choices, answer) of a row."""
+    """A task on the Hugging Face hub. `read` makes (question, choices, answer) of a row; code needs none."""
 
     path: str
     config: str | None
     split: str
     extractor: str
-    read: Callable[[Mapping[str, Any]], tuple[str, list[str], str]] = field(compare=False)
+    read: Callable[[Mapping[str, Any]], tuple[str, list[str], str]] | None = field(default=None, compare=False)
 
 
 HUB: dict[str, Hub] = {
@@ -94,17 +97,25 @@ HUB: dict[str, Hub] = {
             LETTERS[list(r["choices"]["label"]).index(r["answerKey"])],
         ),
     ),
+    "humaneval": Hub("openai/openai_humaneval", None, "test", CODE),
+    "mbpp": Hub("google-research-datasets/mbpp", "sanitized", "test", CODE),
 }
 
 GENERATED = {"arithmetic": (arithmetic, "number"), "logic": (logic, "choice")}
+MADE = (*GENERATED, CODE)
 
 
 def load_task(name: str, *, limit: int | None = None, seed: int = 0) -> Task:
     """A task by name, or "FILE.jsonl" or "FILE.jsonl:EXTRACTOR" with one {"question", "answer"} a line, and where
-    wanted "id", "choices" (a list of options) and "prompt" (instead of our instruction and the question).
+    wanted "id", "choices" (a list of options) and "prompt" (instead of our instruction and the question). Rows with
+    tests, such as those of HumanEval and MBPP, are answered with code: see `code_item`.
 
-    "arithmetic" and "logic" are made from `seed`, `limit` items or 200. Raises TaskError that names the file and
-    the line."""
+    "arithmetic", "logic" and "code" are made from `seed`, `limit` items or 200. Raises TaskError that names the file
+    and the line, and for code where it cannot be isolated."""
+    if name == CODE:
+        check_isolation(name)
+        rows = [code_item(row, f"{name}-{seed}-{n}") for n, row in enumerate(code(limit or 200, seed))]
+        return Task(name, tuple(rows), CODE, split=f"seed {seed}", source="generated")
     if name in GENERATED:
         make, extractor_name = GENERATED[name]
         made = [_item(f"{name}-{seed}-{n}", *row, extractor_name) for n, row in enumerate(make(limit or 200, seed))]
@@ -115,11 +126,14 @@ def load_task(name: str, *, limit: int | None = None, seed: int = 0) -> Task:
     if not colon or not path.endswith(".jsonl"):
         path, wanted = name, ""
     if not path.endswith(".jsonl"):
-        known = ", ".join([*GENERATED, *HUB])
+        known = ", ".join([*MADE, *HUB])
         raise TaskError(f"there is no task {name!r}; known are {known}, or give a file ending in .jsonl")
     if wanted and wanted not in EXTRACTORS:
         raise TaskError(f"task {name!r}: there is no extractor {wanted!r}; known are {', '.join(EXTRACTORS)}")
-    return _from_file(Path(path), wanted).first(limit)
+    task = _from_file(Path(path), wanted).first(limit)
+    if task.extractor == CODE:
+        check_isolation(name)
+    return task
 
 
 def _from_file(path: Path, wanted: str) -> Task:
@@ -137,21 +151,13 @@ def _from_file(path: Path, wanted: str) -> Task:
             row = json.loads(line)
             if not isinstance(row, dict):
                 raise TypeError("it is not an object")
-            choices = [str(c) for c in row.get("choices", ())]
-            if len(choices) > len(LETTERS):
-                raise ValueError(f"{len(choices)} choices; at most {len(LETTERS)} are possible")
-            kind = wanted or ("choice" if choices else "number")
-            answer = _gold(row["answer"], choices)
-            question = row["question"] if "prompt" not in row else ""
-            item = _item(str(row.get("id", f"{path.stem}-{n}")), question, choices, answer, kind)
+            kind, item = _of_row(row, f"{path.stem}-{n}", wanted)
         except json.JSONDecodeError as error:
             raise TaskError(f"task {path}, line {n}: it is not JSON: {error.msg}") from None
         except KeyError as error:
             raise TaskError(f"task {path}, line {n}: {error.args[0]!r} is missing") from None
         except (TypeError, ValueError) as error:
             raise TaskError(f"task {path}, line {n}: {error}") from None
-        if "prompt" in row:
-            item = Item(item.id, str(row["prompt"]), item.answer)
         if item.id in ids:
             raise TaskError(f"task {path}, line {n}: the id {item.id!r} is that of line {ids[item.id]}; make it unique")
         ids[item.id] = n
@@ -160,11 +166,26 @@ def _from_file(path: Path, wanted: str) -> Task:
     if not items:
         raise TaskError(f"task {path} has no items; write one JSON object a line")
     if len(kinds) > 1:
-        raise TaskError(f"task {path} mixes items with and without choices; split it, or name an extractor")
+        raise TaskError(f"task {path} mixes items with and without choices or tests; split it, or name an extractor")
     return Task(path.stem, tuple(items), kinds.pop(), split=path.name, source=str(path))
 
 
+def _of_row(row: dict[str, Any], id: str, wanted: str) -> tuple[str, Item]:
+    """How a row's answers are read, and its item. `id` is for a row without one. Raises KeyError, ValueError."""
+    if wanted == CODE or (is_code(row) and not wanted):
+        return CODE, code_item(row, id)
+    choices = [str(c) for c in row.get("choices", ())]
+    if len(choices) > len(LETTERS):
+        raise ValueError(f"{len(choices)} choices; at most {len(LETTERS)} are possible")
+    kind = wanted or ("choice" if choices else "number")
+    answer = _gold(row["answer"], choices)
+    item = _item(str(row.get("id", id)), row["question"] if "prompt" not in row else "", choices, answer, kind)
+    return kind, Item(item.id, str(row["prompt"]), item.answer) if "prompt" in row else item
+
+
 def _from_hub(name: str, hub: Hub, limit: int | None) -> Task:
+    if hub.extractor == CODE:
+        check_isolation(name)
     try:
         import datasets
     except ImportError:
@@ -174,7 +195,10 @@ def _from_hub(name: str, hub: Hub, limit: int | None) -> Task:
     try:
         rows = datasets.load_dataset(hub.path, hub.config, split=hub.split)
         rows = rows if limit is None else rows.select(range(min(limit, len(rows))))
-        items = [_item(f"{name}-{n}", *hub.read(row), hub.extractor) for n, row in enumerate(rows)]
+        if hub.read is None:
+            items = [code_item(row, f"{name}-{n}") for n, row in enumerate(rows)]
+        else:
+            items = [_item(f"{name}-{n}", *hub.read(row), hub.extractor) for n, row in enumerate(rows)]
     except Exception as error:
         raise TaskError(f"task {name!r} ({hub.path}) cannot be loaded from the hub: {error}") from error
     return Task(name, tuple(items), hub.extractor, split=hub.split, source=hub.path)

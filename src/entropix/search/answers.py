@@ -15,6 +15,16 @@ _NUMBER = re.compile(r"(?<![\w.])[-−]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?<
 _MARKED = re.compile(r"####\s*|(?:final answer|answer|result)\s*(?:is|=|:)", re.IGNORECASE)
 _CHOICE = re.compile(r"(?:answer|option|choice)\s*(?:is|:)?\s*\**\(?([A-J])\b", re.IGNORECASE)
 _LETTER = re.compile(r"(?<![\w'])\(?([A-J])(?:[).:]|\s*$)", re.MULTILINE)
+_FENCE = re.compile(r"^([ \t]*)(`{3,}|~{3,})[ \t]*([^\n`]*)$", re.MULTILINE)
+_DEFINES = re.compile(r"^[ \t]*(?:async[ \t]+)?def[ \t]+(\w+)", re.MULTILINE)
+_STARTS = re.compile(r"(?:async +)?def +\w+ *\(|class +\w+ *[(:]|import +\w|from +[\w.]+ +import\b|@\w")
+_CODE_LINE = re.compile(
+    r"""[ \t#)\]}@"']"""
+    r"|(?:async|def|class|import|from|if|elif|else|for|while|try|except|finally|with|return|assert|raise|pass|del)\b"
+    r"(?!.*[.!?]$)"  # a sentence may begin so
+    r"|[A-Za-z_][\w.]*(?:\[[^\]]*\])?(?:, *\w+)*(?: *: *[\w\[\], .|]+)? *[-+*/%&|]?="
+    r"|[\w.]+\("
+)
 
 
 def number(text: str) -> str | None:
@@ -54,12 +64,28 @@ def boxed(text: str) -> str | None:
     return None
 
 
+def code(text: str) -> str | None:
+    """The Python code of an answer: the last fenced block that defines a function (but for tests, where there is
+    another), else the last one; without a fence the text from its first line of code on. None for none. A fence need
+    not be closed, since an answer may have been cut off."""
+    blocks = [b for b in _blocks(text) if b.strip()]
+    if not blocks:
+        lines = text.strip("\n").split("\n")
+        if lines[0][:1] in (" ", "\t") and lines[0].strip():  # a function that was begun in the question
+            return _without_prose(lines)
+        start = next((n for n, line in enumerate(lines) if _STARTS.match(line)), None)
+        return None if start is None else _without_prose(lines[start:])
+    defining = [b for b in blocks if _DEFINES.search(b)]
+    solving = [b for b in defining if not all(name.startswith("test") for name in _DEFINES.findall(b))]
+    return (solving or defining or blocks)[-1].strip("\n").rstrip()
+
+
 def exact(text: str) -> str | None:
     """The whole text, without space around it."""
     return text.strip() or None
 
 
-EXTRACTORS: dict[str, Extractor] = {"number": number, "choice": choice, "boxed": boxed, "text": exact}
+EXTRACTORS: dict[str, Extractor] = {"number": number, "choice": choice, "boxed": boxed, "code": code, "text": exact}
 
 
 def extractor(answer: str | Extractor | None) -> Extractor | None:
@@ -71,6 +97,40 @@ def extractor(answer: str | Extractor | None) -> Extractor | None:
     if answer not in EXTRACTORS:
         raise ParameterError(f"answer={answer!r} is unknown; known are none, {', '.join(EXTRACTORS)}, or a function")
     return EXTRACTORS[answer]
+
+
+def _blocks(text: str) -> list[str]:
+    """What stands in the fences of a text, if they hold Python or do not say what they hold; else in all of them."""
+    found: list[tuple[str, str]] = []
+    at, opened = 0, None
+    for mark in _FENCE.finditer(text):
+        indent, fence, language = mark.groups()
+        if opened is None:
+            before = text[at : mark.start()]
+            if not found and not language.strip() and _STARTS.match(before.lstrip("\n")):
+                found.append(("python", before))  # the fence was opened in the question
+            else:
+                opened = indent, fence, language.strip().lower()
+        elif fence[0] == opened[1][0] and len(fence) >= len(opened[1]) and not language.strip():
+            found.append((opened[2], _dedented(text[at : mark.start()], opened[0])))
+            opened = None
+        else:
+            continue
+        at = mark.end() + 1
+    if opened is not None:
+        found.append((opened[2], _dedented(text[at:], opened[0])))
+    python = [block for language, block in found if language.split(" ")[0] in ("", "python", "python3", "py", "py3")]
+    return python or [block for _, block in found]
+
+
+def _dedented(block: str, indent: str) -> str:
+    return "\n".join(line.removeprefix(indent) for line in block.split("\n"))
+
+
+def _without_prose(lines: list[str]) -> str:
+    """Lines of code up to the first one at the margin that cannot be code."""
+    end = next((n for n, line in enumerate(lines) if line and not _CODE_LINE.match(line)), len(lines))
+    return "\n".join(lines[:end]).rstrip()
 
 
 def _numbers(text: str) -> list[str]:

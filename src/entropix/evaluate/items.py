@@ -1,0 +1,21 @@
+"""One question."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One question. prompt: what the model is asked; answer: the right one, as the extractor writes it.
+
+    Of a question for code, answer is the program that tests it, before the code that stands ahead of the model's
+    (imports, or the beginning of the function that it goes on with), entry the function that is asked for, and
+    solution a right answer where one is known."""
+
+    id: str
+    prompt: str
+    answer: str
+    before: str = ""
+    entry: str = ""
+    solution: str = ""
