@@ -20,7 +20,8 @@ LETTERS = "ABCDEFGHIJ"
 CODE = "code"
 
 INSTRUCTIONS = {
-    "number": 'Solve the problem. End with "The answer is" and the number.',
+    # "End with …" alone makes small models answer at once, without working it out: docs/evidence.md
+    "number": 'Solve the problem step by step, then give the result as "The answer is" and the number.',
     "choice": 'Choose one option. End with "The answer is" and its letter.',
     "boxed": "Solve the problem. Put the final answer in \\boxed{}.",
 }
