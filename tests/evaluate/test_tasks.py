@@ -168,3 +168,19 @@ def test_mistakes_in_a_file_of_specs_are_named(tmp_path: Path, text: str, messag
     (tmp_path / "s.toml").write_text(text)
     with pytest.raises(ParameterError, match=message):
         read_specs([str(tmp_path / "s.toml")])
+
+
+def test_an_instruction_replaces_ours_and_leaves_a_rows_own_prompt_alone(tmp_path: Path) -> None:
+    file = tmp_path / "questions.jsonl"
+    file.write_text('{"question": "1 + 1?", "answer": "2"}\n{"prompt": "Say 3.", "answer": "3"}\n')
+    usual, other, none = (load_task(str(file), instruction=i) for i in (None, "Be brief.", ""))
+    assert usual.items[0].prompt.startswith("1 + 1?\n\n")
+    assert "step by step" in usual.items[0].prompt
+    assert other.items[0].prompt == "1 + 1?\n\nBe brief."
+    assert none.items[0].prompt == "1 + 1?"
+    assert {t.items[1].prompt for t in (usual, other, none)} == {"Say 3."}
+
+
+def test_a_task_of_code_takes_no_other_instruction() -> None:
+    with pytest.raises(TaskError, match="no other instruction"):
+        load_task("code", limit=1, instruction="Be brief.")

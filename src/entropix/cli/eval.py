@@ -78,6 +78,9 @@ def add_split_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--task-seed", type=int, default=0, metavar="N", help="which generated items (default: %(default)s)"
     )
+    parser.add_argument(
+        "--instruction", metavar="TEXT", help="say this after each question instead of the usual words; '' for nothing"
+    )
 
 
 def load_tasks(args: argparse.Namespace) -> list[Task]:
@@ -92,7 +95,7 @@ def load_tasks(args: argparse.Namespace) -> list[Task]:
     limit = None if args.limit is None else args.skip + args.limit
     tasks = []
     for name in dict.fromkeys(args.tasks):
-        task = load_task(name, limit=limit, seed=args.task_seed)
+        task = load_task(name, limit=limit, seed=args.task_seed, instruction=args.instruction)
         if len(task.items) <= args.skip:
             raise TaskError(f"task {name!r} has {len(task.items)} items, and --skip {args.skip} leaves none")
         tasks.append(replace(task, items=task.items[args.skip :]))

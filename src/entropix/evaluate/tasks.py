@@ -106,23 +106,37 @@ GENERATED = {"arithmetic": (arithmetic, "number"), "logic": (logic, "choice")}
 MADE = (*GENERATED, CODE)
 
 
-def load_task(name: str, *, limit: int | None = None, seed: int = 0) -> Task:
+def load_task(name: str, *, limit: int | None = None, seed: int = 0, instruction: str | None = None) -> Task:
     """A task by name, or "FILE.jsonl" or "FILE.jsonl:EXTRACTOR" with one {"question", "answer"} a line, and where
     wanted "id", "choices" (a list of options) and "prompt" (instead of our instruction and the question). Rows with
     tests, such as those of HumanEval and MBPP, are answered with code: see `code_item`.
 
-    "arithmetic", "logic" and "code" are made from `seed`, `limit` items or 200. Raises TaskError that names the file
-    and the line, and for code where it cannot be isolated."""
-    if name == CODE:
+    "arithmetic", "logic" and "code" are made from `seed`, `limit` items or 200. instruction: what is said after each
+    question, "" for nothing, None for `INSTRUCTIONS`; a row's own prompt stays as it is. Raises TaskError that names
+    the file and the line, for an instruction to a task of code, and for code where it cannot be isolated."""
+    if name == CODE or (name in HUB and HUB[name].extractor == CODE):
+        check_isolation(name)  # before anything is downloaded
+    task = _load(name, limit, seed, instruction)
+    if task.extractor == CODE:
+        if instruction is not None:
+            raise TaskError(f"task {name!r} asks for code, and its questions take no other instruction; leave it out")
         check_isolation(name)
+    return task
+
+
+def _load(name: str, limit: int | None, seed: int, instruction: str | None) -> Task:
+    if name == CODE:
         rows = [code_item(row, f"{name}-{seed}-{n}") for n, row in enumerate(code(limit or 200, seed))]
         return Task(name, tuple(rows), CODE, split=f"seed {seed}", source="generated")
     if name in GENERATED:
         make, extractor_name = GENERATED[name]
-        made = [_item(f"{name}-{seed}-{n}", *row, extractor_name) for n, row in enumerate(make(limit or 200, seed))]
+        made = [
+            _item(f"{name}-{seed}-{n}", *row, extractor_name, instruction)
+            for n, row in enumerate(make(limit or 200, seed))
+        ]
         return Task(name, tuple(made), extractor_name, split=f"seed {seed}", source="generated")
     if name in HUB:
-        return _from_hub(name, HUB[name], limit)
+        return _from_hub(name, HUB[name], limit, instruction)
     path, colon, wanted = name.rpartition(":")
     if not colon or not path.endswith(".jsonl"):
         path, wanted = name, ""
@@ -131,13 +145,10 @@ def load_task(name: str, *, limit: int | None = None, seed: int = 0) -> Task:
         raise TaskError(f"there is no task {name!r}; known are {known}, or give a file ending in .jsonl")
     if wanted and wanted not in EXTRACTORS:
         raise TaskError(f"task {name!r}: there is no extractor {wanted!r}; known are {', '.join(EXTRACTORS)}")
-    task = _from_file(Path(path), wanted).first(limit)
-    if task.extractor == CODE:
-        check_isolation(name)
-    return task
+    return _from_file(Path(path), wanted, instruction).first(limit)
 
 
-def _from_file(path: Path, wanted: str) -> Task:
+def _from_file(path: Path, wanted: str, instruction: str | None) -> Task:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -152,7 +163,7 @@ def _from_file(path: Path, wanted: str) -> Task:
             row = json.loads(line)
             if not isinstance(row, dict):
                 raise TypeError("it is not an object")
-            kind, item = _of_row(row, f"{path.stem}-{n}", wanted)
+            kind, item = _of_row(row, f"{path.stem}-{n}", wanted, instruction)
         except json.JSONDecodeError as error:
             raise TaskError(f"task {path}, line {n}: it is not JSON: {error.msg}") from None
         except KeyError as error:
@@ -171,7 +182,7 @@ def _from_file(path: Path, wanted: str) -> Task:
     return Task(path.stem, tuple(items), kinds.pop(), split=path.name, source=str(path))
 
 
-def _of_row(row: dict[str, Any], id: str, wanted: str) -> tuple[str, Item]:
+def _of_row(row: dict[str, Any], id: str, wanted: str, instruction: str | None) -> tuple[str, Item]:
     """How a row's answers are read, and its item. `id` is for a row without one. Raises KeyError, ValueError."""
     if wanted == CODE or (is_code(row) and not wanted):
         return CODE, code_item(row, id)
@@ -180,13 +191,12 @@ def _of_row(row: dict[str, Any], id: str, wanted: str) -> tuple[str, Item]:
         raise ValueError(f"{len(choices)} choices; at most {len(LETTERS)} are possible")
     kind = wanted or ("choice" if choices else "number")
     answer = _gold(row["answer"], choices)
-    item = _item(str(row.get("id", id)), row["question"] if "prompt" not in row else "", choices, answer, kind)
+    question = row["question"] if "prompt" not in row else ""
+    item = _item(str(row.get("id", id)), question, choices, answer, kind, instruction)
     return kind, Item(item.id, str(row["prompt"]), item.answer) if "prompt" in row else item
 
 
-def _from_hub(name: str, hub: Hub, limit: int | None) -> Task:
-    if hub.extractor == CODE:
-        check_isolation(name)
+def _from_hub(name: str, hub: Hub, limit: int | None, instruction: str | None) -> Task:
     try:
         import datasets
     except ImportError:
@@ -199,13 +209,13 @@ def _from_hub(name: str, hub: Hub, limit: int | None) -> Task:
         if hub.read is None:
             items = [code_item(row, f"{name}-{n}") for n, row in enumerate(rows)]
         else:
-            items = [_item(f"{name}-{n}", *hub.read(row), hub.extractor) for n, row in enumerate(rows)]
+            items = [_item(f"{name}-{n}", *hub.read(row), hub.extractor, instruction) for n, row in enumerate(rows)]
     except Exception as error:
         raise TaskError(f"task {name!r} ({hub.path}) cannot be loaded from the hub: {error}") from error
     return Task(name, tuple(items), hub.extractor, split=hub.split, source=hub.path)
 
 
-def _item(id: str, question: str, choices: list[str], answer: str, kind: str) -> Item:
+def _item(id: str, question: str, choices: list[str], answer: str, kind: str, instruction: str | None) -> Item:
     """An item in our words. Raises ValueError when the extractor cannot read the right answer."""
     if kind == "choice" and answer not in LETTERS[: len(choices) or len(LETTERS)]:
         raise ValueError(f"the answer {answer!r} is none of the choices")
@@ -215,7 +225,7 @@ def _item(id: str, question: str, choices: list[str], answer: str, kind: str) ->
             raise ValueError(f"the answer {answer!r} is not a number")
         answer = read
     options = "".join(f"\n{letter}) {text}" for letter, text in zip(LETTERS, choices, strict=False))
-    instruction = INSTRUCTIONS.get(kind)
+    instruction = INSTRUCTIONS.get(kind) if instruction is None else instruction
     prompt = f"{question}{options}" + (f"\n\n{instruction}" if instruction else "")
     return Item(id, prompt, answer.strip())
 
