@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -66,8 +67,8 @@ def test_filtering_never_goes_below_the_floor() -> None:
 
 
 def test_a_vote_is_decided_when_it_cannot_be_overtaken_or_one_answer_has_its_share() -> None:
-    def decided(answers: str, outstanding: int, **options: float) -> bool:
-        counted = count(ballots(*[(a, 1) for a in answers]), Vote(answer=by_text, **options), outstanding)  # type: ignore[arg-type]
+    def decided(answers: str, outstanding: int, **options: Any) -> bool:
+        counted = count(ballots(*[(a, 1) for a in answers]), Vote(answer=by_text, **options), outstanding)
         assert counted is not None
         return counted.decided
 
@@ -77,6 +78,7 @@ def test_a_vote_is_decided_when_it_cannot_be_overtaken_or_one_answer_has_its_sha
     assert not decided("777", 5, floor=4)
     assert not decided("7778", 5, floor=3)
     assert decided("7778", 1, floor=9)
+    assert not decided("777", 0, early="no")
 
 
 def test_a_text_that_was_cut_off_abstains_unless_all_were() -> None:

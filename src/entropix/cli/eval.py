@@ -152,12 +152,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def report(directory: Path, baseline: str | None, screen: Screen) -> int:
-    """Write the report of a run beside its outcomes, and show the main figures."""
+    """Write the report of a run beside its outcomes, as Markdown and as a page, and show the main figures."""
     from entropix.cli.output import write_table
     from entropix.errors import TaskError
     from entropix.evaluate import markdown, summarise
+    from entropix.evaluate.report import heading, left_out, main_tables
     from entropix.evaluate.store import read_manifest, read_outcomes
-    from entropix.evaluate.summary import ACCURACY, COMPARED, accuracy_cells, compared_cells
 
     manifest = read_manifest(directory)
     outcomes = read_outcomes(directory)
@@ -166,25 +166,41 @@ def report(directory: Path, baseline: str | None, screen: Screen) -> int:
     order = list(manifest.get("specs", {}))  # as they were given, not as they came to an end
     outcomes.sort(key=lambda o: order.index(o["spec"]) if o["spec"] in order else len(order))
     try:
-        summary = summarise(outcomes, baseline)
+        summary = summarise(outcomes, baseline, manifest.get("families"))
     except ValueError as error:
         raise TaskError(f"{directory}: {error}") from None
-    file = directory / "report.md"
+    written = [write_page(directory / "report.md", markdown(summary, manifest))]
     try:
-        file.write_text(markdown(summary, manifest), encoding="utf-8")
-    except OSError as error:
-        raise TaskError(f"{file} cannot be written: {error.strerror or error}") from error
-    for task, rows, pairs in summary.by_task():
-        print(f"{task}: {rows[0].items} items, {rows[0].answers} answers a spec", flush=True)
-        write_table(screen, ACCURACY, [accuracy_cells(row) for row in rows])
-        if pairs:
-            print(f"\nagainst {pairs[0].baseline}, by item", flush=True)
-            write_table(screen, COMPARED, [compared_cells(c) for c in pairs])
+        from entropix.evaluate.page import html
+    except ImportError as missing:
+        screen.tell(f"report.html needs {missing.name}; install it with: pip install 'entropix-llm[eval]'")
+    else:
+        written.append(write_page(directory / "report.html", html(summary, manifest)))
+    for task in summary.tasks:
+        print(f"{task.task}: {heading(task)}", flush=True)
+        for n, table in enumerate(main_tables(task)):
+            if n:
+                print(f"\n{table.caption}", flush=True)
+            write_table(screen, table.head, table.rows)
         print(flush=True)
     if summary.left_out:
-        screen.tell(f"{summary.left_out} answers of items that not every spec has answered are left out")
-    screen.tell(f"report: {file}")
+        screen.tell(left_out(summary))
+    screen.tell(f"report: {', '.join(map(str, written))}")
     return 0
+
+
+def write_page(file: Path, text: str) -> Path:
+    """Put a report in its place as a whole or not at all. Raises TaskError when the disk takes it not."""
+    from entropix.errors import TaskError
+
+    partial = file.with_suffix(".partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(file)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise TaskError(f"{file} cannot be written: {error.strerror or error}") from error
+    return file
 
 
 def check_specs(specs: list[Spec]) -> None:
@@ -200,6 +216,7 @@ def manifest_of(args: argparse.Namespace, model: Any, tasks: list[Task], specs: 
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
+    from entropix.evaluate.specs import family_of
     from entropix.trace import entropix_version
 
     versions = [f"entropix {entropix_version()}", f"Python {platform.python_version()}"]
@@ -219,6 +236,7 @@ def manifest_of(args: argparse.Namespace, model: Any, tasks: list[Task], specs: 
         "budget": args.budget,
         "tasks": {t.name: {"extractor": t.extractor, "split": t.split, "source": t.source} for t in tasks},
         "specs": {s.name: {"policy": s.policy, "search": s.search, "max_tokens": s.max_tokens} for s in specs},
+        "families": {s.name: s.family or family_of(s.name) for s in specs},
         "versions": ", ".join(versions),
         "commands": [shlex.join(["entropix", *sys.argv[1:]])],
     }

@@ -17,7 +17,10 @@ from entropix.evaluate.store import Key, Store
 from entropix.evaluate.tasks import Item, Task
 from entropix.model import Model
 from entropix.profiles import Profile
-from entropix.types import Action, Result
+from entropix.types import Action, BranchRecord, Result
+
+ENDS = ("end", "stop", "length", "context")
+"""How a text ends by itself, rather than because the search was over."""
 
 WINDOW = 32
 """Tokens in the windows whose largest mean entropy is recorded."""
@@ -132,7 +135,8 @@ def outcome(unit: Unit, result: Result) -> dict[str, Any]:
     """What is kept of an answer: enough to grade it again, to weigh it, and to see what was done."""
     vote = result.search if result.search is not None and result.search.ballots else None
     answer = vote.answer if vote else unit.task.extract(result.text)
-    ballots = [b.answer for b in vote.branches] if vote else []
+    cast = vote.branches if vote else ()
+    ballots = [b.answer for b in cast]
     grades = {a: unit.task.grade(unit.item, a) for a in dict.fromkeys([answer, *ballots])}
     return {
         "task": unit.task.name,
@@ -147,6 +151,10 @@ def outcome(unit: Unit, result: Result) -> dict[str, Any]:
         "right": grades[answer][0] == RIGHT,
         "any_right": any(why == RIGHT for why, _ in grades.values()),
         "ballots": ballots,
+        "ballot_right": [grades[a][0] == RIGHT for a in ballots],
+        "ballot_tokens": [_computed(b) for b in cast],
+        "ballot_ends": [b.ended for b in cast],
+        "independent": _independent(unit, cast),
         "text": result.text,
         "finish_reason": result.finish_reason,
         "tokens": len(result.tokens),
@@ -157,6 +165,8 @@ def outcome(unit: Unit, result: Result) -> dict[str, Any]:
         "signals": measures(result),
         "regimes": result.regime_shares,
         "injected": sum(step.action == Action.INJECT for step in result.steps),
+        "departed": sum(bool(step.rank) for step in result.steps),
+        "compared": sum(bool(step.drawn) for step in result.steps),
         "branches": len(result.search.branches) if result.search else 1,
         "notes": list(result.notes),
     }
@@ -174,6 +184,21 @@ def measures(result: Result) -> dict[str, float]:
         "mean entropy": -result.mean_entropy,
         "largest window of entropy": -max((sum(w) / len(w) for w in windows), default=0.0),
     }
+
+
+def _independent(unit: Unit, cast: Sequence[BranchRecord]) -> bool:
+    """Whether the ballots are whole samples that counted once each, so that the first few are a smaller vote."""
+    plan = unit.spec.plan(None)
+    if plan is None or [s.name for s in plan.strategies] != ["vote"] or not plan.of("vote").counts_all:
+        return False
+    return bool(cast) and all(b.origin == 0 and b.ended in ENDS for b in cast)
+
+
+def _computed(branch: BranchRecord) -> int:
+    """What a branch alone has cost: its tokens less the last one, or the injection it ended in: no forward saw it."""
+    own = [step.action for step in branch.steps]
+    last = next((n for n, action in enumerate(reversed(own)) if action != Action.INJECT), len(own))
+    return max(len(own) - max(last, 1), 0)
 
 
 def _shared(result: Result) -> int:

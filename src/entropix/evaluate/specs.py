@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,17 +14,20 @@ from entropix.policies import Policy
 from entropix.search import make_search
 from entropix.search.config import SearchPlan
 
-KEYS = ("policy", "search", "max_tokens")
+KEYS = {"policy": str, "search": str, "max_tokens": int, "family": str}
+_NUMBERED = re.compile(r"(.*\S) +\d+", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Spec:
-    """One way to decode. policy and search as in `Model.generate`; max_tokens 0: that of the run."""
+    """One way to decode. policy and search as in `Model.generate`; max_tokens 0: that of the run. family: the specs
+    that are one method at several costs, and so the points of one curve; "" for `family_of` the name."""
 
     name: str
     policy: str | Policy
     search: str | None = None
     max_tokens: int = 0
+    family: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Spec:
@@ -42,6 +46,13 @@ class Spec:
         if plan is None or not budget or plan.max_tokens:
             return plan
         return SearchPlan(tuple(replace(s, max_tokens=budget) for s in plan.strategies), plan.spec)
+
+
+def family_of(name: str) -> str:
+    """The name without the whole number that follows a space at its end: "vote 8" and "vote, 16" are of "vote". What is
+    joined to its word, as in "entropix-2024" or "sample:temperature=0.7", says which method it is, not how much."""
+    found = _NUMBERED.fullmatch(name)
+    return found[1].rstrip(", ") if found else name
 
 
 def read_specs(given: Sequence[str]) -> list[Spec]:
@@ -74,5 +85,9 @@ def _from_toml(path: Path) -> list[Spec]:
         unknown = sorted(set(table) - set(KEYS))
         if unknown:
             raise ParameterError(f"specs {path}: [{name}] has unknown {unknown[0]!r}; known are {', '.join(KEYS)}")
+        for key, value in table.items():
+            if not isinstance(value, KEYS[key]) or isinstance(value, bool):
+                wanted = "a whole number" if KEYS[key] is int else "a text"
+                raise ParameterError(f"specs {path}: [{name}] {key} = {value!r} is not {wanted}")
         specs.append(Spec(name, **table))
     return specs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,9 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 RESAMPLES = 10_000
+BATCH = 500
+INSIDE = 0.95
+"""Least share of resamples on a curve for an interval: with fewer the interval would be of those that happen to be."""
 
 
 class Interval(NamedTuple):
@@ -20,6 +24,13 @@ class Interval(NamedTuple):
     value: float
     low: float
     high: float
+
+
+def by_item(items: Sequence[str], values: Sequence[float]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Each item's sum of values and how many they are, in the order of the items' first values."""
+    place = {item: n for n, item in enumerate(dict.fromkeys(items))}
+    index = [place[item] for item in items]
+    return np.bincount(index, weights=np.asarray(values, float)), np.bincount(index)
 
 
 def share(right: int, n: int) -> Interval:
@@ -43,9 +54,15 @@ def cluster_mean(sums: ArrayLike, counts: ArrayLike) -> Interval:
         return s.sum(axis) / c.sum(axis)
 
     found = stats.bootstrap(
-        (sums, counts), ratio, paired=True, vectorized=True, n_resamples=RESAMPLES, batch=500, rng=_generator()
+        (sums, counts), ratio, paired=True, vectorized=True, n_resamples=RESAMPLES, batch=BATCH, rng=_generator()
     ).confidence_interval
     return Interval(value, float(found.low), float(found.high))
+
+
+def accuracy(right: ArrayLike, counts: ArrayLike) -> Interval:
+    """Right answers over answers, both summed by item: Wilson's interval for one answer an item, else a bootstrap's."""
+    right, counts = np.asarray(right, float), np.asarray(counts, float)
+    return share(round(right.sum()), len(right)) if (counts == 1).all() else cluster_mean(right, counts)
 
 
 def mcnemar(first: ArrayLike, second: ArrayLike) -> float:
@@ -92,18 +109,78 @@ def auroc_interval(score: ArrayLike, right: ArrayLike, cluster: ArrayLike, resam
     """AUROC with a percentile interval over resampled clusters (items)."""
     score, right = np.asarray(score, float), np.asarray(right, bool)
     value = auroc(score, right)
-    _, index = np.unique(np.asarray(cluster), return_inverse=True)
-    members = [np.flatnonzero(index == k) for k in range(index.max() + 1 if len(index) else 0)]
-    rng = _generator()
-    found = []
-    for _ in range(resamples if len(members) > 1 and value == value else 0):
-        rows = np.concatenate([members[k] for k in rng.integers(0, len(members), len(members))])
-        found.append(auroc(score[rows], right[rows]))
-    defined = np.array([f for f in found if f == f])
-    if not len(defined):
+    clusters, index = np.unique(np.asarray(cluster), return_inverse=True)
+    if len(clusters) < 2 or value != value:
         return Interval(value, float("nan"), float("nan"))
-    low, high = np.quantile(defined, [0.025, 0.975])
-    return Interval(value, float(low), float(high))
+    found = []
+    order = np.argsort(score, kind="stable")
+    starts = np.unique(score[order], return_index=True)[1]  # of each group of equal scores
+    for weights in _resamples(len(clusters), resamples):
+        taken = weights[:, index][:, order]  # how often each answer is in the resample, by rising score
+        ours = np.add.reduceat(taken * right[order], starts, axis=1)
+        theirs = np.add.reduceat(taken * ~right[order], starts, axis=1)
+        pairs = ours.sum(1) * theirs.sum(1)
+        below = np.cumsum(theirs, axis=1) - theirs / 2  # the wrong ones with a lower score, and half of the equal ones
+        found.append((ours * below).sum(1) / np.where(pairs, pairs, np.nan))
+    return _percentiles(value, np.concatenate(found))
+
+
+class AtBudget(NamedTuple):
+    """What a curve says at another way's tokens, and how that way's accuracy differs from it. NaN outside the curve;
+    where says on which side: "below", "on" or "above" it. inside: the share of resamples in which it lies on the
+    curve; where that is below `INSIDE` there is no interval."""
+
+    curve: float
+    difference: Interval
+    where: str
+    inside: float
+
+
+def curve_at(tokens: ArrayLike, curve_tokens: ArrayLike, curve_accuracy: ArrayLike) -> np.ndarray[Any, Any]:
+    """Accuracy of a curve at `tokens` `(n,)`, linear between its points `(n, points)`, which may come in any order; NaN
+    outside them: nothing was measured there. Points at equal tokens count as their mean where they are met."""
+    x, xs, ys = np.asarray(tokens, float)[:, None], np.asarray(curve_tokens, float), np.asarray(curve_accuracy, float)
+    order = np.argsort(xs, axis=1, kind="stable")
+    xs, ys = np.take_along_axis(xs, order, 1), np.take_along_axis(ys, order, 1)
+    met = xs == x
+    after = np.clip((xs <= x).sum(1, keepdims=True), 1, xs.shape[1] - 1)
+    x0, x1 = np.take_along_axis(xs, after - 1, 1), np.take_along_axis(xs, after, 1)
+    y0, y1 = np.take_along_axis(ys, after - 1, 1), np.take_along_axis(ys, after, 1)
+    between = y0 + (y1 - y0) * (x - x0) / np.where(x1 > x0, x1 - x0, 1)
+    mean = (ys * met).sum(1) / np.maximum(met.sum(1), 1)
+    found = np.where(met.any(1), mean, between[:, 0])
+    inside = (xs[:, 0] <= x[:, 0]) & (x[:, 0] <= xs[:, -1])
+    return np.where(inside, found, np.nan)
+
+
+def at_budget(
+    right: ArrayLike, tokens: ArrayLike, counts: ArrayLike, curve_right: ArrayLike, curve_tokens: ArrayLike
+) -> AtBudget:
+    """One way to decode against the curve of another at the same mean tokens.
+
+    right, tokens: sums over each item's answers; counts: how many answers those are. curve_right, curve_tokens
+    `(points, items)`: the same of each of the curve's points, on the same items and counts. The interval is a
+    percentile bootstrap over items, in which both accuracies, the tokens and the interpolation are made again. Source:
+    this project."""
+    right, tokens, counts = (np.asarray(a, float) for a in (right, tokens, counts))
+    curve_right, curve_tokens = np.asarray(curve_right, float), np.asarray(curve_tokens, float)
+
+    def made(weights: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """(curve at our tokens, our accuracy less that) of each row of item weights."""
+        n = weights @ counts
+        curve = curve_at(
+            weights @ tokens / n, weights @ curve_tokens.T / n[:, None], weights @ curve_right.T / n[:, None]
+        )
+        return curve, weights @ right / n - curve
+
+    curve, difference = made(np.ones((1, len(counts))))
+    ours, ends = tokens.sum(), curve_tokens.sum(1)
+    where = "below" if ours < ends.min() else "above" if ours > ends.max() else "on"
+    found = np.concatenate([made(w)[1] for w in _resamples(len(counts))])
+    inside = float(np.isfinite(found).mean())
+    if inside < INSIDE or len(counts) < 2:
+        found = found[:0]
+    return AtBudget(float(curve[0]), _percentiles(float(difference[0]), found), where, inside)
 
 
 class Bin(NamedTuple):
@@ -151,6 +228,22 @@ def risk_coverage(score: ArrayLike, right: ArrayLike) -> tuple[np.ndarray[Any, A
 def aurc(score: ArrayLike, right: ArrayLike) -> float:
     """Area under the risk–coverage curve, the mean risk over all coverages; NaN for no data."""
     return float(risk_coverage(score, right)[1].mean()) if len(np.asarray(score)) else float("nan")
+
+
+def _resamples(items: int, resamples: int = RESAMPLES) -> Iterator[np.ndarray[Any, Any]]:
+    """How often each item is drawn in each of so many resamples, `(at most BATCH, items)` at a time."""
+    rng = _generator()
+    for start in range(0, resamples, BATCH):
+        yield rng.multinomial(items, np.full(items, 1 / items), size=min(BATCH, resamples - start))
+
+
+def _percentiles(value: float, found: np.ndarray[Any, Any]) -> Interval:
+    """The middle 95 % of the estimates that are defined; NaN ends for none."""
+    defined = found[np.isfinite(found)]
+    if not len(defined):
+        return Interval(value, float("nan"), float("nan"))
+    low, high = np.quantile(defined, [0.025, 0.975])
+    return Interval(value, float(low), float(high))
 
 
 def _generator() -> np.random.Generator:

@@ -56,6 +56,7 @@ class Store:
                             f"{manifest[name][key]!r}; give the new one another name, or another directory"
                         )
                 manifest[name] = {**before.get(name, {}), **manifest[name]}
+            manifest["families"] = {**before.get("families", {}), **manifest.get("families", {})}
             manifest["commands"] = [*before.get("commands", []), *manifest.get("commands", [])]
         partial = file.with_suffix(".partial")
         partial.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

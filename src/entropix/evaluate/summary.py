@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from entropix.evaluate import statistics as st
+from entropix.evaluate.budget import AgainstCurve, Point, curves
+from entropix.evaluate.effects import Effect, effects
+from entropix.evaluate.specs import family_of
+from entropix.types import Regime
 
 Outcome = dict[str, Any]
+
+RANKED = ("confidence", "length", "sum of log-probabilities")
+"""The signals whose risk–coverage curves are shown: ours, and those it has to beat."""
 
 
 @dataclass(frozen=True)
 class Row:
     """One spec on one task. tokens, unshared and seconds are means an answer; tokens counts every forwarded token,
-    unshared what it would be if forks shared no prefix. coverage: share of answers that were read off the text."""
+    unshared what it would be if forks shared no prefix. coverage: share of answers that were read off the text.
+    branches and ballots are means an answer. regimes: of each regime its share of the answers' tokens, and the share
+    of answers in which it fired at all. risk: (coverage, risk) of each signal of `RANKED`."""
 
     task: str
     spec: str
@@ -28,8 +37,25 @@ class Row:
     unshared: float
     seconds: float
     ece: float
-    aurc: float
+    aurc: dict[str, float]
     auroc: dict[str, st.Interval]
+    branches: float
+    ballots: float
+    regimes: dict[str, tuple[float, float]]
+    bins: tuple[st.Bin, ...]
+    risk: dict[str, tuple[list[float], list[float]]]
+
+
+@dataclass(frozen=True)
+class Flip:
+    """An answer of which one of spec and baseline is right and the other wrong."""
+
+    item: str
+    seed: int
+    right: str
+    baseline: str | None
+    spec: str | None
+    helped: bool
 
 
 @dataclass(frozen=True)
@@ -40,33 +66,58 @@ class Comparison:
     spec: str
     baseline: str
     difference: st.Interval
-    helped: int
-    hurt: int
     p: float
+    flips: tuple[Flip, ...]
     adjusted: float = float("nan")
+
+    @property
+    def helped(self) -> int:
+        return sum(f.helped for f in self.flips)
+
+    @property
+    def hurt(self) -> int:
+        return len(self.flips) - self.helped
+
+
+@dataclass(frozen=True)
+class TaskSummary:
+    """One task: a row a spec, each but the baseline against the baseline, the families' curves with every other spec
+    beside them, and the comparisons again by what was done to an answer."""
+
+    task: str
+    baseline: str
+    rows: tuple[Row, ...]
+    comparisons: tuple[Comparison, ...]
+    points: tuple[Point, ...]
+    against: tuple[AgainstCurve, ...]
+    effects: tuple[Effect, ...]
 
 
 @dataclass(frozen=True)
 class Summary:
-    rows: tuple[Row, ...]
-    comparisons: tuple[Comparison, ...]
+    tasks: tuple[TaskSummary, ...]
     left_out: int
     """Outcomes of items and seeds that not every spec has answered, which enter no figure."""
 
-    def by_task(self) -> list[tuple[str, list[Row], list[Comparison]]]:
-        """Each task with its rows and comparisons."""
-        tasks = dict.fromkeys(row.task for row in self.rows)
-        return [(t, [r for r in self.rows if r.task == t], [c for c in self.comparisons if c.task == t]) for t in tasks]
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        return tuple(row for task in self.tasks for row in task.rows)
+
+    @property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        return tuple(c for task in self.tasks for c in task.comparisons)
 
 
-def summarise(outcomes: Sequence[Outcome], baseline: str | None = None) -> Summary:
+def summarise(
+    outcomes: Sequence[Outcome], baseline: str | None = None, families: Mapping[str, str] | None = None
+) -> Summary:
     """Figures over the items and seeds that every spec of a task has answered. baseline: a spec's name, None for
-    the first. Raises ValueError when no outcome is of the baseline."""
+    the first. families: of specs, where it is not `family_of` the name. Raises ValueError when no outcome is of the
+    baseline."""
     by_task: dict[str, dict[str, dict[tuple[str, int], Outcome]]] = defaultdict(lambda: defaultdict(dict))
     for o in outcomes:
         by_task[o["task"]][o["spec"]][o["item"], o["seed"]] = o
-    rows: list[Row] = []
-    comparisons: list[Comparison] = []
+    tasks: list[TaskSummary] = []
     used = 0
     for task, specs in by_task.items():
         common = set.intersection(*(set(found) for found in specs.values()))
@@ -77,119 +128,86 @@ def summarise(outcomes: Sequence[Outcome], baseline: str | None = None) -> Summa
         base = baseline if baseline is not None else next(iter(specs))
         if base not in specs:
             raise ValueError(f"the baseline {base!r} is none of the specs: {', '.join(specs)}")
-        for spec, found in specs.items():
-            rows.append(_row(task, spec, [found[k] for k in keys]))
-            if spec != base:
-                ours, theirs = [found[k] for k in keys], [specs[base][k] for k in keys]
-                comparisons.append(_compare(task, spec, base, ours, theirs))
-    adjusted = st.holm([c.p for c in comparisons])
-    held = tuple(replace(c, adjusted=p) for c, p in zip(comparisons, adjusted, strict=True))
-    return Summary(tuple(rows), held, len(outcomes) - used)
+        paired = {spec: [found[k] for k in keys] for spec, found in specs.items()}
+        tasks.append(_task(task, base, paired, {spec: (families or {}).get(spec) or family_of(spec) for spec in specs}))
+    adjusted = iter(st.holm([c.p for task in tasks for c in task.comparisons]))
+    held = [
+        replace(task, comparisons=tuple(replace(c, adjusted=next(adjusted)) for c in task.comparisons))
+        for task in tasks
+    ]
+    return Summary(tuple(held), len(outcomes) - used)
+
+
+def _task(task: str, base: str, paired: Mapping[str, Sequence[Outcome]], families: Mapping[str, str]) -> TaskSummary:
+    """paired: of each spec the outcomes of the same items and seeds in the same order."""
+    others = {spec: found for spec, found in paired.items() if spec != base}
+    points, against = curves(paired, families)
+    return TaskSummary(
+        task,
+        base,
+        tuple(_row(task, spec, found) for spec, found in paired.items()),
+        tuple(_compare(task, spec, base, found, paired[base]) for spec, found in others.items()),
+        tuple(points),
+        tuple(against),
+        tuple(e for spec, found in others.items() for e in effects(spec, found, paired[base])),
+    )
 
 
 def _row(task: str, spec: str, outcomes: Sequence[Outcome]) -> Row:
     n = len(outcomes)
     items = [o["item"] for o in outcomes]
     right = [bool(o["right"]) for o in outcomes]
-    alone = len(set(items)) == n
-    accuracy = st.share(sum(right), n) if alone else st.cluster_mean(*_clusters(items, right))
-    confidence = [o["signals"]["confidence"] for o in outcomes]
+    signals = {name: [o["signals"][name] for o in outcomes] for name in outcomes[0]["signals"]}
+    ranked = {name: signals[name] for name in RANKED if name in signals}
     return Row(
         task=task,
         spec=spec,
         items=len(set(items)),
         answers=n,
-        accuracy=accuracy,
+        accuracy=st.accuracy(*st.by_item(items, right)),
         any_right=sum(bool(o["any_right"]) for o in outcomes) / n,
         coverage=sum(o["answer"] is not None for o in outcomes) / n,
         tokens=sum(o["forwarded"] for o in outcomes) / n,
         unshared=sum(o["unshared"] for o in outcomes) / n,
         seconds=sum(o["seconds"] for o in outcomes) / n,
-        ece=st.ece(confidence, right),
-        aurc=st.aurc(confidence, right),
-        auroc={
-            name: st.auroc_interval([o["signals"][name] for o in outcomes], right, items)
-            for name in outcomes[0]["signals"]
-        },
+        ece=st.ece(signals["confidence"], right),
+        aurc={name: st.aurc(score, right) for name, score in ranked.items()},
+        auroc={name: st.auroc_interval(score, right, items) for name, score in signals.items()},
+        branches=sum(o.get("branches", 1) for o in outcomes) / n,
+        ballots=sum(len(o.get("ballots", ())) for o in outcomes) / n,
+        regimes=_regimes(outcomes),
+        bins=tuple(st.reliability(signals["confidence"], right)),
+        risk={name: _curve(score, right) for name, score in ranked.items()},
     )
 
 
-def _clusters(items: Sequence[str], values: Sequence[float]) -> tuple[list[float], list[int]]:
-    sums: dict[str, float] = defaultdict(float)
-    counts: dict[str, int] = defaultdict(int)
-    for item, value in zip(items, values, strict=True):
-        sums[item] += value
-        counts[item] += 1
-    return list(sums.values()), list(counts.values())
+def _curve(score: Sequence[float], right: Sequence[bool]) -> tuple[list[float], list[float]]:
+    coverage, risk = st.risk_coverage(score, right)
+    return coverage.tolist(), risk.tolist()
+
+
+def _regimes(outcomes: Sequence[Outcome]) -> dict[str, tuple[float, float]]:
+    tokens = sum(o.get("tokens", 0) for o in outcomes)
+    if not tokens:
+        return {}
+    shares = {r.label: [o.get("regimes", {}).get(r.label, 0.0) for o in outcomes] for r in Regime}
+    return {
+        name: (
+            sum(s * o["tokens"] for s, o in zip(found, outcomes, strict=True)) / tokens,
+            sum(s > 0 for s in found) / len(found),
+        )
+        for name, found in shares.items()
+    }
 
 
 def _compare(task: str, spec: str, baseline: str, ours: Sequence[Outcome], theirs: Sequence[Outcome]) -> Comparison:
     a, b = [bool(o["right"]) for o in ours], [bool(o["right"]) for o in theirs]
     items = [o["item"] for o in ours]
-    sums, counts = _clusters(items, [x - y for x, y in zip(a, b, strict=True)])
-    helped, hurt = sum(x > y for x, y in zip(a, b, strict=True)), sum(x < y for x, y in zip(a, b, strict=True))
-    if len(set(items)) == len(items):
-        p = st.mcnemar(a, b)
-    else:
-        p = st.sign_flips([s / c for s, c in zip(sums, counts, strict=True)])
-    return Comparison(task, spec, baseline, st.cluster_mean(sums, counts), helped, hurt, p)
-
-
-def markdown(summary: Summary, manifest: dict[str, Any]) -> str:
-    """The summary as a Markdown page."""
-    lines = [f"# {', '.join(manifest.get('tasks', {})) or 'Evaluation'}", ""]
-    lines += [f"Model {manifest.get('model', '?')}; {manifest.get('versions', '')}.", ""]
-    lines += ["Commands:", "", *(f"    {c}" for c in manifest.get("commands", ())), ""]
-    if summary.left_out:
-        lines += [f"{summary.left_out} outcomes of items that not every spec has answered are left out.", ""]
-    for task, rows, pairs in summary.by_task():
-        lines += [f"## {task}", "", f"{rows[0].items} items, {rows[0].answers} answers a spec.", ""]
-        lines += _table(ACCURACY, [accuracy_cells(row) for row in rows])
-        if pairs:
-            lines += [f"Against {pairs[0].baseline}, by item:", ""]
-            lines += _table(COMPARED, [compared_cells(c) for c in pairs])
-        lines += ["AUROC against correctness (95 % interval), and the calibration of the confidence:", ""]
-        names = list(rows[0].auroc)
-        lines += _table(
-            ("spec", *names, "ECE", "AURC"),
-            [(r.spec, *(_auroc(r.auroc[n]) for n in names), f"{r.ece:.3f}", f"{r.aurc:.3f}") for r in rows],
-        )
-    return "\n".join(lines)
-
-
-ACCURACY = ("spec", "accuracy", "95 % interval", "any branch", "answer found", "tokens", "unshared", "s")
-COMPARED = ("spec", "difference", "95 % interval", "helped", "hurt", "p", "p (Holm)")
-
-
-def accuracy_cells(r: Row) -> tuple[str, ...]:
-    shares = (_percent(r.accuracy.value), _range(r.accuracy), _percent(r.any_right), _percent(r.coverage))
-    return (r.spec, *shares, f"{r.tokens:.0f}", f"{r.unshared:.0f}", f"{r.seconds:.1f}")
-
-
-def compared_cells(c: Comparison) -> tuple[str, ...]:
-    interval = f"{_points(c.difference.low)} … {_points(c.difference.high)}"
-    counts = (str(c.helped), str(c.hurt), f"{c.p:.3g}", f"{c.adjusted:.3g}")
-    return (c.spec, _points(c.difference.value), interval, *counts)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-    return [line(head), "|" + "---|" * len(head), *map(line, rows), ""]
-
-
-def _percent(x: float) -> str:
-    return f"{x:.1%}"
-
-
-def _points(x: float) -> str:
-    return f"{100 * x:+.1f}"
-
-
-def _range(i: st.Interval) -> str:
-    return f"{i.low:.1%} … {i.high:.1%}"
-
-
-def _auroc(i: st.Interval) -> str:
-    return "–" if i.value != i.value else f"{i.value:.2f} ({i.low:.2f} … {i.high:.2f})"
+    sums, counts = st.by_item(items, [x - y for x, y in zip(a, b, strict=True)])
+    flips = [
+        Flip(o["item"], o["seed"], o.get("gold", ""), t["answer"], o["answer"], x)
+        for o, t, x, y in zip(ours, theirs, a, b, strict=True)
+        if x != y
+    ]
+    p = st.mcnemar(a, b) if len(counts) == len(items) else st.sign_flips(sums / counts)
+    return Comparison(task, spec, baseline, st.cluster_mean(sums, counts), p, tuple(flips))

@@ -22,6 +22,22 @@ def _checked(answer: object) -> str | None:
     raise ParameterError(f"vote: answer's function returned {answer!r}; it returns a text, or None for no answer")
 
 
+def voting(ends: Sequence[str]) -> list[bool]:
+    """Which ballots vote, by how their texts ended: one that was cut off mentions numbers without having answered, and
+    abstains unless all were cut off."""
+    whole = [end not in CUT_OFF for end in ends]
+    return whole if any(whole) else [True] * len(whole)
+
+
+def tally(answers: Sequence[str | None], weights: Sequence[float], ends: Sequence[str]) -> dict[str, float]:
+    """Each answer's weight, largest first, of equals the one cast first. One entry a ballot, in order of casting."""
+    sums: dict[str, float] = {}
+    for answer, weight, votes in zip(answers, weights, voting(ends), strict=True):
+        if answer is not None and votes:
+            sums[answer] = sums.get(answer, 0.0) + weight
+    return {answer: sums[answer] for answer in sorted(sums, key=lambda a: -sums[a])}
+
+
 @dataclass(frozen=True)
 class Count:
     """A vote. winner: the text given; shares: of the weight of all ballots, those without an answer included."""
@@ -58,17 +74,14 @@ def count(ended: Sequence[Branch], vote: Vote, outstanding: int) -> Count | None
     if not total > 0:
         weights = dict.fromkeys(weights, 1.0)
         total = float(len(weights))
-    # a text that was cut off mentions numbers without having answered: it abstains, unless all were cut off
-    whole = {b.number for b in counted if b.finish_reason not in CUT_OFF} or {b.number for b in counted}
-    sums: dict[str, float] = {}
-    for branch in sorted(counted, key=lambda b: b.number):
-        if branch.answer is not None and branch.number in whole:
-            sums[branch.answer] = sums.get(branch.answer, 0.0) + weights[branch.number]
+    cast = sorted(counted, key=lambda b: b.number)
+    ends = [b.finish_reason for b in cast]
+    sums = tally([b.answer for b in cast], [weights[b.number] for b in cast], ends)
     if not sums:
         return Count(best, None, {}, 0.0, weights)
-    order = sorted(sums, key=lambda a: -sums[a])
+    order = list(sums)
     answer = order[0]
-    mine = [b for b in counted if b.answer == answer and b.number in whole]
+    mine = [b for b, votes in zip(cast, voting(ends), strict=True) if votes and b.answer == answer]
     winner = max(mine, key=lambda b: (b.score if b.score is not None else -math.inf, -b.number))
     shares = {a: sums[a] / total for a in order}
     enough = len(ended) >= vote.floor
@@ -76,4 +89,5 @@ def count(ended: Sequence[Branch], vote: Vote, outstanding: int) -> Count | None
     if vote.weight == "count" and vote.keep == 1:
         second = sums[order[1]] if len(order) > 1 else 0.0
         decided = decided or sums[answer] - second > outstanding
+    decided = decided and vote.early == "yes"
     return Count(winner, answer, shares, min(shares[answer], 1.0), weights, decided)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -138,7 +139,13 @@ class Vote(Strategy):
     keep: float = option(1.0, 0, 1, "share of the surest ballots that count")
     floor: int = option(3, 1, 1024, "never fewer ballots than this, if so many are cast")
     share: float = option(0.95, 0.5, 1, "stop early when one answer holds this share of at least floor ballots")
+    early: str = choice("yes", ("yes", "no"), "end as soon as the winner is certain; no: cast every ballot")
     answer: str | Extractor = "none"
+
+    @property
+    def counts_all(self) -> bool:
+        """Whether every one of n samples is one ballot, whatever the others are."""
+        return self.weight == "count" and math.ceil(self.keep * self.natural) >= self.natural
 
     def __post_init__(self) -> None:
         super().__post_init__()
