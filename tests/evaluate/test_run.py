@@ -110,6 +110,7 @@ def made(spec: str, item: int, right: bool, seed: int = 1, confidence: float = 0
         "answer": "1",
         "forwarded": 10,
         "unshared": 20,
+        "ledger": {"shared": 0},
         "seconds": 1.0,
         "signals": {"confidence": confidence, "length": -float(item)},
     }

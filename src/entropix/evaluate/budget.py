@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from entropix.evaluate import statistics as st
+from entropix.evaluate.store import cost
 from entropix.search.ballots import tally
 
 Outcome = dict[str, Any]
@@ -105,7 +106,7 @@ class _Sums:
     def __init__(self, outcomes: Sequence[Outcome]) -> None:
         items = [o["item"] for o in outcomes]
         self.right, self.counts = st.by_item(items, [o["right"] for o in outcomes])
-        self.tokens, _ = st.by_item(items, [o["forwarded"] for o in outcomes])
+        self.tokens, _ = st.by_item(items, [cost(o) for o in outcomes])
 
     @property
     def mean_tokens(self) -> float:

@@ -22,6 +22,12 @@ def key_of(outcome: dict[str, Any]) -> Key:
     return outcome["task"], outcome["item"], outcome["seed"], outcome["spec"]
 
 
+def cost(outcome: dict[str, Any]) -> int:
+    """Tokens that an answer costs by itself: those it forwarded, and those of its prompt that happened to be in the
+    cache for another answer of the same batch. Otherwise whoever comes first to an item would pay for all."""
+    return int(outcome["forwarded"] + outcome["ledger"]["shared"])
+
+
 class Store:
     """The outcomes of a run on disk. Opening an existing one goes on with it if it was asked for the same."""
 

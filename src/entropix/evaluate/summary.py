@@ -11,6 +11,7 @@ from entropix.evaluate import statistics as st
 from entropix.evaluate.budget import AgainstCurve, Point, curves
 from entropix.evaluate.effects import Effect, effects
 from entropix.evaluate.specs import family_of
+from entropix.evaluate.store import cost
 from entropix.types import Regime
 
 Outcome = dict[str, Any]
@@ -21,10 +22,10 @@ RANKED = ("confidence", "length", "sum of log-probabilities")
 
 @dataclass(frozen=True)
 class Row:
-    """One spec on one task. tokens, unshared and seconds are means an answer; tokens counts every forwarded token,
-    unshared what it would be if forks shared no prefix. coverage: share of answers that were read off the text.
-    branches and ballots are means an answer. regimes: of each regime its share of the answers' tokens, and the share
-    of answers in which it fired at all. risk: (coverage, risk) of each signal of `RANKED`."""
+    """One spec on one task. tokens, unshared and seconds are means an answer; tokens counts every token that an answer
+    alone forwards, unshared what it would be if forks shared no prefix. coverage: share of answers that were read off
+    the text. branches and ballots are means an answer. regimes: of each regime its share of the answers' tokens, and
+    the share of answers in which it fired at all. risk: (coverage, risk) of each signal of `RANKED`."""
 
     task: str
     spec: str
@@ -167,7 +168,7 @@ def _row(task: str, spec: str, outcomes: Sequence[Outcome]) -> Row:
         accuracy=st.accuracy(*st.by_item(items, right)),
         any_right=sum(bool(o["any_right"]) for o in outcomes) / n,
         coverage=sum(o["answer"] is not None for o in outcomes) / n,
-        tokens=sum(o["forwarded"] for o in outcomes) / n,
+        tokens=sum(map(cost, outcomes)) / n,
         unshared=sum(o["unshared"] for o in outcomes) / n,
         seconds=sum(o["seconds"] for o in outcomes) / n,
         ece=st.ece(signals["confidence"], right),

@@ -11,7 +11,7 @@ import numpy as np
 from entropix.errors import ParameterError
 from entropix.evaluate.run import digest, evaluate, units
 from entropix.evaluate.specs import Spec
-from entropix.evaluate.store import Store
+from entropix.evaluate.store import Store, cost
 from entropix.evaluate.tasks import Task
 from entropix.model import Model
 from entropix.policies import POLICIES, make_policy, parameters
@@ -193,7 +193,7 @@ def tune(
         for trial, setting, spec in zip(asked, settings, specs, strict=True):
             found = [store.outcomes[unit.key] for unit in work if unit.spec is spec]
             accuracy = sum(bool(o["right"]) for o in found) / len(found)
-            tokens = sum(o["forwarded"] for o in found) / len(found)
+            tokens = sum(map(cost, found)) / len(found)
             tried = Trial(trial.number, setting, accuracy, tokens)
             study.tell(trial, tried.value)
             done.append(tried)
