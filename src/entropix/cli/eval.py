@@ -25,7 +25,8 @@ needs the package datasets). Code that a model writes is run in a sandbox.
 
 A SPEC is POLICY, "POLICY | SEARCH" or "NAME = POLICY | SEARCH", or a .toml file with a table [NAME] of policy and
 search for each. The first one is the baseline. Every outcome is kept in --out as soon as it is there; the same
-command goes on where it stopped."""
+command goes on where it stopped. Specs whose names differ only in a number at the end, such as "vote 4" and "vote 8",
+are a family, whose accuracy over tokens is a curve that all others are compared with at their own cost."""
 
 EXAMPLES = """\
 examples:
@@ -173,7 +174,7 @@ def report(directory: Path, baseline: str | None, screen: Screen) -> int:
     try:
         from entropix.evaluate.page import html
     except ImportError as missing:
-        screen.tell(f"report.html needs {missing.name}; install it with: pip install 'entropix-llm[eval]'")
+        screen.tell(f"no report.html: it needs {missing.name}; install it with: pip install 'entropix-llm[eval]'")
     else:
         written.append(write_page(directory / "report.html", html(summary, manifest)))
     for task in summary.tasks:

@@ -15,6 +15,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from entropix.evaluate import statistics as st
+from entropix.evaluate.effects import Effect
 from entropix.evaluate.summary import Row, TaskSummary
 from entropix.trace.terminal import REGIME_STYLES, one_line
 from entropix.types import Regime
@@ -65,7 +66,8 @@ SETTINGS: dict[str, Any] = {
     "errorbar.capsize": 2,
     "figure.constrained_layout.use": True,
 }
-MOST_EFFECTS = 60
+MOST_EFFECTS = 80
+_NO_XML = re.compile("[\ufffe\uffff]")
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class Picture:
 
 def pictures(task: TaskSummary, id: str) -> Iterator[Picture]:
     """Every figure of a task for which there are data. id: what the ids inside begin with, unlike any other's."""
-    for n, draw in enumerate((_cost, _regimes, _flips, _effects, _reliability, _risk)):
+    for n, draw in enumerate((_cost, _flips, _reliability, _risk, _regimes, _effects)):
         with matplotlib.rc_context(SETTINGS), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's browser has the letter, or shows a box
             drawn = draw(task)
@@ -111,8 +113,8 @@ def _cost(task: TaskSummary) -> Drawn:
         for tokens, accuracy, hollow in points:
             bars = _bars([accuracy])
             face = PAPER if hollow else colour
-            style: dict[str, Any] = {"color": colour, "marker": marker, "mfc": face, "ms": 6, "lw": 1, "zorder": 3}
-            axes.errorbar([tokens], [100 * accuracy.value], yerr=bars, **style)
+            axes.errorbar([tokens], [100 * accuracy.value], yerr=bars, color=colour, lw=1, zorder=3)
+            axes.plot([tokens], [100 * accuracy.value], color=colour, marker=marker, mfc=face, ms=6, zorder=4)
         (handle,) = axes.plot([], [], color=colour, marker=marker, ms=6, lw=1.2 if len(points) > 1 else 0)
         shown.append((handle, _label(name, 34)))
     axes.set(xlabel="forwarded tokens an answer", ylabel="accuracy, %")
@@ -186,37 +188,35 @@ def _effects(task: TaskSummary) -> Drawn:
     found = task.effects[:MOST_EFFECTS]
     if not found:
         return None
-    lines: list[tuple[str, Any]] = []
-    for n, e in enumerate(found):
-        before = found[n - 1] if n else None
-        if before is None or before.spec != e.spec:
-            lines.append((_label(e.spec, 34), None))
-        if before is None or (before.spec, before.kind) != (e.spec, e.kind):
-            lines.append((f"{e.kind}:", None))
-        lines.append((f"{e.amount} (n = {e.answers})", e))
-    figure = Figure(figsize=(WIDTH, 0.8 + 0.18 * len(lines)))
+    lines: dict[tuple[str, str], list[Effect]] = {}
+    for e in found:
+        lines.setdefault((e.spec, ""), [])
+        lines.setdefault((e.spec, e.kind), []).append(e)
+    figure = Figure(figsize=(WIDTH, 0.8 + 0.3 * len(lines)))
     axes = figure.subplots()
     axes.axvline(0, color=INK, lw=0.8)
-    specs = list(dict.fromkeys(e.spec for e in found))
-    for y, (_, e) in enumerate(lines):
-        if e is not None:
-            n = specs.index(e.spec)
-            colour, value = SERIES[n % len(SERIES)], 100 * e.difference.value
-            marker = MARKERS[n % len(MARKERS)]
-            axes.errorbar([value], [y], xerr=_bars([e.difference]), color=colour, marker=marker, ms=4, lw=1)
-    axes.set_yticks(range(len(lines)), [text for text, _ in lines])
-    for tick, (text, e) in zip(axes.get_yticklabels(), lines, strict=True):
-        if e is None and not text.endswith(":"):
+    names: list[str] = []
+    for y, ((spec, kind), groups) in enumerate(lines.items()):
+        amounts = "; ".join(f"{sign} {e.amount} (n = {e.answers})" for sign, e in zip("○●", groups, strict=False))
+        names.append(f"{kind}\n{amounts}" if kind else _label(spec, 34))
+        for n, e in enumerate(groups):
+            style: dict[str, Any] = {"color": SERIES[n], "marker": "o", "mfc": SERIES[n] if n else PAPER, "ms": 5}
+            at = y - 0.16 + 0.32 * n
+            axes.errorbar([100 * e.difference.value], [at], xerr=_bars([e.difference]), lw=1, **style)
+    axes.set_yticks(range(len(lines)), names, fontsize=7.5)
+    for tick, (_, kind) in zip(axes.get_yticklabels(), lines, strict=True):
+        if not kind:
             tick.set_fontweight("bold")
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(lines) - 0.5, -0.5)
+    axes.grid(False, axis="y")
     axes.set_xlabel(f"difference from {_label(task.baseline, 24)}, points")
     rest = len(task.effects) - len(found)
     alt = f"Differences from {task.baseline} by intervention; the table below has the same figures."
     caption = (
-        f"Accuracy less that of {task.baseline} on the same answers, by what was done to them, with 95 % intervals, "
-        "not adjusted for their number. What is done goes with how hard a question is: compare with zero, not one "
-        "group with the other." + (f" The other {rest} are in the table." if rest else "")
+        f"Accuracy less that of {task.baseline} on the same answers, by how much was done to them, with 95 % "
+        "intervals, not adjusted for their number. What is done goes with how hard a question is: compare with zero, "
+        "not one group with the other." + (f" The other {rest} are in the table." if rest else "")
     )
     return figure, "Where interventions helped and where they hurt", caption, alt
 
@@ -227,20 +227,19 @@ def _reliability(task: TaskSummary) -> Drawn:
     def panel(axes: Any, r: Row) -> None:
         axes.plot([0, 1], [0, 1], color=INK, lw=0.8, ls=":")
         for b in r.bins:
-            height = 0.25 * b.n / max(x.n for x in r.bins)
-            axes.bar((b.low + b.high) / 2, height, 0.09, color=SERIES[-1], alpha=0.45, lw=0)
-            axes.text((b.low + b.high) / 2, height + 0.01, str(b.n), ha="center", va="bottom", fontsize=7)
-        intervals = [st.share(round(b.accuracy * b.n), b.n) for b in r.bins]
-        bars = [[i.value - i.low for i in intervals], [i.high - i.value for i in intervals]]
+            height, middle = 0.24 * b.n / max(x.n for x in r.bins), (b.low + b.high) / 2
+            axes.bar(middle, height, 0.09, -0.4, color=SERIES[-1], alpha=0.45, lw=0)
+            axes.text(middle, -0.39 + height, str(b.n), ha="center", va="bottom", fontsize=7)
+        bars = _bars([st.share(round(b.accuracy * b.n), b.n) for b in r.bins], 1)
         x, y = [b.confidence for b in r.bins], [b.accuracy for b in r.bins]
         axes.errorbar(x, y, yerr=bars, color=SERIES[0], marker="o", ms=4, lw=1, elinewidth=0.8)
-        axes.set(xlim=(0, 1), ylim=(-0.02, 1.02))
+        axes.set(xlim=(0, 1), ylim=(-0.4, 1.03), yticks=[0, 0.2, 0.4, 0.6, 0.8, 1])
 
     figure = _panels(task.rows, panel, "confidence", "accuracy")
     alt = "Reliability diagrams. " + _listed(f"{r.spec}: calibration error {r.ece:.2f}" for r in task.rows)
     caption = (
         "Accuracy of the answers in each tenth of the confidence, with Wilson's 95 % interval (answers counted as "
-        "independent); the dotted line is perfect calibration. Grey bars and numbers are how many answers a bin "
+        "independent); the dotted line is perfect calibration. Grey bars and numbers below are how many answers a bin "
         "holds: a point of few answers says little."
     )
     return figure, "Reliability of the confidence", caption, alt
@@ -296,16 +295,16 @@ def _names(axes: Any, names: Sequence[str]) -> None:
 
 
 def _label(text: str, width: int) -> str:
-    text = one_line(text, width)
+    text = _NO_XML.sub("\ufffd", one_line(text, width))
     return f" {text}" if text.startswith("_") else text  # matplotlib hides labels that begin so
 
 
-def _bars(intervals: Sequence[st.Interval]) -> list[list[float]] | None:
-    """Lengths of error bars in per cent; None where there is no interval."""
+def _bars(intervals: Sequence[st.Interval], scale: float = 100) -> list[list[float]] | None:
+    """Lengths of error bars, in per cent; None where there is no interval."""
     if any(i.low != i.low or i.value != i.value for i in intervals):
         return None
     below, above = [i.value - i.low for i in intervals], [i.high - i.value for i in intervals]
-    return [[100 * max(x, 0.0) for x in below], [100 * max(x, 0.0) for x in above]]
+    return [[scale * max(x, 0.0) for x in side] for side in (below, above)]  # rounding may leave less than nothing
 
 
 def _listed(parts: Iterator[str]) -> str:
@@ -329,7 +328,9 @@ def _svg(figure: Figure, id: str) -> str:
                 value = f"{id}-{value}"
             elif _local(name) == "href":
                 value = f"#{id}-{value.removeprefix('#')}"
-            element.attrib[_local(name)] = _coloured(re.sub(r"url\(#", f"url(#{id}-", value))
+            elif name != "style":
+                value = re.sub(r"(\.\d\d)\d+", r"\1", value)  # a hundredth of a point is enough
+            element.attrib[_local(name)] = _coloured(value.replace("url(#", f"url(#{id}-"))
     for name in ("width", "height", "version"):
         root.attrib.pop(name, None)
     root.attrib.update({"aria-hidden": "true", "focusable": "false"})

@@ -20,7 +20,8 @@ GUIDE = (
     "seed. p is the exact McNemar test (one seed) or a permutation of signs by item (several); Holm adjusts it "
     "for all comparisons with the baseline in this report, not for those in other reports, nor for settings tried "
     "before.",
-    "“No difference seen” is not “equal”: an interval from −10 to +10 points is compatible with either.",
+    "“No difference seen” is not “equal”: an interval from −10 to +10 points is compatible with either. An "
+    "interval without width only says that no item at hand differs.",
     "Tokens are all that were forwarded for an answer: prompt, thrown-away branches, look-ahead, injections. "
     "“Unshared” is what they would be if forks did not share their prefix. Seconds are from submission to the "
     "end, with other answers in the same batch.",
@@ -86,7 +87,9 @@ def _compared_cells(c: Comparison) -> tuple[str, ...]:
 def _equal_budget(task: TaskSummary) -> Table:
     rows = []
     for a in task.against:
-        curve = _percent(a.found.curve) if a.found.where == "on" else f"{a.found.where} its tokens"
+        ends = [p.tokens for p in task.points if p.family == a.family]
+        outside = {"below": f"begins at {min(ends):.0f}", "above": f"ends at {max(ends):.0f}"}
+        curve = outside.get(a.found.where) or _percent(a.found.curve)
         difference = (_points(a.found.difference.value), _point_range(a.found.difference))
         rows.append((a.spec, a.family, f"{a.tokens:.0f}", _percent(a.accuracy), curve, *difference))
     head = ("spec", "curve of", "tokens", "accuracy", "curve there", "difference", "95 % interval")
