@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+scipy_stats = pytest.importorskip("scipy.stats")
 statistics = pytest.importorskip("entropix.evaluate.statistics")
 
 SCORED = st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=2, max_size=40)
 
 
-def test_wilson_interval_is_the_published_one() -> None:
-    """Newcombe (1998), table I: 81 of 263."""
-    found = statistics.share(81, 263)
-    assert (round(found.low, 4), round(found.high, 4)) == (0.2553, 0.3662)
+@pytest.mark.parametrize(
+    ("right", "n", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_interval_is_the_published_one(right: int, n: int, low: float, high: float) -> None:
+    """Newcombe (1998), table I, method 3."""
+    found = statistics.share(right, n)
+    assert (round(found.low, 4), round(found.high, 4)) == (low, high)
 
 
 def test_wilson_interval_of_nothing_is_everything() -> None:
@@ -32,6 +38,21 @@ def test_mcnemar_is_the_exact_binomial_test_of_the_discordant_pairs() -> None:
     assert statistics.mcnemar(first, first) == 1.0
 
 
+@given(st.integers(0, 25), st.integers(0, 25), st.integers(0, 5))
+def test_mcnemar_is_scipys_binomial_test(gained: int, lost: int, same: int) -> None:
+    first, second = [True] * gained + [False] * lost, [False] * gained + [True] * lost
+    expected = scipy_stats.binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
+    assert statistics.mcnemar(first + [True] * same, second + [True] * same) == pytest.approx(expected)
+
+
+@given(st.lists(st.sampled_from([-1.0, -0.5, 0.0, 0.5, 1.0]), min_size=1, max_size=9))
+def test_sign_flips_are_those_of_every_choice_of_signs(differences: list[float]) -> None:
+    signs = product((1, -1), repeat=len(differences))
+    means = [abs(sum(s * d for s, d in zip(choice, differences, strict=True))) for choice in signs]
+    expected = sum(m >= abs(sum(differences)) - 1e-9 for m in means) / len(means)
+    assert statistics.sign_flips(differences) == pytest.approx(expected)
+
+
 def test_sign_flips_of_few_items_are_enumerated() -> None:
     """Five items that all gained: only all + and all − are as extreme, 2 of 32."""
     assert statistics.sign_flips([0.5, 1, 1, 0.25, 1]) == pytest.approx(2 / 32)
@@ -44,6 +65,11 @@ def test_holm_steps_down() -> None:
     assert statistics.holm([]) == []
 
 
+def test_holm_as_r_adjusts() -> None:
+    """R 4, p.adjust((1:5)/100, "holm")."""
+    assert statistics.holm([0.01, 0.02, 0.03, 0.04, 0.05]) == pytest.approx([0.05, 0.08, 0.09, 0.09, 0.09])
+
+
 @given(SCORED)
 def test_auroc_counts_pairs(data: list[tuple[int, bool]]) -> None:
     right = [s for s, r in data if r]
@@ -54,6 +80,33 @@ def test_auroc_counts_pairs(data: list[tuple[int, bool]]) -> None:
     else:
         pairs = [(a > b) + 0.5 * (a == b) for a in right for b in wrong]
         assert found == pytest.approx(sum(pairs) / len(pairs))
+
+
+def test_auroc_is_the_published_one() -> None:
+    """Hanley and McNeil (1982), table I: 109 images rated 1 … 5, area 0.893 with standard error 0.032."""
+    normal, abnormal = [33, 6, 6, 11, 2], [3, 2, 2, 11, 33]
+    score = np.repeat([1, 2, 3, 4, 5, 1, 2, 3, 4, 5], normal + abnormal)
+    ill = np.repeat([False, True], [58, 51])
+    assert round(statistics.auroc(score, ill), 3) == 0.893
+    found = statistics.auroc_interval(score, ill, np.arange(109))
+    assert found.value == statistics.auroc(score, ill)
+    assert (found.high - found.low) / 2 == pytest.approx(1.96 * 0.032, rel=0.1)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.integers(0, 5)), min_size=2, max_size=25))
+def test_an_auroc_interval_is_that_of_whole_clusters_drawn_again(data: list[tuple[int, bool, int]]) -> None:
+    score, right, cluster = (np.array(column) for column in zip(*data, strict=True))
+    names, index = np.unique(cluster, return_inverse=True)
+    values = []
+    for drawn in next(iter(statistics._resamples(len(names), 30))):
+        rows = np.concatenate([np.flatnonzero(index == k) for k in range(len(names)) for _ in range(drawn[k])])
+        values.append(statistics.auroc(score[rows], right[rows]))
+    found = statistics.auroc_interval(score, right, cluster, 30)
+    defined = [v for v in values if v == v]
+    if len(names) > 1 and found.value == found.value and defined:
+        assert (found.low, found.high) == pytest.approx(tuple(np.quantile(defined, [0.025, 0.975])))
+    else:
+        assert math.isnan(found.low)
 
 
 def test_auroc_interval_holds_its_value_and_widens_with_clusters() -> None:
@@ -80,6 +133,27 @@ def test_a_cluster_interval_covers_what_it_should(scale: float) -> None:
     assert statistics.cluster_mean([2, 2], [2, 2]) == (1, 1, 1)
 
 
+def test_a_cluster_interval_of_single_answers_is_scipys() -> None:
+    values = np.random.default_rng(2).random(40) < 0.4
+    found = statistics.cluster_mean(values, np.ones(40))
+    expected = scipy_stats.bootstrap(
+        (values.astype(float),), np.mean, n_resamples=statistics.RESAMPLES, batch=500, rng=statistics._generator()
+    ).confidence_interval
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_a_cluster_interval_of_unequal_items_is_that_of_a_ratio() -> None:
+    """The linearised standard error of a ratio of means, Cochran (1977), 2.11: Σ (s − R c)² / (n (n − 1) c̄²)."""
+    rng = np.random.default_rng(4)
+    counts = rng.integers(1, 6, 150)
+    sums = rng.binomial(counts, rng.beta(2, 2, 150))
+    found = statistics.cluster_mean(sums, counts)
+    assert found.value == sums.sum() / counts.sum()
+    residual = sums - found.value * counts
+    error = math.sqrt((residual**2).sum() / (150 * 149)) / counts.mean()
+    assert (found.high - found.low) / 2 == pytest.approx(1.96 * error, rel=0.05)
+
+
 def test_calibration_error_by_hand() -> None:
     confidence, right = [0.95, 0.95, 0.95, 0.95, 0.55, 0.55], [True, True, True, False, True, False]
     assert statistics.ece(confidence, right) == pytest.approx((4 * 0.20 + 2 * 0.05) / 6)
@@ -95,6 +169,27 @@ def test_risk_coverage_by_hand() -> None:
     assert statistics.aurc([0.9, 0.8, 0.7, 0.6], [True, False, True, False]) == pytest.approx(
         (1 / 2 + 1 / 3 + 1 / 2) / 4
     )
+
+
+@pytest.mark.parametrize("error", [0.1, 0.3, 0.7])
+def test_the_best_area_under_risk_and_coverage_is_the_published_one(error: float) -> None:
+    """Geifman, Uziel and El-Yaniv (2019): a perfect ranking has ε + (1 − ε) ln (1 − ε), up to 1/n."""
+    n = 20_000
+    wrong = round(n * error)
+    right = np.arange(n) >= wrong
+    assert statistics.aurc(np.arange(n), right) == pytest.approx(error + (1 - error) * math.log(1 - error), abs=1e-4)
+    assert statistics.aurc(np.zeros(n), right) == pytest.approx(error)
+
+
+@given(st.lists(st.tuples(st.integers(0, 100), st.booleans()), min_size=1, max_size=40))
+def test_calibration_error_is_the_weighted_gap_of_the_bins(data: list[tuple[int, bool]]) -> None:
+    """Guo et al. (2017), equation 3, bin by bin."""
+    gaps = 0.0
+    for low in range(0, 100, 10):
+        found = [(c, r) for c, r in data if low <= c < low + 10 or (low == 90 and c == 100)]
+        gaps += abs(sum(r - c / 100 for c, r in found))
+    confidence, right = [c / 100 for c, _ in data], [r for _, r in data]
+    assert statistics.ece(confidence, right) == pytest.approx(gaps / len(data))
 
 
 @given(SCORED, st.randoms())

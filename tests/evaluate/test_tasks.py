@@ -132,7 +132,8 @@ def test_unknown_tasks_say_what_is_known(name: str, message: str) -> None:
 def test_specs_inline_and_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "s.toml"
     file.write_text(
-        '[tree]\npolicy = "greedy"\nsearch = "tree:max_sequences=3"\n["short one"]\npolicy = "greedy"\nmax_tokens = 9\n'
+        '[tree]\npolicy = "greedy"\nsearch = "tree:max_sequences=3"\n'
+        '["short one"]\npolicy = "greedy"\nmax_tokens = 9\nfamily = "f"\n'
     )
     found = read_specs(["greedy", "sample:temperature=0.7 | vote:n=2,answer=number", "v = greedy | branch", str(file)])
     assert found == [
@@ -140,7 +141,7 @@ def test_specs_inline_and_from_a_file(tmp_path: Path) -> None:
         Spec("sample:temperature=0.7 | vote:n=2,answer=number", "sample:temperature=0.7", "vote:n=2,answer=number"),
         Spec("v", "greedy", "branch"),
         Spec("tree", "greedy", "tree:max_sequences=3"),
-        Spec("short one", "greedy", max_tokens=9),
+        Spec("short one", "greedy", max_tokens=9, family="f"),
     ]
     assert found[3].plan(500).max_tokens == 500  # type: ignore[union-attr]
 
@@ -162,7 +163,13 @@ def test_mistakes_in_specs_are_named(given: list[str], message: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("[a", "is not TOML"), ("[a]\nx = 1", "needs policy"), ('[a]\npolicy = "greedy"\nserch = "x"', "unknown 'serch'")],
+    [
+        ("[a", "is not TOML"),
+        ("[a]\nx = 1", "needs policy"),
+        ('[a]\npolicy = "greedy"\nserch = "x"', "unknown 'serch'"),
+        ('[a]\npolicy = "greedy"\nfamily = 3', "family = 3 is not a text"),
+        ('[a]\npolicy = "greedy"\nmax_tokens = "9"', "max_tokens = '9' is not a whole number"),
+    ],
 )
 def test_mistakes_in_a_file_of_specs_are_named(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "s.toml").write_text(text)

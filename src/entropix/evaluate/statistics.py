@@ -76,7 +76,7 @@ def sign_flips(differences: ArrayLike) -> float:
     """Two-sided p that the mean difference of paired items is 0, by permutation of signs. For several seeds an
     item, whose answers are not independent, McNemar's test does not apply; give the differences of item means."""
     d = np.asarray(differences, float)
-    if not len(d) or not d.any():
+    if len(d) < 2 or not d.any():  # of one item, both signs are as far from 0
         return 1.0
     result = stats.permutation_test(
         (d,),
