@@ -22,14 +22,15 @@ GUIDE = (
     "before.",
     "“No difference seen” is not “equal”: an interval from −10 to +10 points is compatible with either. An "
     "interval without width only says that no item at hand differs.",
-    "Tokens are all that were forwarded for an answer: prompt, thrown-away branches, look-ahead, injections. "
-    "“Unshared” is what they would be if forks did not share their prefix. Seconds are from submission to the "
-    "end, with other answers in the same batch.",
+    "Tokens are all that were forwarded for an answer: prompt, thrown-away branches, look-ahead, injections; a "
+    "prompt that another answer had computed already counts all the same. “Unshared” is what they would be if "
+    "forks did not share their prefix. Seconds are from submission to the end, with other answers in the same "
+    "batch.",
     "The curve of a family is linear between its points and says nothing outside them. Its difference from "
     "another spec is taken at that spec's tokens, with an interval from resampled items in which accuracies, "
-    "tokens and interpolation are made again. These intervals, and those by intervention, are not adjusted for "
-    "their number. Derived points are votes counted on the first ballots of a larger one: the same samples, so "
-    "they move together with it.",
+    "tokens and interpolation are made again; there is none where fewer than 95 % of these lie on the curve. "
+    "These intervals, and those by intervention, are not adjusted for their number. Derived points are votes "
+    "counted on the first ballots of a larger one: the same samples, so they move together with it.",
     "By intervention: how much was done to an answer goes with how hard its question is, so compare with the "
     "baseline on the same items, not one group with the other. Controls with a random trigger show what the "
     "trigger adds.",
