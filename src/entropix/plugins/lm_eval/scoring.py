@@ -1,0 +1,103 @@
+"""Log-likelihoods of given continuations on any engine: a context is computed once, and its continuations fork it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from entropix.arrays import to_numpy
+from entropix.engines import Engine, SequenceHandle
+from entropix.types import Array
+
+Part = tuple[tuple[int, ...], list[int]]
+"""A context and the numbers of some of its continuations."""
+
+
+class Score(NamedTuple):
+    """Σ ln p of a continuation from the raw logits, and whether each of its tokens is the likeliest one."""
+
+    logprob: float
+    greedy: bool
+
+
+def scores(engine: Engine, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Iterator[tuple[int, Score]]:
+    """Of each (context, continuation), its number and score, in the order in which they become known. A context has
+    at least one token; an empty continuation scores 0. Closing the iterator gives every sequence back.
+
+    Raises CapacityError when one pair alone does not fit."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for n, (context, rest) in enumerate(pairs):
+        if len(rest):
+            groups.setdefault(tuple(context), []).append(n)
+        else:
+            yield n, Score(0.0, True)
+    rests = [rest for _, rest in pairs]
+    for wave in _waves(engine, groups, rests):
+        yield from _scored(engine, wave, rests)
+
+
+def _waves(
+    engine: Engine, groups: dict[tuple[int, ...], list[int]], rests: Sequence[Sequence[int]]
+) -> Iterator[list[Part]]:
+    """As much together as the engine holds, contexts of similar length beside each other."""
+    most = engine.capabilities
+    wave: list[Part] = []
+    sequences = cells = 0
+    for context in sorted(groups, key=len, reverse=True):
+        begins = True
+        for n in groups[context]:
+            begins = begins or not most.fork
+            opened = int(begins or len(rests[n]) > 1)
+            held = len(context) * begins + len(rests[n]) - 1  # the last token is scored and not forwarded
+            if wave and (sequences + opened > most.sequences or cells + held > most.cells):
+                yield wave
+                wave, sequences, cells = [], 0, 0
+                begins, opened, held = True, 1, len(context) + len(rests[n]) - 1
+            if begins:
+                wave.append((context, []))
+            wave[-1][1].append(n)
+            sequences, cells, begins = sequences + opened, cells + held, False
+    if wave:
+        yield wave
+
+
+def _scored(engine: Engine, wave: list[Part], rests: Sequence[Sequence[int]]) -> Iterator[tuple[int, Score]]:
+    opened: list[SequenceHandle] = []
+    sums = {n: Score(0.0, True) for _, members in wave for n in members}
+
+    def add(n: int, place: int, logits: Array) -> None:
+        token, top = rests[n][place], float(logits.max())
+        logprob = float(logits[token]) - top - float(np.log(np.exp(logits - top).sum()))
+        sums[n] = Score(sums[n].logprob + logprob, sums[n].greedy and int(logits.argmax()) == token)
+
+    try:
+        work = []
+        for context, _ in wave:
+            opened.append(engine.open(context))
+            work.append((opened[-1], context[len(opened[-1].tokens) :]))
+        logits = _forward(engine, work)
+        live: list[tuple[int, SequenceHandle]] = []
+        for row, (_, members) in enumerate(wave):
+            for n in members:
+                add(n, 0, logits[row])
+            longer = [n for n in members if len(rests[n]) > 1]
+            forks = engine.fork(opened[row], len(longer) - 1) if len(longer) > 1 else []
+            opened += forks
+            live += zip(longer, [*forks, opened[row]], strict=False)
+        place = 1
+        while live:
+            logits = _forward(engine, [(sequence, [rests[n][place - 1]]) for n, sequence in live])
+            for row, (n, _) in enumerate(live):
+                add(n, place, logits[row])
+            place += 1
+            live = [(n, sequence) for n, sequence in live if place < len(rests[n])]
+    finally:
+        for sequence in opened:
+            engine.close(sequence)
+    yield from sums.items()
+
+
+def _forward(engine: Engine, work: Sequence[tuple[SequenceHandle, Sequence[int]]]) -> Array:
+    return to_numpy(engine.forward(work).logits).astype(np.float64)
