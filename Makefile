@@ -8,12 +8,12 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PROMPT ?= A farmer has 17 sheep. All but 9 run away. How many are left?
 
-.PHONY: demo test bench check clean
+.PHONY: demo test bench check chromium clean
 
 demo: $(VENV)/.llama
 	$(BIN)/entropix generate --seed 1 --max-tokens 160 "$(PROMPT)"
 
-test: check
+test: check chromium
 	$(BIN)/python -m pytest
 
 bench: $(VENV)/.dev
@@ -23,6 +23,12 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+# the pages are tested in a real browser; where none can be installed those tests are skipped and say so
+chromium:
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
+	  { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium; } || \
+	  echo "There is no Chromium, and it cannot be installed here: tests of the pages will be skipped."
 
 $(VENV)/.python:
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed, this is " + sys.version'

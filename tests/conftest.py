@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,3 +72,54 @@ def real_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     engine = engine_named(request.param, request)
     yield engine
     assert engine.cells_used() == 0, "this test leaked a sequence"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium. A module's own: while it runs, its event loop keeps others out of this thread."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'entropix-llm[dev]'")
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("no Chromium on this system; `make test` installs one where it may (apt-get install chromium)")
+    quiet = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu", *quiet])
+        yield chromium
+        chromium.close()
+
+
+@dataclass
+class Visit:
+    """A browser page with everything that went wrong on it, and every address it asked for."""
+
+    page: Any
+    requests: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def visit(browser: Any) -> Iterator[Callable[..., Visit]]:
+    """Opens pages; fails the test in which one of them logs an error or runs into one.
+
+    A test that provokes errors clears `errors` when it has looked at them."""
+    opened: list[tuple[Any, Visit]] = []
+
+    def open_page(url: str, *, width: int = 1280, height: int = 900, **options: Any) -> Visit:
+        context = browser.new_context(viewport={"width": width, "height": height}, **options)
+        context.set_default_timeout(10_000)
+        seen = Visit(context.new_page())
+        seen.page.on("request", lambda request: seen.requests.append(request.url))
+        seen.page.on("pageerror", lambda error: seen.errors.append(str(error)))
+        seen.page.on("dialog", lambda dialog: (seen.errors.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        seen.page.on(
+            "console",
+            lambda message: seen.errors.append(message.text) if message.type in ("error", "warning") else None,
+        )
+        opened.append((context, seen))
+        seen.page.goto(url)
+        return seen
+
+    yield open_page
+    for context, seen in opened:
+        context.close()
+        assert seen.errors == []

@@ -12,6 +12,8 @@ from __future__ import annotations
 from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
+from entropix.types import Result as _Result
+
 if TYPE_CHECKING:
     from entropix.errors import EntropixError as EntropixError
     from entropix.model import Chat as Chat
@@ -52,3 +54,12 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+def _result_in_notebook(result: _Result) -> str:
+    from entropix.trace.html import result_frame
+
+    return result_frame(result)
+
+
+_Result._repr_html_ = _result_in_notebook

@@ -330,6 +330,7 @@ class Model:
             seconds=job.seconds,
             notes=(*self.notes, *job.notes, *(job.search.notes if job.search else ())),
             search=job.search,
+            thresholds=self.profile.thresholds,
         )
 
 

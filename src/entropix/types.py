@@ -7,9 +7,10 @@ API standard: NumPy and torch today.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 Array: TypeAlias = Any
 """An array of the Python array API standard (NumPy, torch, …)."""
@@ -260,8 +261,12 @@ class Result:
     finish_reason: "end" (the model ended its turn), "stop" (a stop string), "length" (max_tokens), "context"
     (the context is full), "cancelled". tokens are the answer's, without the prompt. surprisal is −Σ ln p of the
     model's own tokens, before temperature, in nats; seconds is wall time from submission to the last token.
-    notes say what the reader must know, such as attention that the engine does not show.
+    notes say what the reader must know, such as attention that the engine does not show. thresholds are the
+    profile's, None where they are not known.
     """
+
+    _repr_html_: ClassVar[Callable[[Result], str]]
+    """For notebooks; set by `entropix` itself, as rendering stands above this module."""
 
     text: str
     finish_reason: str
@@ -276,6 +281,7 @@ class Result:
     seconds: float
     notes: tuple[str, ...] = ()
     search: SearchRecord | None = None
+    thresholds: Thresholds | None = None
 
     @property
     def confidence(self) -> float:

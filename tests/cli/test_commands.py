@@ -79,6 +79,37 @@ def test_a_cut_off_trace_is_shown_as_far_as_it_goes(cli: Any, tmp_path: Path) ->
     assert cli("trace", str(path), "--table").code == 0
 
 
+def test_a_trace_becomes_a_page_with_the_thresholds_of_the_run(cli: Any, saved: str, tmp_path: Path) -> None:
+    out = tmp_path / "page.html"
+    outcome = cli("trace", saved, "--html", str(out))
+    assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
+    data = page_data(out.read_text("utf-8"))
+    assert [answer["prompt"] for answer in data["answers"]] == ["hi", "ho"]
+    assert set(data["header"]["thresholds"]) == {"entropy_low", "entropy_high", "varentropy_low", "varentropy_high"}
+    printed = page_data(cli("trace", saved, "--html", "-", "--answer", "2").out)
+    assert [answer["index"] for answer in printed["answers"]] == [1]
+    assert list(tmp_path.glob("*.partial")) == []
+
+
+def page_data(page: str) -> Any:
+    return json.loads(page.partition('id="trace">')[2].partition("</script>")[0])
+
+
+def test_a_page_never_takes_the_place_of_its_trace_or_of_what_cannot_be_written(
+    cli: Any, saved: str, tmp_path: Path
+) -> None:
+    before = Path(saved).read_bytes()
+    outcome = cli("trace", saved, "--html", saved)
+    assert outcome.code == 2
+    assert "is the trace itself; name another file for the page" in outcome.err
+    assert Path(saved).read_bytes() == before
+    outcome = cli("trace", saved, "--html", str(tmp_path / "no" / "page.html"))
+    assert outcome.code == 2
+    assert outcome.err.count("\n") == 1
+    assert "there is no such folder" in outcome.err
+    assert cli("trace", saved, "--html", "x.html", "--table").code == 2
+
+
 @pytest.mark.parametrize("content", [None, b"", b"\0\1\2", b"{}\n"])
 def test_what_is_no_trace_is_refused(cli: Any, tmp_path: Path, content: bytes | None) -> None:
     if content is not None:

@@ -108,6 +108,7 @@ def header_of(model: Model, args: argparse.Namespace, parameters: dict[str, Any]
         parameters=parameters,
         seed=args.seed,
         profile=model.profile.name,
+        thresholds=model.profile.thresholds,
         prompts=prompts,
         notes=model.notes,
     )

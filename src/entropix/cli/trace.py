@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
+from dataclasses import replace
 from typing import Any
 
 from entropix.cli.options import add_color_option, positive
@@ -10,7 +13,10 @@ from entropix.cli.options import add_color_option, positive
 DESCRIPTION = """\
 Show a trace that `entropix generate --trace FILE` or `/trace FILE` in a chat has written: the text
 coloured by regime with a summary, or one row a token with what was measured and decided. A trace
-that was cut off, because the run was killed or the disk was full, is shown as far as it goes."""
+that was cut off, because the run was killed or the disk was full, is shown as far as it goes.
+
+With --html it becomes a page for a browser: every token can be pointed at, with charts and the search's
+branches. The page is one file that loads nothing, so it can be kept, mailed and put on a web server."""
 
 EXAMPLES = """\
 examples:
@@ -19,7 +25,8 @@ examples:
   entropix trace sky.jsonl --table --steps 10:20    steps 10 to 19
   entropix trace chat.jsonl --answer 2              only the second answer
   entropix trace sky.jsonl --tree                   the branches of a search, with scores and votes
-  entropix trace sky.jsonl --table > table.txt      all columns"""
+  entropix trace sky.jsonl --table > table.txt      all columns
+  entropix trace sky.jsonl --html sky.html          a page for a browser"""
 
 
 def step_range(text: str) -> slice:
@@ -43,6 +50,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="a trace, as written with --trace")
     parser.add_argument("--table", action="store_true", help="one row a token with its signals and the decision")
     parser.add_argument("--tree", action="store_true", help="every branch that the search of an answer has tried")
+    parser.add_argument(
+        "--html", metavar="OUT", help='write the trace as a page for a browser to OUT; "-" is standard output'
+    )
     parser.add_argument(
         "--steps", type=step_range, metavar="A:B", help="only steps A up to, not including, B; counted from 0"
     )
@@ -72,6 +82,11 @@ def run(args: argparse.Namespace) -> int:
             raise TraceError(f"the trace {args.file!r} has no answer {args.answer}; it has {len(trace.answers)}")
     if args.tree and (args.table or args.steps is not None):
         args.parser.error("--tree shows whole branches; leave --table and --steps out")
+    if args.html is not None:
+        if args.tree or args.table or args.steps is not None:
+            args.parser.error("--html shows everything; leave --table, --tree and --steps out")
+        write_html(args.file, replace(trace, answers=answers), args.html)
+        return 0
     if not args.table:
         screen.explain()
     for answer in answers:
@@ -84,6 +99,19 @@ def run(args: argparse.Namespace) -> int:
         else:
             show_text(screen, answer, args.steps)
     return 0
+
+
+def write_html(source: str, trace: Any, out: str) -> None:
+    """Write a trace as a page; refuses to put it in the place of the trace itself."""
+    from entropix.errors import TraceError
+    from entropix.trace.html import document, write_document
+
+    if out == "-":
+        sys.stdout.buffer.write(document(trace).encode())  # whatever the terminal's encoding
+        return
+    if os.path.exists(out) and os.path.samefile(source, out):
+        raise TraceError(f"{out!r} is the trace itself; name another file for the page")
+    write_document(trace, out)
 
 
 def show_text(screen: Any, answer: Any, steps: slice | None) -> None:

@@ -10,7 +10,7 @@ from entropix.trace.jsonl import (
     make_header,
     read_trace,
 )
-from entropix.trace.records import result_record, step_record, to_json
+from entropix.trace.records import result_record, step_record, thresholds_record, to_json
 
 __all__ = [
     "SCHEMA",
@@ -23,5 +23,6 @@ __all__ = [
     "read_trace",
     "result_record",
     "step_record",
+    "thresholds_record",
     "to_json",
 ]

@@ -18,8 +18,16 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 from entropix.errors import TraceError
-from entropix.trace.records import result_from, result_record, step_from, step_record, to_json
-from entropix.types import Result, Step
+from entropix.trace.records import (
+    result_from,
+    result_record,
+    step_from,
+    step_record,
+    thresholds_from,
+    thresholds_record,
+    to_json,
+)
+from entropix.types import Result, Step, Thresholds
 
 SCHEMA = "entropix.trace/1"
 
@@ -41,6 +49,7 @@ def make_header(
     parameters: Mapping[str, Any] | None = None,
     seed: int | None = None,
     profile: str = "",
+    thresholds: Thresholds | None = None,
     prompts: Sequence[Any] = (),
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -53,6 +62,7 @@ def make_header(
         "parameters": dict(parameters or {}),
         "seed": seed,
         "profile": profile,
+        "thresholds": thresholds_record(thresholds),
         "prompts": list(prompts),
         "version": entropix_version(),
         "notes": list(notes),
@@ -188,6 +198,7 @@ def read_trace(path: str | os.PathLike[str]) -> Trace:
             if kind == "header":
                 if header is not None:
                     raise ValueError("a second header; a file holds one trace")
+                thresholds_from(record)
                 header = record
                 prompts = dict(enumerate(_prompts(record)))
             elif kind in ("prompt", "step", "result"):

@@ -10,10 +10,12 @@ from dataclasses import asdict, fields
 from numbers import Integral, Real
 from typing import Any
 
-from entropix.types import Action, BranchRecord, Candidate, Ledger, Regime, Result, SearchRecord, Step
+from entropix.types import Action, BranchRecord, Candidate, Ledger, Regime, Result, SearchRecord, Step, Thresholds
 
 DIGITS = 6
 """Significant digits of the numbers in a record."""
+
+THRESHOLDS = ("entropy_low", "entropy_high", "varentropy_low", "varentropy_high")
 
 # valid in a JSON string, but not in UTF-8 (lone surrogates), or not safe to show (C1, line separators)
 _UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -173,7 +175,25 @@ def result_from(record: Mapping[str, Any], header: Mapping[str, Any], steps: tup
         seconds=_real(record, "seconds") or 0.0,
         notes=tuple(str(note) for note in _list(record, "notes", ())),
         search=_search(record.get("search")),
+        thresholds=thresholds_from(header),
     )
+
+
+def thresholds_record(thresholds: Thresholds | None) -> dict[str, float] | None:
+    """Where the regimes begin, as it stands in a header: the four numbers that every policy reads."""
+    return None if thresholds is None else {name: getattr(thresholds, name) for name in THRESHOLDS}
+
+
+def thresholds_from(header: Mapping[str, Any]) -> Thresholds | None:
+    """The thresholds in a header, None where it has none. Raises ValueError as `step_from` does."""
+    record = header.get("thresholds")
+    if record is None:
+        return None
+    given = [record.get(name) for name in THRESHOLDS] if isinstance(record, Mapping) else [None]
+    if any(value is None for value in given):
+        raise ValueError(f"'thresholds' is not an object with the numbers {', '.join(THRESHOLDS)}")
+    h_low, h_high, v_low, v_high = (_number(value, "thresholds") for value in given)
+    return Thresholds(h_low, h_high, v_low, v_high)
 
 
 def _search(value: Any) -> SearchRecord | None:

@@ -1,0 +1,297 @@
+// The view of an answer's uncertainty: its text tinted token by token, two charts, one token in detail, a summary.
+//
+//   const view = mount(element, { thresholds, text });   text: another element for the tinted text
+//   view.begin({ prompt, policy, … }); view.add(step); …; view.end(result);    as an answer streams
+//   view.load({ prompt, steps, result });                                      all at once
+//   view.data();                                                               { prompt, …, steps, result }
+//
+// Steps and results are the records of a trace (docs/traces.md).
+
+import { Scatter, Strip, regimeAt } from "./charts.js";
+import { detail } from "./detail.js";
+import { forks, path, summary, tree } from "./summary.js";
+import { MODES, count, el, legend, spoken, tokenElement } from "./tokens.js";
+
+const MOVES = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: 1, ArrowUp: -1, PageDown: 20, PageUp: -20 };
+
+export function mount(element, options = {}) {
+  return new View(element, options);
+}
+
+class View {
+  constructor(element, { thresholds = null, text = null, mode = "regime" }) {
+    this.thresholds = thresholds;
+    this.root = element;
+    element.classList.add("exv");
+    this.text = el("div", { class: "exv-text", role: "listbox", "aria-label": "answer, token by token" });
+    this.text.setAttribute("aria-orientation", "horizontal");
+    this.panel = el("section", { class: "exv-detail", "aria-label": "token" });
+    this.about = el("section", { class: "exv-summary", "aria-label": "answer" });
+    this.tree = el("div", { class: "exv-tree" });
+    this.note = el("p", { class: "exv-note", role: "status" });
+    this.strip = new Strip();
+    this.scatter = new Scatter();
+    this.legend = el("div", { class: "exv-legend" });
+    const charts = el("div", { class: "exv-charts" }, this.strip.svg);
+    const pair = el("div", { class: "exv-pair" }, this.panel, el("div", { class: "exv-plane" }, this.scatter.svg));
+    element.replaceChildren(this.modes(mode), this.legend, this.note);
+    if (text) text.replaceChildren(this.text);
+    else element.append(this.text);
+    element.append(charts, pair, this.about, this.tree);
+    this.tint(mode);
+    this.listen();
+    this.begin({});
+  }
+
+  // the contract with whoever has the data
+
+  begin(header) {
+    this.header = header;
+    this.own = [];
+    this.result = null;
+    this.branch = null;
+    this.fork = new Map();
+    this.pinned = null;
+    this.hovered = null;
+    this.show(this.own);
+  }
+
+  add(step) {
+    this.own.push(step);
+    if (this.branch !== null) return;
+    this.append(step, this.own.length - 1);
+    this.later();
+  }
+
+  end(result) {
+    this.result = result;
+    this.tree.replaceChildren();
+    const search = result && result.search;
+    if (search && search.branches.length > 1) this.tree.append(tree(search, (number) => this.read(number)));
+    this.show(this.own, this.pinned);
+  }
+
+  load({ steps = [], result = null, ...header }) {
+    this.begin(header);
+    this.own = steps;
+    this.end(result);
+  }
+
+  data() {
+    return { ...this.header, steps: this.own, result: this.result };
+  }
+
+  // what is on the screen
+
+  // Show these steps: the answer's, or those of one branch.
+  show(steps, pinned = null) {
+    this.steps = steps;
+    this.fork = forks(this.result && this.result.search, steps);
+    this.text.replaceChildren();
+    steps.forEach((step, index) => this.append(step, index));
+    const said = steps.map((step) => step.text).join("");
+    const text = this.result && this.branch === null ? this.result.text : "";
+    // what no step brought, such as the rest of a trace that was cut off
+    if (text.startsWith(said)) this.text.append(text.slice(said.length));
+    this.pinned = this.hovered = this.lit = null;
+    this.stop = this.text.firstElementChild;
+    this.draw();
+    if (pinned !== null && pinned < steps.length) this.pin(pinned);
+    else this.mark();
+  }
+
+  append(step, index) {
+    const node = tokenElement(step, index);
+    if (this.fork.has(index)) node.classList.add("forked");
+    this.text.append(node);
+    if (index === 0) {
+      node.tabIndex = 0;
+      this.stop = node;
+    }
+  }
+
+  // Show the text of one branch of the search, or the answer again.
+  read(number) {
+    const branch = this.result.search.branches.find((one) => one.number === number);
+    this.branch = branch.kept ? null : number;
+    this.show(this.branch === null ? this.own : path(this.result.search, number));
+    this.text.scrollIntoView({ block: "nearest" });
+  }
+
+  later() {
+    if (this.waiting) return;
+    this.waiting = requestAnimationFrame(() => {
+      this.waiting = 0;
+      this.draw();
+      this.mark();
+    });
+  }
+
+  draw() {
+    const t = this.thresholds;
+    this.strip.draw(this.steps, t, this.fork.keys());
+    this.scatter.draw(this.steps, t);
+    this.about.replaceChildren(...summary(this.header, this.own, this.result));
+    const odd = t && this.steps.some((s) => Number.isFinite(s.entropy) && Number.isFinite(s.varentropy)
+      && s.action !== "inject" && regimeAt(s.entropy, s.varentropy, t) !== s.regime);
+    const notes = [];
+    if (!t && this.steps.length) notes.push("The thresholds of the regimes are not in this trace, so none are drawn.");
+    if (odd) notes.push("Some regimes follow another rule than the thresholds drawn: the policy has its own.");
+    this.note.replaceChildren(...notes);
+    if (this.branch !== null) {
+      const back = el("button", { type: "button" }, "Back to the answer");
+      back.addEventListener("click", () => this.read(this.result.search.branches.find((one) => one.kept).number));
+      this.note.append(` Branch ${this.branch} of the search, which was not kept. `, back);
+    }
+    this.root.classList.toggle("empty", this.steps.length === 0);
+  }
+
+  modes(chosen) {
+    const group = el("div", { class: "exv-modes", role: "radiogroup", "aria-label": "tint tokens by" }, "tint by");
+    this.radios = MODES.map((mode) => {
+      const radio = el("button", { type: "button", role: "radio", "data-mode": mode }, mode);
+      radio.addEventListener("click", () => this.tint(mode));
+      group.append(radio);
+      return radio;
+    });
+    group.addEventListener("keydown", (event) => {
+      const move = MOVES[event.key];
+      if (Math.abs(move) !== 1) return;
+      event.preventDefault();
+      const at = (MODES.indexOf(this.mode) + move + MODES.length) % MODES.length;
+      this.tint(MODES[at]);
+      this.radios[at].focus();
+    });
+    return group;
+  }
+
+  // Tint by "regime", "entropy" or "probability".
+  tint(mode) {
+    this.mode = mode;
+    for (const one of MODES) {
+      this.text.classList.toggle(`by-${one}`, one === mode);
+      this.legend.classList.toggle(`by-${one}`, one === mode);
+    }
+    for (const radio of this.radios) {
+      const on = radio.dataset.mode === mode;
+      radio.setAttribute("aria-checked", String(on));
+      radio.tabIndex = on ? 0 : -1;
+    }
+    this.legend.replaceChildren(legend(mode));
+  }
+
+  // pointing: a hovered token for the moment, a pinned one until another is; text and charts alike
+
+  get current() {
+    return this.hovered ?? this.pinned;
+  }
+
+  hover(index) {
+    if (index === this.hovered) return;
+    this.hovered = index;
+    this.mark();
+  }
+
+  pin(index) {
+    this.pinned = index;
+    this.hovered = null;
+    // one token is in the tab order: the pinned one, or the first
+    if (this.stop) this.stop.tabIndex = -1;
+    this.stop = this.node(index ?? 0);
+    if (this.stop) this.stop.tabIndex = 0;
+    this.mark();
+  }
+
+  node(index) {
+    return this.text.children[index];
+  }
+
+  mark() {
+    const index = this.current !== null && this.current < this.steps.length ? this.current : null;
+    if (this.lit) {
+      this.lit.classList.remove("on");
+      this.lit.removeAttribute("aria-selected");
+    }
+    const step = index === null ? null : this.steps[index];
+    const words = step && spoken(step, index);
+    if (step) {
+      this.lit = this.node(index);
+      this.lit.classList.add("on");
+      this.lit.setAttribute("aria-selected", "true");
+      this.lit.setAttribute("aria-label", words);
+    }
+    this.strip.cursor(index, words);
+    this.scatter.cursor(index);
+    this.scatter.svg.setAttribute("aria-label", `entropy against varentropy of ${count(this.steps.length, "token")}`);
+    const key = step ? `${this.branch}/${index}/${this.fork.get(index)?.length}` : null;
+    if (key === this.shown && this.panel.hasChildNodes()) return;
+    this.shown = key;
+    this.panel.classList.toggle("open", step !== null);
+    if (!step) {
+      const hint = "Point at a token, or tab to the text and use the arrow keys, to see why it is there.";
+      this.panel.replaceChildren(el("p", { class: "hint" }, hint));
+      return;
+    }
+    const close = el("button", { type: "button", class: "close", "aria-label": "close" }, "×");
+    close.addEventListener("click", () => this.pin(null));
+    const branches = this.fork.get(index) || [];
+    const context = { thresholds: this.thresholds, branches, onBranch: (number) => this.read(number) };
+    this.panel.replaceChildren(close, ...detail(step, index, context));
+  }
+
+  listen() {
+    const token = (event) => {
+      const node = event.target.closest ? event.target.closest(".t[data-i]") : null;
+      return node && this.text.contains(node) ? Number(node.dataset.i) : null;
+    };
+    // a finger points by touching; without this, its emulated hover would stay behind
+    const mouse = (event) => event.pointerType !== "touch";
+    this.text.addEventListener("pointerover", (event) => mouse(event) && this.hover(token(event)));
+    this.text.addEventListener("pointerleave", () => this.hover(null));
+    this.text.addEventListener("focusin", (event) => {
+      const index = token(event);
+      if (index !== null && index !== this.pinned) this.pin(index);
+    });
+    this.text.addEventListener("click", (event) => {
+      const index = token(event);
+      if (index !== null) this.node(index).focus({ preventScroll: true });
+    });
+    const charts = [
+      [this.strip.svg, (event) => this.strip.at(event.clientX)],
+      [this.scatter.svg, (event) => this.scatter.at(event.clientX, event.clientY)],
+    ];
+    for (const [svg, at] of charts) {
+      svg.addEventListener("pointermove", (event) => mouse(event) && this.hover(at(event)));
+      svg.addEventListener("pointerleave", () => this.hover(null));
+      svg.addEventListener("click", (event) => {
+        const index = at(event);
+        if (index === null) return;
+        this.pin(index);
+        this.node(index).scrollIntoView({ block: "nearest" });
+      });
+    }
+    for (const place of [this.text, this.strip.svg]) {
+      place.addEventListener("keydown", (event) => this.key(event, place === this.text));
+    }
+    this.panel.addEventListener("keydown", (event) => event.key === "Escape" && this.pin(null));
+    new ResizeObserver(() => this.later()).observe(this.root);
+  }
+
+  key(event, focus) {
+    if (event.ctrlKey || event.altKey || event.metaKey || !this.steps.length) return;
+    if (event.key === "Escape") {
+      this.pin(null);
+      return;
+    }
+    const last = this.steps.length - 1;
+    const ends = { Home: 0, End: last };
+    const move = MOVES[event.key];
+    if (!(event.key in ends) && move === undefined) return;
+    event.preventDefault();
+    const from = this.current ?? (move < 0 ? last + 1 : -1);
+    const index = ends[event.key] ?? Math.min(Math.max(from + move, 0), last);
+    this.pin(index);
+    if (focus) this.node(index).focus();
+    else this.node(index).scrollIntoView({ block: "nearest" });
+  }
+}
