@@ -61,11 +61,7 @@ def load() -> tuple[Any, Log]:
 @cache
 def load_ggml() -> Any:
     """libggml-base, with the functions that read tensors; they take addresses."""
-    load()
-    from llama_cpp import _ctypes_extensions, llama_cpp
-
-    base = Path(llama_cpp.__file__).parent / "lib"
-    ggml = _ctypes_extensions.load_shared_library("ggml-base", base)
+    ggml = _part("ggml-base")
     pointer, size = ctypes.c_void_p, ctypes.c_size_t
     for name, result, arguments in (
         ("ggml_get_name", pointer, [pointer]),
@@ -77,6 +73,23 @@ def load_ggml() -> Any:
         function.restype = result
         function.argtypes = arguments
     return ggml
+
+
+def _part(name: str) -> Any:
+    """A library that comes with llama-cpp-python beside llama.cpp's own."""
+    load()
+    from llama_cpp import _ctypes_extensions, llama_cpp
+
+    return _ctypes_extensions.load_shared_library(name, Path(llama_cpp.__file__).parent / "lib")
+
+
+@cache
+def uses_amx() -> bool:
+    """Whether this llama.cpp was built for Intel's matrix tiles (AMX)."""
+    try:
+        return bool(_part("ggml-cpu").ggml_cpu_has_amx_int8())
+    except (OSError, RuntimeError, AttributeError):  # a build that carries its CPU code otherwise
+        return False
 
 
 def open_model(path: str | os.PathLike[str], gpu_layers: int) -> Any:
@@ -100,6 +113,9 @@ def open_model(path: str | os.PathLike[str], gpu_layers: int) -> Any:
     log.take()
     settings = llama.llama_model_default_params()
     settings.n_gpu_layers = gpu_layers
+    # built by GCC before 13, the AMX kernels die of a segmentation fault at their first multiplication: the compiler
+    # drops the tile configuration that ldtilecfg reads. The way round them leaves out all repacked weights
+    settings.use_extra_bufts = not uses_amx()
     model = llama.llama_model_load_from_file(os.fsencode(file), settings)
     if not model:
         raise ModelError(
