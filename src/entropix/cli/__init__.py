@@ -19,7 +19,7 @@ COMMANDS = {
     "models": "list the models that can be loaded by name",
     "policies": "list the policies and their parameters",
     "eval": "compare ways to decode on questions with known answers",
-    "tune": "choose a policy's parameters for a model, on questions set apart for it",
+    "tune": "choose a policy's parameters on questions set apart for it",
     "calibrate": "measure where a model's regimes begin",
 }
 
