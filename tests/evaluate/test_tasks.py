@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 pytest.importorskip("scipy")
 from entropix.errors import ParameterError, TaskError
-from entropix.evaluate import Spec, load_task, read_specs
+from entropix.evaluate import Spec, hub, load_task, read_specs
 
 
 def write(path: Path, *rows: Any) -> str:
@@ -191,3 +192,44 @@ def test_an_instruction_replaces_ours_and_leaves_a_rows_own_prompt_alone(tmp_pat
 def test_a_task_of_code_takes_no_other_instruction() -> None:
     with pytest.raises(TaskError, match="no other instruction"):
         load_task("code", limit=1, instruction="Be brief.")
+
+
+ROWS: dict[str, tuple[dict[str, Any], str, str]] = {  # a row as the hub has them, its question and its answer
+    "gsm8k": ({"question": "Q1", "answer": "3 + 1,000 = <<3+1000=1003>>1003\n#### 1,003"}, "Q1", "1003"),
+    "svamp": ({"Body": "There are 3. ", "Question": "How many?", "Answer": "3.0"}, "There are 3. How many?", "3"),
+    "multiarith": ({"question": " Q ", "final_ans": "28"}, "Q", "28"),
+    "math-500": ({"problem": "P", "answer": "\\frac{1}{2}"}, "P", "\\frac{1}{2}"),
+    "mmlu": ({"question": "Q", "choices": ["w", "x", "y", "z"], "answer": 2}, "Q\nA) w\nB) x\nC) y\nD) z", "C"),
+    "arc": (
+        {"question": "Q", "choices": {"text": ["x", "y"], "label": ["1", "2"]}, "answerKey": "2"},
+        "Q\nA) x\nB) y",
+        "B",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_rows_of_the_hub_become_items(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    row, question, answer = ROWS[name]
+    monkeypatch.setattr(hub, "_reached", lambda _: True)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: datasets.Dataset.from_list([row, row]))
+    task = load_task(name, limit=1)
+    assert [(item.id, item.answer) for item in task.items] == [(f"{name}-0", answer)]
+    assert task.items[0].prompt.strip().startswith(question)
+    assert task.right(task.items[0], task.extract(f"So the answer is {answer}. \\boxed{{{answer}}}"))
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: datasets.Dataset.from_list([{"x": 1}]))
+    with pytest.raises(TaskError, match=f"task '{name}': the rows of .* are not as they were: KeyError"):
+        load_task(name)
+
+
+def test_without_a_network_a_hub_task_is_refused_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nothing listens there
+    begun = time.monotonic()
+    with pytest.raises(TaskError, match=r"127\.0\.0\.1:9 cannot be reached, and openai/gsm8k was not"):
+        load_task("gsm8k")
+    assert time.monotonic() - begun < 10
+    assert not constants.HF_HUB_OFFLINE

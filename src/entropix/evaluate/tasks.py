@@ -11,6 +11,7 @@ from typing import Any
 from entropix.errors import TaskError
 from entropix.evaluate.code import NONE, RIGHT, check_isolation, code_item, grade, is_code
 from entropix.evaluate.generated import arithmetic, code, logic
+from entropix.evaluate.hub import rows as hub_rows
 from entropix.evaluate.items import Item
 from entropix.search.answers import EXTRACTORS, extractor
 
@@ -197,21 +198,15 @@ def _of_row(row: dict[str, Any], id: str, wanted: str, instruction: str | None) 
 
 
 def _from_hub(name: str, hub: Hub, limit: int | None, instruction: str | None) -> Task:
+    rows = hub_rows(name, hub.path, hub.config, hub.split)
+    rows = rows if limit is None else rows.select(range(min(limit, len(rows))))
     try:
-        import datasets
-    except ImportError:
-        raise TaskError(
-            f"task {name!r} is on the hub and needs the package datasets: pip install datasets; or give a .jsonl file"
-        ) from None
-    try:
-        rows = datasets.load_dataset(hub.path, hub.config, split=hub.split)
-        rows = rows if limit is None else rows.select(range(min(limit, len(rows))))
         if hub.read is None:
             items = [code_item(row, f"{name}-{n}") for n, row in enumerate(rows)]
         else:
             items = [_item(f"{name}-{n}", *hub.read(row), hub.extractor, instruction) for n, row in enumerate(rows)]
-    except Exception as error:
-        raise TaskError(f"task {name!r} ({hub.path}) cannot be loaded from the hub: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise TaskError(f"task {name!r}: the rows of {hub.path} are not as they were: {error!r}") from error
     return Task(name, tuple(items), hub.extractor, split=hub.split, source=hub.path)
 
 
