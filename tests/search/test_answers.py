@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from entropix.errors import ParameterError
 from entropix.search.answers import boxed, choice, extractor, number
@@ -36,9 +38,50 @@ def test_choice(text: str, answer: str | None) -> None:
     assert choice(text) == answer
 
 
+SAME = [  # what MATH's grader takes for the same answer, and its plain form
+    (r"\frac{1}{2}", r"\dfrac12", r"\tfrac 1 2", "1/2", ".5", "0.50", r"$\displaystyle\frac{1}2$", r"x = \frac12"),
+    (r"-\frac{a}{12}", r"-\frac a{12}", r"- \frac{a}{12}"),
+    (
+        "1234",
+        "1,234",
+        r"1,\!234",
+        r"\$1,234",
+        r"1234\%",
+        r"1234 \text{ cm}",
+        r"1234\text{ cm}^2",
+        r"1234\,\mathrm{m}",
+    ),
+    (r"\sqrt{3}", r"\sqrt3", r"\sqrt 3", r"k=\sqrt{3}."),
+    ("(1,2)", r"\left( 1, 2 \right)", r"(1,\ 2)"),
+    ("90", r"90^\circ", r"90^{\circ}"),
+    ("Evelyn", r"\text{Evelyn}", r"\textbf{Evelyn}"),
+    (r"\frac{\sqrt{3}}{2}", r"\dfrac{\sqrt3}{2}"),
+    (r"\begin{pmatrix}1\2\end{pmatrix}", r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}"),
+]
+
+
+@pytest.mark.parametrize("forms", SAME, ids=lambda forms: forms[0])
+def test_what_math_takes_for_the_same_answer_is_one_text(forms: tuple[str, ...]) -> None:
+    assert {boxed(rf"So \boxed{{{form}}}.") for form in forms} == {forms[0]}
+
+
+def test_different_answers_in_boxes_stay_different() -> None:
+    given = ["(1,234)", "1,234,5", "x=y=2", r"\leftarrow", "0.51", "2/4", "1/2/3", "2x", "x2", r"2\text{nd}", "-1", "1"]
+    assert len({boxed(rf"\boxed{{{one}}}") for one in given}) == len(given)
+    assert boxed(r"\boxed{\leftarrow}") == r"\leftarrow"
+    assert boxed(r"\boxed{ }") is None
+
+
+@given(st.text(alphabet="\\{}frac012.,/=$%^ \nsqrtex", max_size=30))
+def test_any_text_in_a_box_is_read_without_error(text: str) -> None:
+    found = boxed(f"\\boxed{{{text}}}")
+    assert found is None or (found and not any(sign.isspace() for sign in found))
+
+
 def test_boxed_is_balanced() -> None:
     assert boxed(r"first \boxed{1} then \boxed{\frac{1}{2}} end") == r"\frac{1}{2}"
     assert boxed(r"cut \boxed{1") is None
+    assert number(r"\boxed{0.5}") == "0.5"
 
 
 def test_an_unknown_extractor_names_the_known() -> None:

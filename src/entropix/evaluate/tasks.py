@@ -219,6 +219,8 @@ def _item(id: str, question: str, choices: list[str], answer: str, kind: str, in
         if read is None:
             raise ValueError(f"the answer {answer!r} is not a number")
         answer = read
+    if kind == "boxed":
+        answer = EXTRACTORS["boxed"](f"\\boxed{{{answer}}}") or answer
     options = "".join(f"\n{letter}) {text}" for letter, text in zip(LETTERS, choices, strict=False))
     instruction = INSTRUCTIONS.get(kind) if instruction is None else instruction
     prompt = f"{question}{options}" + (f"\n\n{instruction}" if instruction else "")

@@ -8,6 +8,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TypeAlias
 
 from entropix.errors import ParameterError
+from entropix.search.latex import plain
 
 Extractor: TypeAlias = "Callable[[str], str | None]"
 
@@ -30,11 +31,9 @@ _CODE_LINE = re.compile(
 def number(text: str) -> str | None:
     """The number a text ends on: in \\boxed{}, after "####" or the last "answer is", else the last one. Without
     thousands separators and trailing zeros; None for none."""
-    inner = boxed(text)
-    if inner is not None:
-        found = _numbers(inner)
-        if found:
-            return found[-1]
+    found = _numbers(_in_box(text))
+    if found:
+        return found[-1]
     marks = list(_MARKED.finditer(text))
     if marks:
         line = text[marks[-1].end() :].split("\n", 1)[0]
@@ -52,16 +51,8 @@ def choice(text: str) -> str | None:
 
 
 def boxed(text: str) -> str | None:
-    """What the last \\boxed{…} holds, with balanced braces; None for none."""
-    start = text.rfind("\\boxed{")
-    if start < 0:
-        return None
-    depth, begin = 1, start + len("\\boxed{")
-    for at in range(begin, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[at], 0)
-        if not depth:
-            return text[begin:at].strip() or None
-    return None
+    """What the last \\boxed{…} holds, in `latex.plain` form: \\dfrac12 and 0.5 are \\frac{1}{2}. None for none."""
+    return plain(_in_box(text)) or None
 
 
 def code(text: str) -> str | None:
@@ -97,6 +88,19 @@ def extractor(answer: str | Extractor | None) -> Extractor | None:
     if answer not in EXTRACTORS:
         raise ParameterError(f"answer={answer!r} is unknown; known are none, {', '.join(EXTRACTORS)}, or a function")
     return EXTRACTORS[answer]
+
+
+def _in_box(text: str) -> str:
+    """What the last \\boxed{…} holds, with balanced braces; "" for none."""
+    start = text.rfind("\\boxed{")
+    if start < 0:
+        return ""
+    depth, begin = 1, start + len("\\boxed{")
+    for at in range(begin, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[at], 0)
+        if not depth:
+            return text[begin:at].strip()
+    return ""
 
 
 def _blocks(text: str) -> list[str]:
