@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -251,3 +253,48 @@ def test_a_sandbox_that_fails_loses_no_outcome(tmp_path: Path, monkeypatch: pyte
         outcomes = answered(tmp_path / "run", task, text)
     assert [(o["graded"], o["right"], o["text"]) for o in outcomes] == [("ungraded", False, text)] * 2
     assert [o["graded"] for o in answered(tmp_path / "run", task, text)] == ["right"] * 2
+
+
+HOSTILE = {  # how an answer attacks, and as what it is graded
+    "loop": ("while True: pass", "timeout"),
+    "allocate": ("x = []\nwhile True: x.append(bytearray(1 << 20))", "memory"),
+    "fork": ("import os\nwhile True:\n    try: os.fork()\n    except OSError: pass", "timeout"),
+    "flood": ("while True: print('x' * 10**6)", "output"),
+    "write": ("open({path!r}, 'w').write('x')", "error"),
+    "secret": ("import os\nraise ValueError(sorted(os.environ.items()))", "error"),
+    "network": ("import socket\nsocket.create_connection({address!r}, timeout=1)", "error"),
+    "kill": ("import os\nos.kill(os.getppid(), 9)\nos.kill(os.getpid(), 9)", "error crash"),
+    "leave": ("import os\nos._exit(0)", "exit"),
+    "none": ("", "right"),
+}
+
+
+@isolated
+def test_hostile_answers_are_graded_and_neither_stop_the_run_nor_reach_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("API_TOKEN", "hunter2")
+    monkeypatch.setattr(sandbox, "run", partial(sandbox.run, seconds=1.0, memory=256 << 20))
+    path = tmp_path / "written"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        acts = {n: act.format(path=str(path), address=listener.getsockname()) for n, (act, _) in HOSTILE.items()}
+        texts = {name: f"```python\ndef f(x):\n    return x + 1\n{act}\n```" for name, act in acts.items()}
+        task = task_of(tmp_path, *({"id": name, "prompt": f"[{name}]", "tests": "assert f(1) == 2"} for name in texts))
+
+        def script(tokens: tuple[int, ...]) -> Any:
+            asked = bytes(t for t in tokens if t < 256).partition(b"]")[0].decode()[1:]
+            return saying(texts[asked], certainty=60.0)(tokens)
+
+        model = Model(ScriptedEngine(script, context=2048, sequences=4))
+        with Store(tmp_path / "run", {"model": "scripted", "tasks": {}, "specs": {}}) as store:
+            evaluate(model, units([task], SPECS[:1], [1]), store, max_tokens=400)
+        listener.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            listener.accept()
+    outcomes = {o["item"]: o for o in read_outcomes(tmp_path / "run")}
+    assert {name: o["text"] for name, o in outcomes.items()} == texts
+    for name, (_, graded) in HOSTILE.items():
+        assert outcomes[name]["graded"] in graded.split(), outcomes[name]
+    assert not path.exists()
+    assert "PATH" in outcomes["secret"]["failure"]
+    assert "hunter2" not in (tmp_path / "run" / "outcomes.jsonl").read_text()
