@@ -185,6 +185,15 @@ def test_mistakes_name_the_line(tmp_path: Path, rows: list[dict[str, Any]], extr
 
 
 @isolated
+def test_the_rows_that_the_documentation_shows_are_tasks(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in page.splitlines() if line.startswith("{")]
+    tasks = [task_of(tmp_path, row, extractor="boxed" if "frac" in str(row) else "") for row in rows]
+    assert [task.extractor for task in tasks] == ["number", "choice", "boxed", "code"]
+    assert [task.items[0].answer for task in tasks[:3]] == ["9", "B", "\\frac{1}{2}"]
+
+
+@isolated
 def test_generated_code_is_right_by_its_solution_only() -> None:
     task = load_task("code", limit=12, seed=5)
     assert all(task.right(item, item.solution) for item in task.items)
