@@ -15,6 +15,7 @@ from entropix.errors import EntropixError
 COMMANDS = {
     "generate": "answer one or several prompts",
     "chat": "talk with a model",
+    "serve": "answer HTTP requests as OpenAI's API does",
     "trace": "show a saved trace",
     "models": "list the models that can be loaded by name",
     "policies": "list the policies and their parameters",

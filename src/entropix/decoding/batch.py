@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import takewhile
 
 from entropix.arrays import namespace
-from entropix.decoding.job import Branch
+from entropix.decoding.job import Branch, Job
+from entropix.decoding.rows import rows_of
 from entropix.engines import Engine, SequenceHandle
 from entropix.errors import CapacityError
 from entropix.policies import Policy
-from entropix.types import Array, State
+from entropix.signals import measure
+from entropix.types import Array, Decisions, Observation, Signals, State
 
 
 @dataclass(eq=False)
@@ -56,15 +59,40 @@ class Group:
             self.state = {k: v[rest] for k, v in self.state.items()} if rest else None
 
 
+def decide(groups: list[Group], logits: Array, observation: Observation) -> tuple[Signals, Decisions, list[State]]:
+    """The signals of all rows, each group's decisions, and each group's state after them."""
+    signals = measure(logits, observation.attention, spread=any(g.policy.needs_spread for g in groups))
+    for group in groups:
+        if group.joining:
+            group.admit(signals.entropy)
+    if len(groups) == 1:
+        decisions, state = groups[0].policy(signals, groups[0].state or {})
+        return signals, decisions, [state]
+    parts, states = [], []
+    start = 0
+    for group in groups:
+        rows = slice(start, start + len(group.branches))
+        start = rows.stop
+        decisions, state = group.policy(rows_of(signals, rows, group.attention), group.state or {})
+        parts.append(decisions)
+        states.append(state)
+    xp = namespace(signals.entropy)
+    columns = Decisions.__dataclass_fields__
+    return signals, Decisions(**{c: xp.concat([getattr(p, c) for p in parts]) for c in columns}), states
+
+
 class Batch:
     """The branches of all jobs on one engine.
 
     `waiting` branches have no sequence yet or wait to run again, `rows` run, `resting` ones keep their sequence
-    without running: they are compared with others, or have ended and may still be forked.
+    without running: they are compared with others, or have ended and may still be forked. `held` ones are out of it
+    all until somebody lets them go on. `reclaim` gives back something that others hold on the engine.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, reclaim: Callable[[], bool] | None = None) -> None:
         self.engine = engine
+        self.reclaim = reclaim or (lambda: False)
+        self.held: dict[Job, list[Branch]] = {}
         self.waiting: deque[Branch] = deque()
         self.groups: list[Group] = []
         self.rows: list[Branch] = []
@@ -97,7 +125,8 @@ class Batch:
     def _reserved(self) -> int:
         """Sequences that the answers that have begun may come to need. A search is admitted only with room for all
         its branches: one that had to wait would fall behind the others, and the tree would not be the same."""
-        return sum(job.reserve for job in {b.job for b in (*self.rows, *self.resting, *self._begun())})
+        held = (b for branches in self.held.values() for b in branches if b.sequence is not None)
+        return sum(job.reserve for job in {b.job for b in (*self.rows, *self.resting, *self._begun(), *held)})
 
     def _begun(self) -> list[Branch]:
         """The waiting branches of answers that have begun. They stand first, so a long queue costs a step nothing."""
@@ -107,33 +136,41 @@ class Batch:
     def has_room(self) -> bool:
         """Whether there is a sequence left that none of these branches holds."""
         waiting = sum(branch.sequence is not None for branch in self._begun())
-        return len(self.rows) + len(self.resting) + waiting < self._sequences
+        held = sum(b.sequence is not None for branches in self.held.values() for b in branches)
+        return len(self.rows) + len(self.resting) + waiting + held < self._sequences
 
     def fork(self, branch: Branch) -> SequenceHandle | None:
         """A sequence that shares all of the branch's; None where the engine has no room for it now, also because
         others than these branches hold sequences."""
-        if branch.sequence is None or not self.has_room:
-            return None
-        try:
-            return self.engine.fork(branch.sequence)[0]
-        except CapacityError:
-            return None
+        while branch.sequence is not None and self.has_room:
+            try:
+                return self.engine.fork(branch.sequence)[0]
+            except CapacityError:
+                if not self.reclaim():
+                    break
+        return None
 
     def _open(self, branch: Branch) -> bool:
         """Give a branch a sequence; False while there is no room for it."""
         tokens = [*branch.job.request.tokens, *branch.tokens]
-        spare = 0 if not self.rows else len(self.rows) + 1
-        used = self.engine.cells_used() + self._claimed()
-        if used + len(tokens) + spare > self.engine.capabilities.cells and self.rows:
-            return False
         try:
             branch.sequence = self.engine.open(tokens)
         except CapacityError:
+            if self.reclaim():
+                return self._open(branch)
             if self.rows:
                 return False
             if self._evict():
                 return self._open(branch)
             raise
+        new = len(tokens) - len(branch.sequence.tokens) + (len(self.rows) + 1 if self.rows else 0)
+        while self.engine.cells_used() + self._claimed() + new > self.engine.capabilities.cells:
+            if self.reclaim():
+                continue
+            if not self.rows:
+                break  # `make_room` sees to it, or says why not
+            self.close(branch)
+            return False
         have = len(branch.sequence.tokens)
         branch.pending = tokens[have:]
         if not branch.tokens and branch.parent is None:
@@ -153,7 +190,10 @@ class Batch:
         self._reorder()
 
     def _evict(self) -> bool:
-        """Take the sequence of a resting branch, the youngest first; it is computed again when it goes on."""
+        """Take a sequence that nothing runs on: one that others hold, else that of a resting branch, the youngest
+        first, which is computed again when it goes on."""
+        if self.reclaim():
+            return True
         if not self.resting:
             return False
         youngest = max(self.resting, key=lambda b: (b.job.started, b.number))
@@ -181,6 +221,28 @@ class Batch:
             self.leave(youngest)
             self.close(youngest)
             self.waiting.appendleft(youngest)
+
+    def take_back(self) -> None:
+        """Undo the last forward, of which nothing came: what ran waits, in order, and is computed again."""
+        running = list(self.rows)
+        for branch in running:
+            self.leave(branch)
+            self.close(branch)
+        self.waiting.extendleft(reversed(running))
+
+    def hold(self, job: Job, *, keep: bool) -> None:
+        """Take a job's branches out of the rows and the queue until `release`."""
+        branches = [b for b in job.branches if b in self.rows or b in self.waiting]
+        for branch in branches:
+            self.leave(branch)
+            if not keep:
+                self.close(branch)
+        self.held[job] = branches
+
+    def release(self, job: Job) -> None:
+        """Put a held job's branches back into the queue."""
+        for branch in self.held.pop(job, ()):
+            self.add(branch)
 
     def add(self, branch: Branch) -> None:
         """Run a branch from the next step on, ahead of requests that have not begun."""

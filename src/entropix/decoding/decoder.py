@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from entropix.arrays import namespace
-from entropix.decoding.batch import Batch
+from entropix.decoding.batch import Batch, decide
 from entropix.decoding.job import Branch, Job
 from entropix.decoding.proposal import TOP, Proposal
 from entropix.decoding.record import Recorder
 from entropix.decoding.request import Request
-from entropix.decoding.rows import Redraw, noise_keys, rows_of
+from entropix.decoding.rows import Redraw, noise_keys
 from entropix.decoding.text import TextStream
 from entropix.engines import Engine
 from entropix.errors import CapabilityError, ParameterError, PromptError
 from entropix.sampling import WINDOW, Window, choose, reach, top_window
-from entropix.signals import measure
 from entropix.types import Action, Array, Decisions, Observation, Regime, Signals, State, Step
 
 
@@ -36,20 +35,39 @@ class Decoder:
     Requests join and leave the running batch at every step. `submit` queues, `step` advances everything by one
     model call and returns what became certain, `cancel` ends one early, `close` ends all. A search acts through
     `accept`, `fork`, `retrace`, `rewind`, `pause`, `resume`, `drop` and `conclude`.
+
+    When `step` raises, no branch has taken a token: the next one computes the same again. reclaim: called when
+    sequences or cells run short; gives back something that others hold, False when there is nothing. isolate: an
+    answer whose own search or text fails ends alone, with finish_reason "error" and `job.error`, instead of raising.
     """
 
-    def __init__(self, engine: Engine, *, window: int = WINDOW) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        window: int = WINDOW,
+        reclaim: Callable[[], bool] | None = None,
+        isolate: bool = False,
+    ) -> None:
         self.engine = engine
         self.window = window
-        self._batch = Batch(engine)
+        self.isolate = isolate
+        self._batch = Batch(engine, reclaim)
         self._jobs: list[Job] = []
 
     @property
     def busy(self) -> bool:
         return bool(self._jobs)
 
-    def submit(self, request: Request, index: int = 0) -> Job:
-        """Queue a request. Raises PromptError or CapabilityError at once rather than in the middle of a text."""
+    @property
+    def jobs(self) -> list[Job]:
+        """The answers that have not ended, in the order of submission."""
+        return list(self._jobs)
+
+    def check(self, request: Request) -> tuple[bool, list[str]]:
+        """Whether attention is going to be measured for a request, and notes for its reader; any thread may ask.
+
+        Raises PromptError, ParameterError or CapabilityError for a request that could not be decoded."""
         capabilities = self.engine.capabilities
         limit = min(capabilities.context, capabilities.cells)
         if not len(request.tokens):
@@ -64,6 +82,11 @@ class Decoder:
         wants, notes = self._attention(request)
         if request.search is not None:
             notes += request.search.check(capabilities, request.policy)
+        return wants, notes
+
+    def submit(self, request: Request, index: int = 0) -> Job:
+        """Queue a request. Raises what `check` raises, at once rather than in the middle of a text."""
+        wants, notes = self.check(request)
         injection = request.policy.injection
         job = Job(
             request,
@@ -99,13 +122,26 @@ class Decoder:
         work = [(branch.sequence, branch.pending) for branch in rows if branch.sequence is not None]
         observation = self.engine.forward(work, attention=any(g.attention for g in batch.groups))
         self._book()
+        try:
+            recorder, arrays = self._observe(rows, observation)
+        except Exception:
+            batch.take_back()
+            raise
+        return self._act(rows, recorder, arrays)
+
+    def _observe(
+        self, rows: list[Branch], observation: Observation
+    ) -> tuple[Recorder, tuple[Signals, Decisions, Window]]:
+        """Measure, decide and choose. The policies' states move on at the very end, so that it can be done again."""
         logits = self._biased(observation)
-        signals, decisions = self._decide(logits, observation)
+        signals, decisions, states = decide(self._batch.groups, logits, observation)
         shown = (max(b.job.request.leading, TOP if b.job.explorer is not None else 0) for b in rows)
         window = top_window(logits, max(reach(decisions, self.window), *shown))
         choice = choose(window, decisions, noise_keys([(b.seed, b.length) for b in rows], logits))
         recorder = Recorder(signals, decisions, window, choice)
-        return self._act(rows, recorder, (signals, decisions, window))
+        for group, state in zip(self._batch.groups, states, strict=True):
+            group.state = state
+        return recorder, (signals, decisions, window)
 
     def run(self) -> Iterator[Event]:
         """Steps until nothing is left. Closing the iterator cancels what still runs."""
@@ -115,11 +151,20 @@ class Decoder:
         finally:
             self.close()
 
-    def cancel(self, job: Job) -> list[Event]:
+    def cancel(self, job: Job, reason: str = "cancelled") -> list[Event]:
         """End a job early; what it has said stays, and what waited to be certain is released."""
         if job.finish_reason:
             return []
-        return self._end(job, job.trunk, "cancelled")
+        return self._end(job, job.trunk, reason)
+
+    def hold(self, job: Job, *, keep: bool = True) -> None:
+        """Leave a job out of the steps until `release`. Without `keep` its sequences are given back meanwhile, and
+        computed again afterwards; the text is the same either way."""
+        self._batch.hold(job, keep=keep)
+
+    def release(self, job: Job) -> None:
+        """Let a held job go on."""
+        self._batch.release(job)
 
     def close(self) -> None:
         """End everything and give the sequences back, whatever state an interrupted step left."""
@@ -268,52 +313,43 @@ class Decoder:
                     logits[row, token] = -np.inf
         return logits
 
-    def _decide(self, logits: Array, observation: Observation) -> tuple[Signals, Decisions]:
-        groups = self._batch.groups
-        spread = any(g.policy.needs_spread for g in groups)
-        signals = measure(logits, observation.attention, spread=spread)
-        for group in groups:
-            if group.joining:
-                group.admit(signals.entropy)
-        if len(groups) == 1:
-            group = groups[0]
-            decisions, group.state = group.policy(signals, group.state or {})
-            return signals, decisions
-        parts = []
-        start = 0
-        for group in groups:
-            rows = slice(start, start + len(group.branches))
-            start = rows.stop
-            decisions, group.state = group.policy(rows_of(signals, rows, group.attention), group.state or {})
-            parts.append(decisions)
-        xp = namespace(signals.entropy)
-        columns = Decisions.__dataclass_fields__
-        return signals, Decisions(**{c: xp.concat([getattr(p, c) for p in parts]) for c in columns})
-
     def _act(self, rows: list[Branch], recorder: Recorder, arrays: tuple[Signals, Decisions, Window]) -> list[Event]:
         """Carry out the decisions: each branch without a search takes its token, each search does as it will."""
         explored: dict[Job, list[Proposal]] = {}
         plain: list[Branch] = []
+        events: list[Event] = []
         tokenizer = self.engine.tokenizer
         for row, branch in enumerate(rows):
             job = branch.job
             step = recorder.step(row, len(branch.tokens), branch.length, tokenizer, job.request.leading, job.attention)
             injects = bool(recorder.action[row] == Action.INJECT and job.injection)
             if job.explorer is None:
-                self.accept(branch, step, injects=injects)
-                plain.append(branch)
+                try:
+                    self.accept(branch, step, injects=injects)
+                    plain.append(branch)
+                except Exception as error:
+                    events += self._fail(job, error)
             else:
                 redraw = Redraw(self.engine.tokenizer, arrays)
                 proposal = Proposal(branch, step, injects, row, recorder, tokenizer, self._state_of, redraw)
                 explored.setdefault(job, []).append(proposal)
-        events: list[Event] = []
         for branch in plain:
             events += self._released(branch.job)
             if branch.finish_reason:
                 events += self._end(branch.job, branch, branch.finish_reason)
         for job, proposals in explored.items():
-            events += self._explore(job, sorted(proposals, key=lambda p: p.branch.number))
+            try:
+                events += self._explore(job, sorted(proposals, key=lambda p: p.branch.number))
+            except Exception as error:
+                events += self._fail(job, error)
         return events
+
+    def _fail(self, job: Job, error: Exception) -> list[Event]:
+        """End a job that cannot go on, or raise what happened."""
+        if not self.isolate:
+            raise error
+        job.error = error
+        return self._end(job, job.trunk, "error")
 
     def _explore(self, job: Job, proposals: list[Proposal]) -> list[Event]:
         explorer, search = job.explorer, job.request.search
@@ -374,12 +410,13 @@ class Decoder:
         """End a job with `branch`'s text: hand out the rest, give the sequences back."""
         job.trunk = branch
         branch.stream.finish()
-        if branch.stream.stopped and reason != "cancelled":
+        if branch.stream.stopped and reason not in ("cancelled", "error"):
             reason = "stop"
         job.finish_reason = branch.finish_reason = reason
         if job.explorer is not None:
             job.settle()
             job.search = job.explorer.record()
+        self._batch.held.pop(job, None)
         for other in job.branches:
             self._batch.remove(other, keep=other is branch and job.request.keep)
         self._jobs.remove(job)

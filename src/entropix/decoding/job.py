@@ -86,6 +86,8 @@ class Job:
     begun: bool = False
     search: SearchRecord | None = None
     finish_reason: str = ""
+    error: Exception | None = None
+    """Why it ended with finish_reason "error"."""
     notes: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
     ended: float = 0.0

@@ -1,0 +1,1 @@
+"""An OpenAI-compatible HTTP server over the one decoding loop. Needs the extra `serve`."""

@@ -1,0 +1,238 @@
+"""What became of a request → JSON in OpenAI's shape, whole or in chunks, with ours in a sibling object `entropix`."""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from entropix.decoding import Job
+from entropix.engines import Tokenizer
+from entropix.serve.asking import Asked
+from entropix.serve.ticket import Item
+from entropix.trace.records import result_record, step_record, to_json
+from entropix.types import Candidate, Result, Step
+
+FINISH = {"end": "stop", "stop": "stop", "length": "length", "context": "length", "cancelled": "length"}
+"""Our finish reasons in OpenAI's terms; an answer is cancelled, and still told, only by its time limit."""
+
+IMPOSSIBLE = -9999.0
+"""The log-probability that OpenAI's API states where there is none: of injected tokens, and of probability 0."""
+
+DONE = b"data: [DONE]\n\n"
+KEEP_ALIVE = b": keep-alive\n\n"
+
+
+class Shape(Protocol):
+    """How one endpoint writes answers."""
+
+    kind: str
+    chunk_kind: str
+    prefix: str
+
+    def choice(self, index: int, text: str, logprobs: Any, finish: str) -> dict[str, Any]: ...
+
+    def begin(self) -> dict[str, Any] | None:
+        """The part of a choice that its first chunk consists of; None for no such chunk."""
+        ...
+
+    def delta(self, text: str) -> str:
+        """The JSON members that hold a chunk's text."""
+        ...
+
+    def last(self) -> str:
+        """The same for a chunk without text."""
+        ...
+
+    def logprobs(self, steps: Sequence[Step], top: int, tokenizer: Tokenizer, offset: int) -> Any: ...
+
+
+class Chat:
+    kind, chunk_kind, prefix = "chat.completion", "chat.completion.chunk", "chatcmpl"
+
+    def choice(self, index: int, text: str, logprobs: Any, finish: str) -> dict[str, Any]:
+        message = {"role": "assistant", "content": text, "refusal": None}
+        return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": finish}
+
+    def begin(self) -> dict[str, Any] | None:
+        return {"delta": {"role": "assistant", "content": ""}}
+
+    def delta(self, text: str) -> str:
+        return f'"delta": {{"content": {json.dumps(text)}}}'
+
+    def last(self) -> str:
+        return '"delta": {}'
+
+    def logprobs(self, steps: Sequence[Step], top: int, tokenizer: Tokenizer, offset: int) -> Any:
+        def entry(token: int, label: str, logprob: float) -> dict[str, Any]:
+            return {"token": label, "logprob": logprob, "bytes": list(tokenizer.piece(token))}
+
+        content = [
+            {
+                **entry(step.token, step.label, _finite(step.logprob)),
+                "top_logprobs": [entry(c.token, c.label, _logprob(c)) for c in step.leading[:top]],
+            }
+            for step in _shown(steps, tokenizer)
+        ]
+        return {"content": content, "refusal": None}
+
+
+class Completion:
+    kind, chunk_kind, prefix = "text_completion", "text_completion", "cmpl"
+
+    def choice(self, index: int, text: str, logprobs: Any, finish: str) -> dict[str, Any]:
+        return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish}
+
+    def begin(self) -> dict[str, Any] | None:
+        return None
+
+    def delta(self, text: str) -> str:
+        return f'"text": {json.dumps(text)}'
+
+    def last(self) -> str:
+        return '"text": ""'
+
+    def logprobs(self, steps: Sequence[Step], top: int, tokenizer: Tokenizer, offset: int) -> Any:
+        shown = _shown(steps, tokenizer)
+        offsets = []
+        for step in shown:
+            offsets.append(offset)
+            offset += len(step.text)
+        return {
+            "tokens": [step.label for step in shown],
+            "token_logprobs": [_finite(step.logprob) for step in shown],
+            "top_logprobs": [{c.label: _logprob(c) for c in step.leading[:top]} for step in shown] if top else None,
+            "text_offset": offsets,
+        }
+
+
+def _shown(steps: Sequence[Step], tokenizer: Tokenizer) -> list[Step]:
+    """The steps that log-probabilities are told of: all but the token that ends the answer."""
+    return [step for step in steps if step.token not in tokenizer.end_tokens]
+
+
+def _finite(logprob: float | None) -> float:
+    return IMPOSSIBLE if logprob is None or not math.isfinite(logprob) else logprob
+
+
+def _logprob(candidate: Candidate) -> float:
+    return math.log(candidate.before) if candidate.before > 0 else IMPOSSIBLE
+
+
+class Writer:
+    """Writes the answer to one request."""
+
+    def __init__(self, shape: Shape, asked: Asked) -> None:
+        self.shape, self.asked = shape, asked
+        self.tokenizer = asked.model.tokenizer
+        self.head = {
+            "id": f"{shape.prefix}-{secrets.token_hex(12)}",
+            "created": int(time.time()),
+            "model": asked.model.info.name,
+            "system_fingerprint": f"fp_{asked.model.info.fingerprint}",
+        }
+        self.jobs: dict[int, Job] = {}
+        self._offsets = [0] * len(asked.requests)
+        self._opening = ""
+
+    def result(self, job: Job) -> Result:
+        result = self.asked.model.result(job)
+        return replace(result, notes=(*result.notes, *self.asked.notes))
+
+    # whole
+
+    def whole(self) -> bytes:
+        """The answer without streaming, once all `jobs` have ended."""
+        top, told = self.asked.top, self.asked.told
+        choices, ours = [], []
+        for index, job in sorted(self.jobs.items()):
+            result = self.result(job)
+            logprobs = None if top is None else self.shape.logprobs(result.steps, top, self.tokenizer, 0)
+            choices.append(self.shape.choice(index, result.text, logprobs, FINISH[result.finish_reason]))
+            steps = {} if told is None else {"steps": self._steps(result.steps)}
+            ours.append({"index": index, **steps, "result": without_text(result)})
+        answer = {**self.head, "object": self.shape.kind, "choices": choices, "usage": self.usage()}
+        return to_json({**answer, "entropix": {"choices": ours}}).encode()
+
+    def _steps(self, steps: Sequence[Step]) -> list[dict[str, Any]]:
+        told = self.asked.told or 0
+        return [step_record(s if len(s.leading) <= told else replace(s, leading=s.leading[:told])) for s in steps]
+
+    def usage(self) -> dict[str, Any]:
+        """Tokens of the prompts, each once, and of the choices that were returned; what else was computed stands in
+        the ledgers."""
+        n = len(self.asked.requests) // self.asked.prompts
+        first = [self.jobs[i] for i in range(0, len(self.asked.requests), n) if i in self.jobs]
+        prompt = sum(len(request.tokens) for request in self.asked.requests[::n])
+        completion = sum(len(job.tokens) for job in self.jobs.values())
+        return {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+            "prompt_tokens_details": {"cached_tokens": sum(job.ledger.shared for job in first)},
+        }
+
+    # in chunks: texts that do not change are made once, as this runs once a token
+
+    def opening(self, usage: bool) -> bytes:
+        """The first chunk of every choice. usage: every chunk has the member `usage`."""
+        head = {**self.head, "object": self.shape.chunk_kind, **({"usage": None} if usage else {})}
+        self._opening = "data: " + json.dumps(head)[:-1] + ', "choices": ['
+        begin = self.shape.begin()
+        if begin is None:
+            return b""
+        parts = json.dumps(begin)[1:-1]
+        return "".join(
+            f'{self._opening}{{"index": {i}, {parts}, "logprobs": null, "finish_reason": null}}]}}\n\n'
+            for i in range(len(self.asked.requests))
+        ).encode()
+
+    def chunks(self, items: Sequence[Item]) -> bytes:
+        """What became certain, as server-sent events."""
+        out: list[str] = []
+        for item in items:
+            if item.steps:
+                self._chunk(out, item)
+            if item.job is not None:
+                self.jobs[item.choice] = item.job
+                result = self.result(item.job)
+                ours = to_json({"index": item.choice, "result": without_text(result)})
+                out.append(
+                    f'{self._opening}{{"index": {item.choice}, {self.shape.last()}, "logprobs": null, '
+                    f'"finish_reason": "{FINISH[result.finish_reason]}"}}], "entropix": {ours}}}\n\n'
+                )
+        return "".join(out).encode()
+
+    def _chunk(self, out: list[str], item: Item) -> None:
+        text = "".join([step.text for step in item.steps])
+        top, told = self.asked.top, self.asked.told
+        if not text and top is None and told is None:
+            return
+        logprobs, ours = "null", ""
+        if top is not None:
+            logprobs = to_json(self.shape.logprobs(item.steps, top, self.tokenizer, self._offsets[item.choice]))
+            self._offsets[item.choice] += len(text)
+        if told is not None:
+            ours = f', "entropix": {to_json({"index": item.choice, "steps": self._steps(item.steps)})}'
+        out.append(
+            f'{self._opening}{{"index": {item.choice}, {self.shape.delta(text)}, "logprobs": {logprobs}, '
+            f'"finish_reason": null}}]{ours}}}\n\n'
+        )
+
+    def closing(self, usage: bool) -> bytes:
+        """What ends the stream."""
+        if not usage:
+            return DONE
+        head = {**self.head, "object": self.shape.chunk_kind, "choices": [], "usage": self.usage()}
+        return f"data: {json.dumps(head)}\n\n".encode() + DONE
+
+
+def without_text(result: Result) -> dict[str, Any]:
+    """A result's record; its text stands in the choice."""
+    record = result_record(result)
+    del record["text"]
+    return record

@@ -1,0 +1,208 @@
+"""A request of the API → what the decoding loop is asked. Everything that can be wrong is found here."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from entropix.decoding import Decoder, Request
+from entropix.errors import EntropixError, ParameterError
+from entropix.model import Model
+from entropix.policies import POLICIES, Policy, parameters, parse_spec
+from entropix.profiles import Profile, own, shipped
+from entropix.search import make_search
+from entropix.search.seeds import derived
+from entropix.serve.errors import ApiError, invalid
+from entropix.serve.schema import ChatRequest, Common, CompletionRequest, Extension
+from entropix.serve.settings import Settings
+
+COMPLETION_TOKENS = 16
+"""max_tokens of /v1/completions where none is given, as OpenAI has it."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """requests: one a choice, prompt after prompt. prompts: how many different prompts. model: with the profile that
+    was asked for. notes: what the reader of the answer should know. top: how many leading candidates a token's
+    log-probabilities show, None for no log-probabilities. told: how many a step record shows, None for no step
+    records."""
+
+    requests: tuple[Request, ...]
+    prompts: int
+    model: Model
+    notes: tuple[str, ...]
+    top: int | None
+    told: int | None
+
+
+class Reader:
+    """Reads requests for one model. Any thread may use it, one at a time."""
+
+    def __init__(self, model: Model, settings: Settings, *, keep: bool, places: int) -> None:
+        self.model, self.settings, self.keep, self.places = model, settings, keep, places
+        self._checks = Decoder(model.engine)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """What the model may be called."""
+        return tuple(dict.fromkeys((self.model.info.name, *self.settings.aliases)))
+
+    def chat(self, asked: ChatRequest) -> Asked:
+        """Raises ApiError naming what is wrong."""
+        if asked.response_format is not None and asked.response_format.type != "text":
+            raise invalid(
+                f"response_format: {asked.response_format.type} is not available on this server yet; leave it out",
+                "response_format",
+            )
+        if asked.top_logprobs is not None and not asked.logprobs:
+            raise invalid("top_logprobs: it needs logprobs: true", "top_logprobs")
+        if asked.max_tokens is not None and asked.max_completion_tokens not in (None, asked.max_tokens):
+            raise invalid("max_tokens and max_completion_tokens differ; give one of them", "max_completion_tokens")
+        roles = {"developer": "system"}
+        messages = [{"role": roles.get(m.role, m.role), "content": m.text} for m in asked.messages]
+        prompt = self._encode(lambda: self.model.encode(messages), "messages")
+        top = (asked.top_logprobs or 0) if asked.logprobs else None
+        return self._asked(asked, [prompt], asked.max_completion_tokens or asked.max_tokens, top, "messages")
+
+    def completion(self, asked: CompletionRequest) -> Asked:
+        """Raises ApiError naming what is wrong."""
+        prompt = asked.prompt
+        several = isinstance(prompt, list) and isinstance(prompt[0], (str, list))
+        prompts = [self._tokens(one) for one in (prompt if several else [prompt])]
+        return self._asked(asked, prompts, asked.max_tokens or COMPLETION_TOKENS, asked.logprobs, "prompt")
+
+    def _tokens(self, prompt: object) -> list[int]:
+        if isinstance(prompt, list):
+            vocabulary = self.model.info.vocabulary
+            if any(token >= vocabulary for token in prompt):
+                raise invalid(f"prompt: this model's tokens are 0 … {vocabulary - 1}", "prompt")
+            return prompt
+        return self._encode(lambda: self.model.encode(prompt, raw=True), "prompt")
+
+    @staticmethod
+    def _encode(encode: Callable[[], list[int]], param: str) -> list[int]:
+        try:
+            return encode()
+        except EntropixError as error:
+            raise invalid(f"{param}: {error}", param) from None
+
+    def _asked(
+        self, asked: Common, prompts: Sequence[list[int]], max_tokens: int | None, top: int | None, param: str
+    ) -> Asked:
+        settings = self.settings
+        if asked.model not in self.names:
+            raise ApiError(
+                404,
+                f"the model {asked.model!r} is not served here; served is {', '.join(self.names)}",
+                param="model",
+                code="model_not_found",
+            )
+        n = asked.n or 1
+        if n * len(prompts) > settings.max_choices:
+            raise invalid(f"n: {n * len(prompts)} answers are too many; allowed are {settings.max_choices}", "n")
+        if max_tokens is not None and max_tokens > settings.max_tokens:
+            raise invalid(f"max_tokens: {max_tokens} is too many; allowed are {settings.max_tokens}", "max_tokens")
+        if asked.stream_options is not None and not asked.stream:
+            raise invalid("stream_options: they need stream: true", "stream_options")
+        longest = settings.max_prompt
+        for prompt in prompts:
+            if longest is not None and len(prompt) > longest:
+                raise invalid(
+                    f"{param}: the prompt has {len(prompt)} tokens; allowed are {longest}",
+                    param,
+                    "context_length_exceeded",
+                )
+        extension = asked.entropix or Extension()
+        told = extension.leading if asked.entropix is not None and extension.steps else None
+        model = self._profiled(extension.profile)
+        policy, notes = self._policy(asked, extension, model)
+        try:
+            spec = extension.search or settings.search
+            search = None if spec == "none" else make_search(spec)
+            if search is not None and search.max_sequences > self.places:
+                raise ParameterError(
+                    f"search {search.spec!r} wants {search.max_sequences} sequences at a time, and this server gives "
+                    f"an answer at most {self.places}; give a smaller max_sequences"
+                )
+        except EntropixError as error:
+            raise invalid(f"entropix.search: {error}", "entropix.search") from None
+        seed = secrets.randbits(32) if asked.seed is None else asked.seed
+        stop = (asked.stop,) if isinstance(asked.stop, str) else tuple(asked.stop or ())
+        bias = self._bias(asked.logit_bias)
+        requests = []
+        for prompt in prompts:
+            first = Request(
+                tokens=prompt,
+                policy=policy,
+                seed=seed,
+                max_tokens=max_tokens or settings.max_tokens,
+                stop=stop,
+                logit_bias=bias,
+                leading=max(top or 0, told or 0),
+                keep=self.keep,
+                search=search,
+            )
+            self._check(first, param)
+            # a search draws its own samples from the same derivation, so choices get a derivation of their own
+            rest = [replace(first, seed=derived(seed, n, 0), keep=False) for n in range(1, n)]
+            requests += [first, *rest]
+        return Asked(tuple(requests), len(prompts), model, notes, top, told)
+
+    def _check(self, request: Request, param: str) -> None:
+        try:
+            self._checks.check(request)
+        except EntropixError as error:
+            text = str(error)
+            if text.startswith("the prompt has"):
+                raise invalid(f"{param}: {text}", param, "context_length_exceeded") from None
+            raise invalid(text, param if text.startswith("the prompt") else None) from None
+
+    def _profiled(self, name: str | None) -> Model:
+        """The model with a profile that is known by name; a client's path is never opened."""
+        if name is None or name == self.model.profile.name:
+            return self.model
+        known: dict[str, Profile] = {}
+        for profile in (*own(), *shipped()):
+            known.setdefault(profile.name.lower(), profile)
+        if name.lower() not in known:
+            names = ", ".join(p.name for p in known.values()) or "none"
+            raise invalid(f"entropix.profile: there is no profile {name!r}; known are {names}", "entropix.profile")
+        return Model(self.model.engine, known[name.lower()])
+
+    def _policy(self, asked: Common, extension: Extension, model: Model) -> tuple[Policy, tuple[str, ...]]:
+        """The policy with its base set by temperature and top_p, and notes about what it does not have."""
+        spec = self.settings.policy if extension.policy is None else extension.policy
+        given = dict(extension.parameters)
+        notes = []
+        param = "entropix.parameters" if given else "entropix.policy"
+        try:
+            name, inline = parse_spec(spec)
+            chosen = {**(inline if extension.policy is not None else {}), **given}
+            if asked.temperature == 0 and "temperature" not in chosen and name in POLICIES:
+                return model.policy("greedy"), ()
+            known = parameters(POLICIES[name]) if name in POLICIES else {}
+            for key in ("temperature", "top_p"):
+                value = getattr(asked, key)
+                if value is None or key in chosen:
+                    continue
+                if key in known:
+                    param = key
+                    model.policy(name, **{key: value})
+                    given[key] = value
+                elif name in POLICIES:
+                    notes.append(f"{key}: policy {name!r} has no such parameter, so it changes nothing")
+            param = "entropix.parameters" if extension.parameters else "entropix.policy"
+            return model.policy(spec, **given), tuple(notes)
+        except EntropixError as error:
+            raise invalid(f"{param}: {error}", param) from None
+
+    def _bias(self, given: dict[str, float] | None) -> dict[int, float]:
+        bias = {}
+        vocabulary = self.model.info.vocabulary
+        for key, value in (given or {}).items():
+            if not (key.isascii() and key.isdigit() and len(key) < 12) or int(key) >= vocabulary:
+                raise invalid(f"logit_bias: {key!r} is no token; this model's are 0 … {vocabulary - 1}", "logit_bias")
+            bias[int(key)] = value
+        return bias

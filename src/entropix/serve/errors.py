@@ -1,0 +1,62 @@
+"""Errors as OpenAI's clients know them: {"error": {"message", "type", "param", "code"}}."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+INVALID, AUTHENTICATION, LIMIT, SERVER = (
+    "invalid_request_error",
+    "authentication_error",
+    "rate_limit_error",
+    "server_error",
+)
+
+
+class ApiError(HTTPException):
+    """An error with a message for the client. retry: after how many seconds it may try again."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        kind: str = INVALID,
+        param: str | None = None,
+        code: str | None = None,
+        retry: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        sent = dict(headers or {})
+        if retry is not None:
+            sent["Retry-After"] = str(max(round(retry), 1))
+        super().__init__(status, message, headers=sent)
+        self.record: dict[str, Any] = {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+    def response(self) -> Response:
+        return Response(self.body, self.status_code, self.headers, media_type="application/json")
+
+    @property
+    def body(self) -> bytes:
+        return json.dumps(self.record).encode()
+
+
+def invalid(message: str, param: str | None = None, code: str | None = None) -> ApiError:
+    """The request itself is wrong."""
+    return ApiError(400, message, param=param, code=code)
+
+
+def unavailable(message: str, *, retry: float = 5, code: str = "unavailable") -> ApiError:
+    """Nothing is wrong with the request, but it cannot be answered now."""
+    return ApiError(503, message, kind=SERVER, code=code, retry=retry)
+
+
+def failed() -> ApiError:
+    """This one request broke something of ours. What it was stands in the log, not in the answer."""
+    return ApiError(
+        500, "the server failed on this request; other requests are not affected", kind=SERVER, code="failed"
+    )

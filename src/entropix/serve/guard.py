@@ -1,0 +1,153 @@
+"""Who may ask: keys, hosts, origins; and what every answer says about itself. Plain ASGI, so it costs no chunk much."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import secrets
+import time
+from collections import Counter
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from entropix.serve.errors import AUTHENTICATION, ApiError
+from entropix.serve.settings import Settings
+
+log = logging.getLogger("entropix.serve")
+
+OPEN = frozenset({"/", "/health", "/ready", "/openapi.json"})
+"""Paths that need no key, beside the page's files: nothing there tells what somebody asked or was answered."""
+
+LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+BODY_SECONDS = 60.0
+"""Seconds a client may take to send a request."""
+
+HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
+
+
+class Guard:
+    """Checks host, origin and key before anything else happens, and logs every answer without what was said in it.
+
+    `requests` counts answers by (path, status), paths that do not exist as one. `scope["state"]["client"]` names who
+    asks, for fairness; `scope["state"]["log"]` takes what else the log line should hold."""
+
+    def __init__(self, app: ASGIApp, settings: Settings, paths: frozenset[str]) -> None:
+        self.app, self.settings, self.paths = app, settings, paths
+        self.requests: Counter[tuple[str, int]] = Counter()
+        self._keys = [hashlib.sha256(key.encode()).digest() for key in settings.keys]
+        self._local = settings.is_local and not settings.keys
+        self._hosts = LOCAL_NAMES | {settings.host.lower()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        status = 0
+        facts: dict[str, object] = {}
+        number = secrets.token_hex(8)
+        scope.setdefault("state", {})["log"] = facts
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(raw=message.setdefault("headers", []))
+                headers["x-request-id"] = number
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            try:
+                scope["state"]["client"] = self._admit(scope)
+            except ApiError as error:
+                await error.response()(scope, receive, answer)
+            else:
+                await self.app(scope, _hurried(receive), answer)
+        finally:
+            path = scope["path"] if scope["path"] in self.paths else "other"
+            self.requests[path, status] += 1
+            fields = {"event": "request", "id": number, "method": scope["method"], "path": path, "status": status}
+            seconds = round(time.perf_counter() - began, 4)
+            log.info("request", extra={**fields, "seconds": seconds, **facts})
+
+    def _admit(self, scope: Scope) -> str:
+        """Who asks. Raises ApiError for those who may not."""
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if self._local and _name(host) not in self._hosts:
+            # a page of another site whose name was made to point here (DNS rebinding) would come with that name
+            raise ApiError(
+                403,
+                f"this server answers to the names of this machine only ({', '.join(sorted(self._hosts))}), "
+                "not to the Host header of this request",
+                code="host_not_allowed",
+            )
+        origin = headers.get("origin")
+        if origin is not None and origin not in self.settings.origins and urlsplit(origin).netloc != host:
+            raise ApiError(
+                403,
+                "pages of this origin may not ask here; the server allows origins with --allow-origin",
+                code="origin_not_allowed",
+            )
+        peer = scope.get("client")
+        client = peer[0] if peer else ""
+        if not self._keys:
+            return client
+        key = self._key(headers.get("authorization", ""))
+        if key is None and scope["method"] != "OPTIONS" and not _open(scope["path"]):
+            given = "the API key is not right" if "authorization" in headers else "an API key is needed"
+            raise ApiError(
+                401,
+                f"{given}; send it as the header: Authorization: Bearer KEY",
+                kind=AUTHENTICATION,
+                code="invalid_api_key",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        return client if key is None else f"key {key}"
+
+    def _key(self, header: str) -> int | None:
+        """The number of the key that a header holds. All keys are compared, each in constant time."""
+        scheme, _, key = header.partition(" ")
+        digest = hashlib.sha256(key.strip().encode("utf-8", "surrogateescape")).digest()
+        found = None
+        for number, known in enumerate(self._keys):
+            if hmac.compare_digest(digest, known):
+                found = number
+        return found if scheme.lower() == "bearer" else None
+
+
+def _open(path: str) -> bool:
+    return path in OPEN or path.startswith("/page/")
+
+
+def _name(host: str) -> str:
+    """The host's name in a Host header, without the port."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+def _hurried(receive: Receive) -> Receive:
+    """`receive` that waits for the body only so long; afterwards it waits for the client to go, as long as it likes."""
+    until = time.monotonic() + BODY_SECONDS
+    whole = False
+
+    async def hurried() -> Message:
+        nonlocal whole
+        if whole:
+            return await receive()
+        try:
+            message = await asyncio.wait_for(receive(), until - time.monotonic())
+        except TimeoutError:
+            raise ApiError(408, f"the request's body did not come within {BODY_SECONDS:g} s", code="timeout") from None
+        whole = not message.get("more_body", False)
+        return message
+
+    return hurried

@@ -1,0 +1,162 @@
+"""Requests as they are allowed to be. Types are strict, unknown fields are errors, ranges are stated."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+IGNORED = frozenset(
+    {
+        "metadata",
+        "parallel_tool_calls",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "reasoning_effort",
+        "safety_identifier",
+        "service_tier",
+        "store",
+        "user",
+        "verbosity",
+    }
+)
+"""OpenAI's fields that change nothing here and are accepted with any value."""
+
+NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "audio": (None,),
+    "best_of": (None, 1),
+    "echo": (None, False),
+    "frequency_penalty": (None, 0),
+    "function_call": (None, "none", "auto"),
+    "functions": (None, []),
+    "modalities": (None, ["text"]),
+    "prediction": (None,),
+    "presence_penalty": (None, 0),
+    "suffix": (None, ""),
+    "tool_choice": (None, "none", "auto"),
+    "tools": (None, []),
+    "web_search_options": (None,),
+}
+"""OpenAI's fields that this server does not support, and the values with which they ask for nothing."""
+
+Parameter = Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True)] | str
+Stop = Annotated[str, Field(min_length=1)]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class Extension(Strict):
+    """What only this server can: how to decode, and what to tell about it."""
+
+    policy: str | None = Field(
+        default=None, description='a name, or "name:parameter=value,…"; GET /entropix/info lists them'
+    )
+    parameters: dict[str, Parameter] = Field(
+        default={}, description="the policy's parameters, before temperature and top_p"
+    )
+    search: str | None = Field(
+        default=None, description='for example "tree:max_sequences=4+vote:answer=number"; "none"'
+    )
+    profile: str | None = Field(default=None, description="thresholds of another profile, by name")
+    steps: bool = Field(default=True, description="tell every step: signals, regime, parameters, candidates")
+    leading: int = Field(default=8, ge=0, le=64, description="leading candidates a step")
+
+
+class StreamOptions(Strict):
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = Field(default=None, description="accepted and ignored")
+
+
+class Common(Strict):
+    model: str
+    n: int | None = Field(default=None, ge=1, le=128)
+    seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
+    stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = None
+    max_tokens: int | None = Field(default=None, ge=1, description="most tokens of an answer")
+    temperature: float | None = Field(default=None, ge=0, le=2, description="the policy's base temperature; 0: greedy")
+    top_p: float | None = Field(default=None, ge=0, le=1, description="the policy's base nucleus")
+    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    entropix: Extension | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_what_asks_for_nothing(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        return {k: v for k, v in data.items() if k not in IGNORED and not (k in NEUTRAL and _neutral(k, v))}
+
+
+def _neutral(name: str, value: Any) -> bool:
+    return any(value == neutral and isinstance(value, bool) == isinstance(neutral, bool) for neutral in NEUTRAL[name])
+
+
+class TextPart(Strict):
+    type: Literal["text"]
+    text: str
+
+
+class Message(Strict):
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | Annotated[list[TextPart], Field(min_length=1)]
+    name: str | None = Field(default=None, description="accepted and ignored")
+
+    @property
+    def text(self) -> str:
+        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+
+
+class TextFormat(Strict):
+    type: Literal["text"]
+
+
+class JsonFormat(Strict):
+    type: Literal["json_object"]
+
+
+class JsonSchema(Strict):
+    name: str
+    description: str | None = None
+    schema_: dict[str, Any] | None = Field(default=None, alias="schema")
+    strict: bool | None = None
+
+
+class JsonSchemaFormat(Strict):
+    type: Literal["json_schema"]
+    json_schema: JsonSchema
+
+
+class ChatRequest(Common):
+    """POST /v1/chat/completions"""
+
+    messages: Annotated[list[Message], Field(min_length=1)]
+    max_completion_tokens: int | None = Field(default=None, ge=1, description="the newer name of max_tokens")
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(default=None, ge=0, le=20)
+    response_format: Annotated[TextFormat | JsonFormat | JsonSchemaFormat, Field(discriminator="type")] | None = None
+
+
+Tokens = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+
+
+class CompletionRequest(Common):
+    """POST /v1/completions"""
+
+    prompt: str | Annotated[list[str], Field(min_length=1)] | Tokens | Annotated[list[Tokens], Field(min_length=1)]
+    logprobs: int | None = Field(default=None, ge=0, le=20)
+
+
+class ErrorBody(BaseModel):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorAnswer(BaseModel):
+    """What every error looks like."""
+
+    error: ErrorBody

@@ -1,0 +1,96 @@
+"""One HTTP request in flight: what it asks, what runs of it, and the mailbox through which its answer comes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from entropix.decoding import Job, Request
+from entropix.errors import EntropixError
+from entropix.serve.errors import ApiError
+from entropix.types import Step
+
+
+@dataclass(slots=True)
+class Item:
+    """What became certain of one choice in one step. job: set when the choice has ended."""
+
+    choice: int
+    steps: list[Step] = field(default_factory=list)
+    job: Job | None = None
+
+
+class Ticket:
+    """requests: one a choice. client: who asks, for fairness. streams: whether steps are wanted as they come.
+
+    The engine's thread owns `unstarted`, `parked`, `running` and `begun`; the rest belongs to the event loop's.
+    """
+
+    def __init__(self, requests: Sequence[Request], *, client: str, time_limit: float, streams: bool) -> None:
+        self.requests = requests
+        self.client = client
+        self.streams = streams
+        self.arrived = time.perf_counter()
+        self.deadline = self.arrived + time_limit
+        self.number = 0
+        self.unstarted = deque(range(len(requests)))
+        self.parked: list[Job] = []
+        self.running: dict[Job, int] = {}
+        self.begun = False
+        self.loop = asyncio.get_running_loop()
+        self._items: list[Item] = []
+        self._failure: EntropixError | ApiError | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    @property
+    def places(self) -> int:
+        """Sequences that the running choices may need."""
+        return sum(job.reserve for job in self.running)
+
+    @property
+    def waits(self) -> bool:
+        return bool(self.unstarted or self.parked)
+
+    @property
+    def need(self) -> int:
+        """Places the next choice needs."""
+        if self.parked:
+            return self.parked[0].reserve
+        search = self.requests[self.unstarted[0]].search
+        return 1 if search is None else search.max_sequences
+
+    @property
+    def ended(self) -> bool:
+        return not self.waits and not self.running
+
+    # the event loop's side
+
+    def put(self, items: Sequence[Item], failure: ApiError | None = None) -> None:
+        """Leave items, or the error that ends it all. Only in the event loop's thread."""
+        self._items += items
+        self._failure = self._failure or failure
+        self.wake()
+
+    async def get(self, timeout: float | None = None) -> list[Item]:
+        """What has come since the last call, empty when nothing came within `timeout` seconds. Raises the ApiError
+        that ends the request."""
+        if not self._items and self._failure is None:
+            self._waiter = self.loop.create_future()
+            timer = None if timeout is None else self.loop.call_later(timeout, self.wake)
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+                if timer is not None:
+                    timer.cancel()
+        items, self._items = self._items, []
+        if self._failure is not None and not items:
+            raise self._failure
+        return items
+
+    def wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
