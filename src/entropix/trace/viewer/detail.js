@@ -26,10 +26,12 @@ function signals(step, thresholds) {
     const limit = Math.max(step[name], ...marks.map((mark) => mark * 1.3), 0.1);
     rows.push([name, el("span", {}, `${number(step[name])} ${unit}`), meter(step[name], limit, ...marks)]);
   }
-  (step.attention || []).forEach((value, at) => {
-    rows.push([ATTENTION[at], el("span", {}, number(value, at === 1 ? 3 : 2)), at === 3 ? null : meter(value, 1)]);
-  });
   return rows.length ? facts("signals", rows) : el("p", { class: "note" }, "No signals: this token was not decided on its own.");
+}
+
+function attention(step) {
+  const rows = (step.attention || []).map((value, at) => [ATTENTION[at], number(value, at === 1 ? 3 : 2)]);
+  return rows.length ? facts("inline", rows) : null;
 }
 
 function facts(name, rows) {
@@ -45,7 +47,7 @@ function parameters(step) {
   if (given(step.top_p)) rows.push(["top-p", step.top_p === 1 ? "off" : number(step.top_p)]);
   if (given(step.min_p)) rows.push(["min-p", step.min_p === 0 ? "off" : number(step.min_p, 3)]);
   if (step.candidates > 1) rows.push(["candidates", String(step.candidates)]);
-  return rows.length ? facts("parameters", rows) : null;
+  return rows.length ? facts("inline", rows) : null;
 }
 
 // What was drawn and compared, in words.
@@ -127,7 +129,7 @@ export function detail(step, index, { thresholds, branches, onBranch }) {
   return [
     el("h3", {}, el("code", {}, visible(step.label) || "▫"), " ", chip, " ", el("small", {}, place)),
     el("p", { class: "decision" }, decision(step)),
-    el("div", { class: "numbers" }, signals(step, thresholds), parameters(step)),
+    el("div", { class: "numbers" }, signals(step, thresholds), attention(step), parameters(step)),
     candidates(step),
     tried(branches, onBranch),
   ].filter(Boolean);

@@ -150,7 +150,7 @@ class View {
     const group = el("div", { class: "exv-modes", role: "radiogroup", "aria-label": "tint tokens by" }, "tint by");
     this.radios = MODES.map((mode) => {
       const radio = el("button", { type: "button", role: "radio", "data-mode": mode }, mode);
-      radio.addEventListener("click", () => this.tint(mode));
+      radio.addEventListener("click", () => this.chosen(mode));
       group.append(radio);
       return radio;
     });
@@ -159,10 +159,16 @@ class View {
       if (Math.abs(move) !== 1) return;
       event.preventDefault();
       const at = (MODES.indexOf(this.mode) + move + MODES.length) % MODES.length;
-      this.tint(MODES[at]);
+      this.chosen(MODES[at]);
       this.radios[at].focus();
     });
     return group;
+  }
+
+  // A person has chosen a mode; whoever shows several views may want it in all of them.
+  chosen(mode) {
+    this.tint(mode);
+    this.root.dispatchEvent(new CustomEvent("tint", { bubbles: true, detail: mode }));
   }
 
   // Tint by "regime", "entropy" or "probability".

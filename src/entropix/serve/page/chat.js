@@ -1,0 +1,184 @@
+// The page: what both columns share, sending, stopping, comparing, and what went wrong.
+
+import { information } from "./api.js";
+import { Column } from "./column.js";
+import { count, el, percent } from "./tokens.js";
+
+const get = (id) => document.getElementById(id);
+const KEPT = ["message", "system", "seed", "max-tokens"];
+const STORE = "entropix.page";
+const KEY = "entropix.key";
+
+let info = null;
+let columns = [];
+let hidden = null;
+
+// what was typed outlives a reload, in this tab only
+
+function keep() {
+  const values = Object.fromEntries(KEPT.map((id) => [id, get(id).value]));
+  try {
+    sessionStorage.setItem(STORE, JSON.stringify(values));
+    sessionStorage.setItem(KEY, get("key").value);
+  } catch {
+    // a browser that keeps nothing still chats
+  }
+}
+
+function restore() {
+  try {
+    const values = JSON.parse(sessionStorage.getItem(STORE) || "{}");
+    for (const id of KEPT) if (typeof values[id] === "string") get(id).value = values[id];
+    get("key").value = sessionStorage.getItem(KEY) || "";
+  } catch {
+    // as above
+  }
+}
+
+function common() {
+  return {
+    system: get("system").value.trim(),
+    maxTokens: Number(get("max-tokens").value) || undefined,
+    key: get("key").value.trim(),
+  };
+}
+
+// The same seed for every column, drawn where none is given.
+function seed() {
+  const given = get("seed").value;
+  return given === "" ? crypto.getRandomValues(new Uint32Array(1))[0] : Number(given);
+}
+
+function valid() {
+  const value = get("seed").value;
+  get("seed").setCustomValidity(value !== "" && !Number.isSafeInteger(Number(value)) ? "A whole number up to 2^53." : "");
+  return get("settings").reportValidity() && columns.every((column) => column.valid());
+}
+
+function notice(...parts) {
+  get("notice").replaceChildren(...parts);
+  get("notice").hidden = parts.length === 0;
+}
+
+// A turn has begun, ended or failed in a column.
+function changed(turn, words) {
+  const running = columns.some((column) => column.running);
+  get("send").disabled = running || !info;
+  get("stop").disabled = !running;
+  get("again").disabled = running || !columns.some((column) => column.turns.length);
+  if (words) get("status").textContent = words;
+  else if (running) get("status").textContent = "answering …";
+  else if (turn) {
+    const { steps, result } = turn.view.data();
+    const unsure = result ? `, uncertainty ${percent(result.uncertainty, 0)}` : "";
+    get("status").textContent = `done: ${count(steps.length, "token")}${unsure}`;
+  }
+  if (turn?.failed === 401) {
+    get("key-field").hidden = false;
+    get("key").focus();
+  }
+}
+
+function send() {
+  const message = get("message");
+  if (!info || !message.value.trim() || columns.some((column) => column.running) || !valid()) return;
+  const prompt = message.value;
+  const drawn = seed();
+  message.value = "";
+  keep();
+  notice();
+  for (const column of columns) column.ask(prompt, drawn);
+}
+
+function column(title, policy) {
+  const made = new Column(title, info, { policy, common, changed });
+  made.node.addEventListener("tint", (event) => columns.forEach((one) => one.tint(event.detail)));
+  return made;
+}
+
+function show() {
+  get("columns").replaceChildren(...columns.map(({ node }) => node));
+  get("columns").classList.toggle("two", columns.length === 2);
+  get("compare").setAttribute("aria-pressed", String(columns.length === 2));
+  changed();
+}
+
+function fresh() {
+  for (const old of columns) old.stop();
+  hidden = null;
+  const two = columns.length === 2;
+  const policies = columns.map(({ policy }) => policy.name);
+  columns = [column("A", policies[0])];
+  if (two) columns.push(column("B", policies[1]));
+  get("status").textContent = "";
+  show();
+}
+
+function compare() {
+  const [first, second] = columns;
+  if (second) {
+    second.stop();
+    hidden = second;
+    columns = [first];
+  } else {
+    const other = info.policies.map(({ name }) => name).find((name) => name !== first.policy.name);
+    const usual = first.policy.name === "greedy" ? other : "greedy";
+    const same = hidden && hidden.before.length / 2 + hidden.turns.length === first.turns.length;
+    const next = same ? hidden : column("B", hidden ? hidden.policy.name : usual);
+    if (!same) next.follow(first);
+    columns = [first, next];
+  }
+  show();
+}
+
+async function begin() {
+  notice();
+  try {
+    info = await information(common().key);
+  } catch (error) {
+    get("key-field").hidden = error.status !== 401;
+    const retry = el("button", { type: "button" }, "Try again");
+    retry.addEventListener("click", begin);
+    const words = error.status === 401 && !common().key ? "The server wants an API key. Enter it above, then try again." : error.message;
+    notice(el("p", {}, words), error.detail && common().key ? el("p", { class: "detail" }, error.detail) : "", retry);
+    if (error.status === 401) get("key").focus();
+    return;
+  }
+  get("model").textContent = [info.model, info.engine, `profile ${info.profile}`].filter(Boolean).join(" · ");
+  if (info.key_needed) get("key-field").hidden = false;
+  if (info.limits?.max_tokens) get("max-tokens").max = info.limits.max_tokens;
+  if (info.notes?.length) notice(...info.notes.map((note) => el("p", { class: "detail" }, note)));
+  columns = [column("A")];
+  show();
+}
+
+get("composer").addEventListener("submit", (event) => {
+  event.preventDefault();
+  send();
+});
+get("message").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    event.preventDefault();
+    send();
+  }
+  if (event.key === "Escape") columns.forEach((one) => one.stop());
+});
+get("settings").addEventListener("submit", (event) => event.preventDefault());
+get("key").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && !info) begin();
+});
+get("stop").addEventListener("click", () => columns.forEach((one) => one.stop()));
+get("again").addEventListener("click", () => {
+  if (!valid()) return;
+  const drawn = seed();
+  for (const one of columns) one.again(drawn);
+});
+get("compare").addEventListener("click", () => info && compare());
+get("fresh").addEventListener("click", () => info && fresh());
+document.addEventListener("pointerdown", (event) => {
+  for (const one of columns) if (!one.form.contains(event.target)) one.close();
+});
+document.addEventListener("input", keep);
+restore();
+get("send").disabled = true;
+begin();

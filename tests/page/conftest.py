@@ -1,0 +1,159 @@
+"""A stand-in for the server, for what a real one does not do on demand: errors, cuts, pauses."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import numpy as np
+import pytest
+
+from entropix.engines.scripted import Script, ScriptedEngine, saying
+from entropix.model import Model
+from entropix.serve.page import SECURITY, files
+from entropix.trace import result_record, step_record, thresholds_record, to_json
+
+
+def unsure(text: str) -> Script:
+    """A model that says `text` with any policy, but of some letters is surer than of others."""
+    plain = saying(text, certainty=1.0)
+
+    def logits(tokens: tuple[int, ...]) -> Any:
+        certainty = (30.0, 9.0, 8.0, 12.0, 8.5)[len(tokens) % 5]
+        out = np.asarray(plain(tokens)) * certainty
+        out[97:105] += certainty / 3
+        return out
+
+    return logits
+
+
+@dataclass
+class Double:
+    """Answers as the server would, unless told otherwise.
+
+    fail: (status, message, headers) of every answer while it is set; cut: end streams after so many steps; pause:
+    seconds a step; key: the API key it wants. asked: what it was asked, gone: answers whose reader went away."""
+
+    says: str = "The answer is 42, I think."
+    fail: tuple[int, str, dict[str, str]] | None = None
+    cut: int | None = None
+    pause: float = 0.0
+    key: str = ""
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    gone: int = 0
+    address: str = ""
+
+    @property
+    def model(self) -> Model:
+        return Model(ScriptedEngine(unsure(self.says)))
+
+    def info(self) -> dict[str, Any]:
+        model = self.model
+        temperature = {"name": "temperature", "default": 0.666, "low": 0, "high": 1.5, "help": "of the base"}
+        inject = {"name": "inject", "default": "...", "low": None, "high": None, "help": "a text"}
+        width = {"name": "max_sequences", "default": 0, "low": 0, "high": 1024, "help": "most branches"}
+        return {
+            "model": "scripted",
+            "fingerprint": model.info.fingerprint,
+            "engine": "ScriptedEngine",
+            "profile": model.profile.name,
+            "thresholds": thresholds_record(model.profile.thresholds),
+            "notes": [],
+            "policies": [
+                {"name": "entropix", "summary": "five regimes", "parameters": [temperature, inject]},
+                {"name": "greedy", "summary": "the likeliest", "parameters": []},
+            ],
+            "searches": [{"name": "tree", "summary": "forks", "parameters": [width]}],
+            "limits": {"max_tokens": 4096},
+            "key_needed": bool(self.key),
+        }
+
+
+class Handler(BaseHTTPRequestHandler):
+    double: Double
+
+    def log_message(self, *_: Any) -> None: ...
+
+    def send(self, status: int, kind: str, body: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def refuse(self, status: int, message: str, headers: dict[str, str]) -> None:
+        record = {"error": {"message": message, "type": "x", "param": None, "code": None}}
+        self.send(status, "application/json", json.dumps(record).encode(), headers)
+
+    def admitted(self) -> bool:
+        wanted = f"Bearer {self.double.key}"
+        if self.double.key and self.headers.get("Authorization") != wanted:
+            self.refuse(401, "an API key is needed", {})
+            return False
+        return True
+
+    def do_GET(self) -> None:
+        page = files()
+        if self.path == "/entropix/info" and self.admitted():
+            self.send(200, "application/json", json.dumps(self.double.info()).encode())
+        elif self.path in page:
+            self.send(200, *page[self.path], headers=SECURITY)
+        elif self.path != "/entropix/info":
+            self.refuse(404, "no such path", {})
+
+    def do_POST(self) -> None:
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if not self.admitted():
+            return
+        self.double.asked.append(request)
+        if self.double.fail:
+            self.refuse(*self.double.fail)
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        try:
+            self.stream(request)
+        except (BrokenPipeError, ConnectionResetError):
+            self.double.gone += 1
+
+    def stream(self, request: dict[str, Any]) -> None:
+        ours = request["entropix"]
+        options = {"policy": ours["policy"], "seed": request["seed"], "max_tokens": request["max_tokens"]}
+        stream = self.double.model.stream(request["messages"], search=ours["search"], **options, **ours["parameters"])
+        self.event({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]})
+        for n, token in enumerate(stream):
+            if n == self.double.cut:
+                return
+            time.sleep(self.double.pause)
+            steps = [step_record(token.step)]
+            self.event(
+                {
+                    "choices": [{"index": 0, "delta": {"content": token.text}}],
+                    "entropix": {"index": 0, "steps": steps},
+                }
+            )
+        record = {k: v for k, v in result_record(stream.result).items() if k != "text"}
+        self.event({"choices": [{"index": 0, "delta": {}}], "entropix": {"index": 0, "result": record}})
+        self.wfile.write(b"data: [DONE]\n\n")
+
+    def event(self, record: dict[str, Any]) -> None:
+        self.wfile.write(f"data: {to_json(record)}\n\n".encode())
+        self.wfile.flush()
+
+
+@pytest.fixture
+def double() -> Iterator[Double]:
+    double = Double()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("DoubleHandler", (Handler,), {"double": double}))
+    server.daemon_threads = True
+    double.address = f"http://127.0.0.1:{server.server_port}/"
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    yield double
+    server.shutdown()
+    server.server_close()
