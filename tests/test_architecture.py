@@ -24,13 +24,14 @@ MAY_IMPORT = {
     "sampling": FOUNDATION,
     "policies": FOUNDATION,
     "engines": FOUNDATION | {"signals"},
+    "constraints": FOUNDATION | {"engines"},
     "decoding": CORE,
     "profiles": CORE | {"decoding"},
     "models": FOUNDATION | {"engines"},
-    "model": CORE | {"decoding", "profiles", "models", "search"},
+    "model": CORE | {"constraints", "decoding", "profiles", "models", "search"},
     "trace": CORE | {"decoding", "profiles"},
 }
-RUNTIMES = ("torch", "llama_cpp", "transformers", "mlx", "vllm", "fastapi")
+RUNTIMES = ("torch", "llama_cpp", "transformers", "mlx", "vllm", "fastapi", "llguidance")
 LONGEST = 420
 
 
@@ -69,7 +70,9 @@ def test_no_file_is_a_book(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST
 
 
-@pytest.mark.parametrize("module", ["entropix", "entropix.cli", "entropix.engines", "entropix.decoding"])
+@pytest.mark.parametrize(
+    "module", ["entropix", "entropix.cli", "entropix.engines", "entropix.decoding", "entropix.constraints"]
+)
 def test_importing_loads_no_runtime(module: str) -> None:
     code = f"import sys, {module}; print([m for m in {RUNTIMES!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from entropix.decoding import Decoder, Job, Request
+from entropix.constraints import Grammar, Vocabulary, make_grammar
+from entropix.decoding import Constraint, Decoder, Job, Request
 from entropix.decoding.request import LEADING
 from entropix.engines import Engine, Message, SequenceHandle, Tokenizer
 from entropix.errors import ParameterError, PromptError
@@ -166,6 +167,7 @@ class Model:
         if profile is None:
             profile = find(engine.info)
         self.profile = profile if isinstance(profile, Profile) else named(profile)
+        self._vocabulary: Vocabulary | None = None
 
     @property
     def info(self) -> ModelInfo:
@@ -195,8 +197,9 @@ class Model:
         of {"role", "content"} messages), or a list of either. Options: policy="entropix" (a name, "name:key=value"
         or a Policy), seed=None (drawn and recorded), max_tokens=512 (None: until the context is full), stop=(),
         raw=False, attention=None, logit_bias={}, leading=8 candidates recorded a step, search=None ("tree",
-        "vote:n=8,answer=number", … or strategy objects; docs/search.md); further keywords are the
-        policy's parameters.
+        "vote:n=8,answer=number", … or strategy objects; docs/search.md), constraint=None (what the text must be: a
+        JSON schema as a dict, or `json_schema`, `regex`, `lark` of entropix.constraints; docs/constraints.md); further
+        keywords are the policy's parameters.
 
         Returns a Result, or a list of them for a list. Raises EntropixError subclasses with a message to show.
         """
@@ -230,6 +233,19 @@ class Model:
         name, inline = parse_spec(spec)
         own = {k: v for k, v in self.profile.parameters.get(name, {}).items() if k not in inline}
         return make_policy(spec, self.profile.thresholds, self.info.vocabulary, **{**own, **params})
+
+    def constraint(self, asked: Grammar | Mapping[str, Any] | Constraint) -> Constraint:
+        """What the text of an answer must be, for this model: from a JSON schema as a mapping, or a `Grammar`.
+        `generate` takes it or what it is made from; it can be used for any number of answers.
+
+        The first one reads the whole vocabulary, which takes a few tenths of a second. Raises ParameterError, and
+        CapabilityError when llguidance is not installed."""
+        if isinstance(asked, Constraint):
+            return asked
+        grammar = make_grammar(asked)
+        if self._vocabulary is None:
+            self._vocabulary = Vocabulary(self.tokenizer, self.info.vocabulary)
+        return self._vocabulary.compile(grammar)
 
     def encode(self, prompt: Any, raw: bool = False) -> list[int]:
         """The tokens that a prompt starts an answer from. Raises PromptError."""
@@ -280,6 +296,7 @@ class Model:
         logit_bias: Mapping[int, float] | None = None,
         leading: int = LEADING,
         search: Any = None,
+        constraint: Constraint | Grammar | Mapping[str, Any] | None = None,
         keep: bool = False,
         ignore_end: bool = False,
         **params: Any,
@@ -293,6 +310,7 @@ class Model:
         return Request(
             policy=self.policy(policy, **params),
             search=make_search(search),
+            constraint=None if constraint is None else self.constraint(constraint),
             tokens=self.encode(prompt, raw),
             seed=secrets.randbits(32) if seed is None else seed,
             max_tokens=max_tokens,

@@ -1,10 +1,24 @@
 """The one decoding loop, over a batch of sequences."""
 
+from entropix.decoding.admission import check_request
 from entropix.decoding.decoder import Decoder, Event
-from entropix.decoding.hooks import Explorer, Search
+from entropix.decoding.hooks import Constraint, Explorer, Matcher, Search
 from entropix.decoding.job import Branch, Job
 from entropix.decoding.proposal import Proposal
 from entropix.decoding.request import Request
 from entropix.decoding.text import TextStream
 
-__all__ = ["Branch", "Decoder", "Event", "Explorer", "Job", "Proposal", "Request", "Search", "TextStream"]
+__all__ = [
+    "Branch",
+    "Constraint",
+    "Decoder",
+    "Event",
+    "Explorer",
+    "Job",
+    "Matcher",
+    "Proposal",
+    "Request",
+    "Search",
+    "TextStream",
+    "check_request",
+]

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from entropix.arrays import namespace
+from entropix.decoding.admission import check_request
 from entropix.decoding.batch import Batch, decide
 from entropix.decoding.job import Branch, Job
+from entropix.decoding.masks import apply_masks
 from entropix.decoding.proposal import TOP, Proposal
 from entropix.decoding.record import Recorder
 from entropix.decoding.request import Request
 from entropix.decoding.rows import Redraw, noise_keys
 from entropix.decoding.text import TextStream
 from entropix.engines import Engine
-from entropix.errors import CapabilityError, ParameterError, PromptError
 from entropix.sampling import WINDOW, Window, choose, reach, top_window
-from entropix.types import Action, Array, Decisions, Observation, Regime, Signals, State, Step
+from entropix.types import Action, Decisions, Observation, Regime, Signals, State, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,30 +62,11 @@ class Decoder:
         """The answers that have not ended, in the order of submission."""
         return list(self._jobs)
 
-    def check(self, request: Request) -> tuple[bool, list[str]]:
-        """Whether attention is going to be measured for a request, and notes for its reader; any thread may ask.
-
-        Raises PromptError, ParameterError or CapabilityError for a request that could not be decoded."""
-        capabilities = self.engine.capabilities
-        limit = min(capabilities.context, capabilities.cells)
-        if not len(request.tokens):
-            raise PromptError("the prompt is empty; give at least one character")
-        if len(request.tokens) >= limit:
-            raise PromptError(
-                f"the prompt has {len(request.tokens)} tokens, and the context holds {limit} including the answer; "
-                "shorten the prompt or load the model with a larger context"
-            )
-        if any(token >= self.engine.info.vocabulary for token in request.logit_bias):
-            raise ParameterError(f"logit_bias: this model's tokens are 0 … {self.engine.info.vocabulary - 1}")
-        wants, notes = self._attention(request)
-        if request.search is not None:
-            notes += request.search.check(capabilities, request.policy)
-        return wants, notes
-
     def submit(self, request: Request, index: int = 0) -> Job:
-        """Queue a request. Raises what `check` raises, at once rather than in the middle of a text."""
-        wants, notes = self.check(request)
-        injection = request.policy.injection
+        """Queue a request. Raises what `check_request` raises, at once rather than in the middle of a text."""
+        wants, notes = check_request(self.engine, request)
+        # in a constrained text every token is data: an aside would be part of somebody's JSON
+        injection = request.policy.injection if request.constraint is None else ""
         job = Job(
             request,
             injection=tuple(self.engine.tokenizer.encode(injection)) if injection else (),
@@ -98,18 +77,6 @@ class Decoder:
         self._jobs.append(job)
         self._batch.waiting.append(job.trunk)
         return job
-
-    def _attention(self, request: Request) -> tuple[bool, list[str]]:
-        """Whether to measure attention for a request, and what its reader must know. Raises CapabilityError."""
-        wants = request.policy.uses_attention if request.attention is None else request.attention
-        if wants and not self.engine.capabilities.attention:
-            if request.attention:
-                raise CapabilityError(
-                    f"policy {request.policy.name!r} was asked to use attention signals, and the engine of "
-                    f"{self.engine.info.name!r} shows none; leave attention out or use an engine that shows it"
-                )
-            return False, ["attention: the engine shows none; attention terms are neutral"]
-        return wants, []
 
     def step(self) -> list[Event]:
         """One model call for everything that runs. Returns the events it made certain, in row order."""
@@ -123,17 +90,17 @@ class Decoder:
         observation = self.engine.forward(work, attention=any(g.attention for g in batch.groups))
         self._book()
         try:
-            recorder, arrays = self._observe(rows, observation)
+            recorder, arrays, impossible = self._observe(rows, observation)
         except Exception:
             batch.take_back()
             raise
-        return self._act(rows, recorder, arrays)
+        return self._act(rows, recorder, arrays, impossible)
 
     def _observe(
         self, rows: list[Branch], observation: Observation
-    ) -> tuple[Recorder, tuple[Signals, Decisions, Window]]:
+    ) -> tuple[Recorder, tuple[Signals, Decisions, Window], dict[int, str]]:
         """Measure, decide and choose. The policies' states move on at the very end, so that it can be done again."""
-        logits = self._biased(observation)
+        logits, impossible = apply_masks(observation.logits, rows)
         signals, decisions, states = decide(self._batch.groups, logits, observation)
         shown = (max(b.job.request.leading, TOP if b.job.explorer is not None else 0) for b in rows)
         window = top_window(logits, max(reach(decisions, self.window), *shown))
@@ -141,7 +108,7 @@ class Decoder:
         recorder = Recorder(signals, decisions, window, choice)
         for group, state in zip(self._batch.groups, states, strict=True):
             group.state = state
-        return recorder, (signals, decisions, window)
+        return recorder, (signals, decisions, window), impossible
 
     def run(self) -> Iterator[Event]:
         """Steps until nothing is left. Closing the iterator cancels what still runs."""
@@ -193,6 +160,9 @@ class Decoder:
         if history is not None:
             history += [state or branch.state] * taken
         ended = not injects and step.token in self.engine.tokenizer.end_tokens and not request.ignore_end
+        if branch.matcher is not None and not ended:
+            branch.matcher.accept(step.token)
+            ended = branch.matcher.complete
         reason = "end" if ended else ""
         if branch.stream.stopped:
             reason = "stop"
@@ -260,6 +230,7 @@ class Decoder:
         child.tokens, child.steps, child.confidence = list(parent.tokens), list(parent.steps), list(parent.confidence)
         child.history, child.banned = list(parent.history), {p: set(t) for p, t in parent.banned.items() if p <= at}
         child.state = state
+        child.matcher = None if parent.matcher is None else parent.matcher.copy()
         child.stream, waiting = parent.stream.copy()
         if waiting:
             child.steps[-len(waiting) :] = waiting
@@ -278,6 +249,8 @@ class Decoder:
         """Forget what a branch says after its first `at` tokens, with the state of its text."""
         tokenizer = self.engine.tokenizer
         del branch.tokens[at:], branch.confidence[at:], branch.history[at:]
+        if branch.matcher is not None:
+            branch.matcher.rewind(at)
         branch.steps = [replace(step) for step in branch.steps[:at]]
         branch.stream = TextStream(branch.job.request.stop)
         for step in branch.steps:
@@ -299,28 +272,28 @@ class Decoder:
             job.ledger.forwards += 1
             job.ledger.peak_cells = max(job.ledger.peak_cells, job.cells())
 
-    def _biased(self, observation: Observation) -> Array:
-        """The logits with each request's bias and each branch's bans; copied only when there is one."""
-        logits = observation.logits
-        rows = self._batch.rows
-        if any(branch.job.request.logit_bias or branch.banned for branch in rows):
-            xp = namespace(logits)
-            logits = xp.asarray(logits, copy=True)
-            for row, branch in enumerate(rows):
-                for token, bias in branch.job.request.logit_bias.items():
-                    logits[row, token] += bias
-                for token in branch.banned.get(len(branch.tokens), ()):
-                    logits[row, token] = -np.inf
-        return logits
-
-    def _act(self, rows: list[Branch], recorder: Recorder, arrays: tuple[Signals, Decisions, Window]) -> list[Event]:
-        """Carry out the decisions: each branch without a search takes its token, each search does as it will."""
+    def _act(
+        self,
+        rows: list[Branch],
+        recorder: Recorder,
+        arrays: tuple[Signals, Decisions, Window],
+        impossible: dict[int, str],
+    ) -> list[Event]:
+        """Carry out the decisions: each branch without a search takes its token, each search does as it will. A
+        branch in an `impossible` row has no token to take and ends."""
         explored: dict[Job, list[Proposal]] = {}
         plain: list[Branch] = []
         events: list[Event] = []
         tokenizer = self.engine.tokenizer
         for row, branch in enumerate(rows):
             job = branch.job
+            if row in impossible:
+                self._give_up(branch, impossible[row])
+                if job.explorer is None:
+                    plain.append(branch)
+                else:
+                    explored.setdefault(job, [])
+                continue
             step = recorder.step(row, len(branch.tokens), branch.length, tokenizer, job.request.leading, job.attention)
             injects = bool(recorder.action[row] == Action.INJECT and job.injection)
             if job.explorer is None:
@@ -350,6 +323,12 @@ class Decoder:
             raise error
         job.error = error
         return self._end(job, job.trunk, "error")
+
+    def _give_up(self, branch: Branch, why: str) -> None:
+        """End a branch's text because no token is possible."""
+        branch.finish_reason, branch.problem = "constraint", why
+        if branch.job.explorer is not None:
+            self._batch.rest(branch)
 
     def _explore(self, job: Job, proposals: list[Proposal]) -> list[Event]:
         explorer, search = job.explorer, job.request.search
@@ -413,6 +392,7 @@ class Decoder:
         if branch.stream.stopped and reason not in ("cancelled", "error"):
             reason = "stop"
         job.finish_reason = branch.finish_reason = reason
+        job.notes += [branch.problem] if branch.problem else []
         if job.explorer is not None:
             job.settle()
             job.search = job.explorer.record()

@@ -1,14 +1,20 @@
-"""Where a search takes part in the decoding loop. The loop knows these protocols and no strategy.
+"""Where a search or a constraint takes part in the decoding loop. The loop knows these protocols and no strategy and
+no grammar.
 
 For every answer with a search the loop hands the explorer what it would do next on each running branch. The
 explorer carries it out, or something else, through the decoder's `accept`, `fork`, `retrace`, `rewind`, `pause`,
 `resume`, `drop` and `conclude`, so that every token taken passes through the one loop and its ledger.
+
+A constrained answer has a matcher on every branch. The loop asks it which tokens are possible before anything is
+measured, tells it every token taken, copies it where a branch forks and takes it back where one is rewound.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
 
 from entropix.types import Capabilities, SearchRecord
 
@@ -63,4 +69,53 @@ class Explorer(Protocol):
 
     def record(self) -> SearchRecord:
         """What has been tried, for the trace."""
+        ...
+
+
+class Matcher(Protocol):
+    """How far one branch's text has come in its constraint."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the text is whole and nothing may follow it."""
+        ...
+
+    @property
+    def problem(self) -> str:
+        """Why the text cannot go on, "" while it can."""
+        ...
+
+    def allowed(self) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
+        """`(vocabulary,)`: the tokens that may come next, end tokens where the text is whole; None for a problem."""
+        ...
+
+    def accept(self, token: int) -> None:
+        """Take the next token. An end token that ends the answer is not handed over."""
+        ...
+
+    def rewind(self, length: int) -> None:
+        """Forget everything after the first `length` tokens of the answer."""
+        ...
+
+    def copy(self) -> Matcher:
+        """A second matcher at the same place."""
+        ...
+
+
+@runtime_checkable
+class Constraint(Protocol):
+    """What an answer's text must be, for one model: no state."""
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens the model has for which it was made."""
+        ...
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the reader of the answer must know."""
+        ...
+
+    def begin(self) -> Matcher:
+        """A matcher at the beginning of an answer."""
         ...

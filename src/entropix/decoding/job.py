@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from entropix.decoding.hooks import Explorer
+from entropix.decoding.hooks import Explorer, Matcher
 from entropix.decoding.request import Request
 from entropix.decoding.text import TextStream
 from entropix.engines import SequenceHandle
@@ -43,7 +43,11 @@ class Branch:
     """The policy's state after every step; only for a search that goes back."""
     banned: dict[int, set[int]] = field(default_factory=dict)
     """Tokens that may not be chosen, by position in the answer."""
+    matcher: Matcher | None = None
+    """Where its text is in the request's constraint."""
     finish_reason: str = ""
+    problem: str = ""
+    """Why no token was possible, for the finish reason "constraint"."""
     gone: str = ""
     score: float | None = None
     answer: str | None = None
@@ -93,7 +97,9 @@ class Job:
     ended: float = 0.0
 
     def __post_init__(self) -> None:
-        self.trunk = Branch(self, 0, self.request.seed, stream=TextStream(self.request.stop))
+        constraint = self.request.constraint
+        matcher = None if constraint is None else constraint.begin()
+        self.trunk = Branch(self, 0, self.request.seed, stream=TextStream(self.request.stop), matcher=matcher)
         self.branches.append(self.trunk)
         if self.request.search is not None:
             self.explorer = self.request.search.begin(self)

@@ -70,9 +70,10 @@ class Recorder:
         )
 
     def confidence(self, row: int, n: int) -> float:
-        """−mean log-probability of the row's n likeliest tokens, nats; masked tokens do not count."""
-        finite = [z for z in self.logits[row, :n].tolist() if z > -math.inf]
-        return float(self.normaliser[row] - sum(finite) / len(finite))
+        """−mean log-probability of the row's n likeliest tokens, nats; NaN where a mask leaves fewer, since a forced
+        token would have the confidence 0 of a model that is lost."""
+        logits = self.logits[row, :n].tolist()
+        return float(self.normaliser[row] - sum(logits) / len(logits)) if logits[-1] > -math.inf else math.nan
 
     def likeliest(self, row: int, n: int, ratio: float) -> list[tuple[int, int, float]]:
         """(rank, token, log-probability) of up to n tokens at least `ratio` times as likely as the likeliest."""
@@ -85,11 +86,12 @@ class Recorder:
         if n <= 0:
             return ()
         # plain floats: for so few numbers an array operation costs more than it does
-        ids, normaliser = self.ids[row, :n].tolist(), self.normaliser[row]
-        before = [math.exp(z - normaliser) for z in self.logits[row, :n].tolist()]
+        logits = [z for z in self.logits[row, :n].tolist() if z > -math.inf]  # a masked token is no candidate
+        ids, normaliser = self.ids[row, : len(logits)].tolist(), self.normaliser[row]
+        before = [math.exp(z - normaliser) for z in logits]
         after = [1.0]
         if not greedy and self.filtered is not None:
-            after = [math.exp(z) for z in self.filtered[row, :n].tolist()]
+            after = [math.exp(z) for z in self.filtered[row, : len(ids)].tolist()]
         after += [0.0] * (len(ids) - len(after))
         label = tokenizer.label
         return tuple(Candidate(t, label(t), b, a) for t, b, a in zip(ids, before, after, strict=True))

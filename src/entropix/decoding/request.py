@@ -11,7 +11,7 @@ from entropix.errors import ParameterError
 from entropix.policies import Policy
 
 if TYPE_CHECKING:
-    from entropix.decoding.hooks import Search
+    from entropix.decoding.hooks import Constraint, Search
 
 LEADING = 8
 """How many leading candidates a step records."""
@@ -27,6 +27,8 @@ class Request:
     signals if policy and engine have them, True insists, False does without. leading: how many candidates each
     step records. ignore_end: go on after an end token, for benchmarks. keep: leave the sequence open at the end,
     for a next turn; the caller closes it. search: how more than one continuation is explored, None for one.
+    constraint: what the text must be, for this model; it ends the answer when nothing may follow, and nothing is
+    injected into it.
     """
 
     tokens: Sequence[int]
@@ -40,6 +42,7 @@ class Request:
     ignore_end: bool = False
     keep: bool = False
     search: Search | None = None
+    constraint: Constraint | None = None
 
     def __post_init__(self) -> None:
         if self.max_tokens is not None and not _whole(self.max_tokens, 1):

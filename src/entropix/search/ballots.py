@@ -12,7 +12,7 @@ from entropix.search.answers import extractor
 from entropix.search.config import Vote
 from entropix.search.scores import path_probability, score, trace_confidence
 
-CUT_OFF = ("length", "context")
+CUT_OFF = ("length", "context", "constraint")
 
 
 def _checked(answer: object) -> str | None:
@@ -36,6 +36,11 @@ def tally(answers: Sequence[str | None], weights: Sequence[float], ends: Sequenc
         if answer is not None and votes:
             sums[answer] = sums.get(answer, 0.0) + weight
     return {answer: sums[answer] for answer in sorted(sums, key=lambda a: -sums[a])}
+
+
+def _is_valid(branch: Branch) -> bool:
+    """Whether a constrained text keeps its constraint: one that was cut off does not. Any text without one does."""
+    return branch.matcher is None or branch.finish_reason not in CUT_OFF
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ def count(ended: Sequence[Branch], vote: Vote, outstanding: int) -> Count | None
             branch.score = score(branch, 0, "logprob")
         if extract is not None and branch.answer is None:
             branch.answer = _checked(extract(branch.stream.text))
-    best = max(ended, key=lambda b: (b.score if b.score is not None else -math.inf, -b.number))
+    best = max(ended, key=lambda b: (_is_valid(b), b.score if b.score is not None else -math.inf, -b.number))
     if extract is None:
         return Count(best, None, {}, None, {})
     trace = {b.number: trace_confidence(b.confidence, vote.trace) for b in ended}

@@ -9,10 +9,13 @@ from entropix.decoding import Branch
 
 
 def score(branch: Branch, start: int, kind: str) -> float:
-    """Mean over the tokens from answer position `start` on; higher is better. Injected tokens do not count."""
+    """Mean over the tokens from answer position `start` on; higher is better. Injected tokens do not count.
+    A text that its constraint lets not go on is worse than any other."""
+    if branch.finish_reason == "constraint":
+        return -math.inf
     steps = branch.steps[start:]
     if kind == "confidence":
-        values = branch.confidence[start:]
+        values = [c for c in branch.confidence[start:] if not math.isnan(c)]
     elif kind == "entropy":
         values = [-s.entropy for s in steps if s.entropy is not None]
     else:
@@ -22,7 +25,9 @@ def score(branch: Branch, start: int, kind: str) -> float:
 
 def trace_confidence(values: Sequence[float], kind: str) -> float:
     """Confidence of a trace from its token confidences (DeepConf, arXiv 2508.15260): the lowest window, the mean of
-    the lowest 10 % of windows, the last window, or the mean. A window is an eighth of the trace, 8 to 2048 tokens."""
+    the lowest 10 % of windows, the last window, or the mean. A window is an eighth of the trace, 8 to 2048 tokens.
+    Tokens without a confidence, because a constraint left few to choose from, do not count."""
+    values = [value for value in values if not math.isnan(value)]
     if not values:
         return 0.0
     if kind == "mean":

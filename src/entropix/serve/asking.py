@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from entropix.decoding import Decoder, Request
+from entropix.decoding import Request, check_request
 from entropix.errors import EntropixError, ParameterError
 from entropix.model import Model
 from entropix.policies import POLICIES, Policy, parameters, parse_spec
@@ -42,7 +42,6 @@ class Reader:
 
     def __init__(self, model: Model, settings: Settings, *, keep: bool, places: int) -> None:
         self.model, self.settings, self.keep, self.places = model, settings, keep, places
-        self._checks = Decoder(model.engine)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -152,7 +151,7 @@ class Reader:
 
     def _check(self, request: Request, param: str) -> None:
         try:
-            self._checks.check(request)
+            check_request(self.model.engine, request)
         except EntropixError as error:
             text = str(error)
             if text.startswith("the prompt has"):

@@ -52,6 +52,7 @@ ENDINGS = {
     "stop": "stop string",
     "length": "token limit",
     "context": "context full",
+    "constraint": "no token possible",
     "cancelled": "cancelled",
 }
 

@@ -1,0 +1,130 @@
+"""A model's vocabulary as llguidance wants it: made once a model, for all its constraints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+from entropix.constraints.grammar import Grammar
+from entropix.constraints.matcher import Compiled, Matcher
+from entropix.engines import Tokenizer
+from entropix.errors import CapabilityError, ParameterError
+
+WHITESPACE = r"\x20|\n[\x20\t]{0,24}"
+"""What may stand between two parts of JSON text: nothing, a space, or a line break with its indentation. Without a
+bound a small model may never stop breaking lines."""
+
+KINDS = {"json_schema": "JSON schema", "regex": "regular expression", "lark": "Lark grammar"}
+
+TRIED = 4
+"""Steps taken when a constraint is made, so that a grammar beyond the matcher's limits is refused and not begun."""
+
+
+class Vocabulary:
+    """The tokens of one model. tokenizer: any engine's; size: how many logits the model has, padding included.
+
+    Raises CapabilityError when llguidance is not installed."""
+
+    def __init__(self, tokenizer: Tokenizer, size: int) -> None:
+        self._library = _library()
+        self.size = size
+        self.end_tokens = tokenizer.end_tokens
+        pieces = [tokenizer.piece(token) for token in range(size)]
+        if not self.end_tokens:
+            raise CapabilityError("constraint: this model has no end token, so no text of it could ever be complete")
+        self._tokens = self._library.LLTokenizer(
+            _Wrapped(tokenizer, pieces), n_vocab=size, eos_token=sorted(self.end_tokens)
+        )
+
+    def compile(self, grammar: Grammar) -> Compiled:
+        """`grammar` on this vocabulary. Raises ParameterError for what is invalid, unsupported or too large."""
+        library = self._library.LLMatcher
+        kind = KINDS[grammar.kind]
+        if grammar.kind == "json_schema":
+            # overrides: what a schema may say about itself in "x-guidance" is not for whoever sends it to decide
+            options = {
+                "lenient": grammar.lenient,
+                "coerce_one_of": grammar.lenient,
+                "whitespace_flexible": True,
+                "whitespace_pattern": WHITESPACE,
+                "item_separator": ",",
+                "key_separator": ":",
+            }
+            source = library.grammar_from_json_schema(grammar.text, overrides=options)
+        elif grammar.kind == "regex":
+            source = library.grammar_from_regex(grammar.text)
+        else:
+            source = library.grammar_from_lark(grammar.text)
+        limits = self._library.LLParserLimits(verbose_errors=False)
+        start = Matcher(library(self._tokens, source, log_level=0, limits=limits), self.size)
+        self._try(start, kind)
+        warnings = start.warnings if grammar.lenient else ()
+        return Compiled(start, grammar, self.size, tuple(f"constraint: left out: {text}" for text in warnings))
+
+    def _try(self, start: Matcher, kind: str) -> None:
+        trial = start.copy()
+        for _ in range(TRIED):
+            allowed = None if trial.problem else trial.allowed()
+            if allowed is None:
+                hint = ""
+                if "Unimplemented keys" in trial.problem:
+                    hint = "; docs/constraints.md lists what is supported, and lenient leaves the rest out"
+                raise ParameterError(f"constraint: this {kind} cannot be used: {trial.problem}{hint}")
+            tokens = [token for token in allowed.nonzero()[0][:16].tolist() if token not in self.end_tokens]
+            if trial.complete or not tokens:
+                break
+            trial.accept(tokens[0])
+
+
+class _Wrapped:
+    """The tokenizer as llguidance's LLTokenizer asks for it; the names are llguidance's. It tokenises the texts that
+    a grammar forces, so that the model reads them as it would have written them."""
+
+    is_tokenizer_wrapper = True
+    bos_token_id = None
+
+    def __init__(self, tokenizer: Tokenizer, pieces: list[bytes]) -> None:
+        self._encode: Callable[[str], list[int]] = tokenizer.encode
+        self._pieces = pieces
+        self.eos_token_id = min(tokenizer.end_tokens)
+        # tokens that add no text are markup: a grammar can only ask for them by name
+        self.special_token_ids = [token for token, piece in enumerate(pieces) if not piece]
+        self.tokens = [piece or tokenizer.label(token).encode() for token, piece in enumerate(pieces)]
+
+    def __call__(self, text: str) -> list[int]:
+        tokens = self._encode(text)
+        data = text.encode()
+        if b"".join(self._pieces[token] for token in tokens) == data:
+            return tokens
+        return self._longest(data)
+
+    def _longest(self, data: bytes) -> list[int]:
+        """For tokenizers that change a text, such as those that begin it with a space: the longest tokens first."""
+        tokens, at = [], 0
+        while at < len(data):
+            ends = range(min(len(data), at + self._widest), at, -1)
+            end = next((end for end in ends if data[at:end] in self._ids), None)
+            if end is None:
+                break
+            tokens.append(self._ids[data[at:end]])
+            at = end
+        return tokens
+
+    @cached_property
+    def _ids(self) -> dict[bytes, int]:
+        return {piece: token for token, piece in reversed(list(enumerate(self._pieces))) if piece}
+
+    @cached_property
+    def _widest(self) -> int:
+        return max(map(len, self._ids))
+
+
+def _library() -> Any:
+    try:
+        import llguidance
+    except ImportError:
+        raise CapabilityError(
+            "constraint: the package llguidance is not installed; pip install 'entropix-llm[constrained]'"
+        ) from None
+    return llguidance

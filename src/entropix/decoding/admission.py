@@ -1,0 +1,45 @@
+"""Whether a request can be decoded, said before it is queued rather than in the middle of a text."""
+
+from __future__ import annotations
+
+from entropix.decoding.request import Request
+from entropix.engines import Engine
+from entropix.errors import CapabilityError, ParameterError, PromptError
+
+
+def check_request(engine: Engine, request: Request) -> tuple[bool, list[str]]:
+    """Whether attention is going to be measured for a request, and notes for its reader; any thread may ask.
+
+    Raises PromptError, ParameterError or CapabilityError for a request that could not be decoded."""
+    capabilities = engine.capabilities
+    limit = min(capabilities.context, capabilities.cells)
+    if not len(request.tokens):
+        raise PromptError("the prompt is empty; give at least one character")
+    if len(request.tokens) >= limit:
+        raise PromptError(
+            f"the prompt has {len(request.tokens)} tokens, and the context holds {limit} including the answer; "
+            "shorten the prompt or load the model with a larger context"
+        )
+    if any(token >= engine.info.vocabulary for token in request.logit_bias):
+        raise ParameterError(f"logit_bias: this model's tokens are 0 … {engine.info.vocabulary - 1}")
+    constraint = request.constraint
+    if constraint is not None and constraint.vocabulary != engine.info.vocabulary:
+        raise ParameterError("constraint: it was made for another model; make it with this one's `constraint`")
+    wants, notes = _attention(engine, request)
+    if request.search is not None:
+        notes += request.search.check(capabilities, request.policy)
+    notes += constraint.notes if constraint is not None else ()
+    return wants, notes
+
+
+def _attention(engine: Engine, request: Request) -> tuple[bool, list[str]]:
+    """Whether to measure attention for a request, and what its reader must know. Raises CapabilityError."""
+    wants = request.policy.uses_attention if request.attention is None else request.attention
+    if wants and not engine.capabilities.attention:
+        if request.attention:
+            raise CapabilityError(
+                f"policy {request.policy.name!r} was asked to use attention signals, and the engine of "
+                f"{engine.info.name!r} shows none; leave attention out or use an engine that shows it"
+            )
+        return False, ["attention: the engine shows none; attention terms are neutral"]
+    return wants, []

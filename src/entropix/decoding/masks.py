@@ -1,0 +1,75 @@
+"""What may not be chosen: biases, bans and constraints, applied to the logits before anything is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+
+from entropix.arrays import namespace
+from entropix.decoding.job import Branch
+from entropix.types import Array
+
+
+def apply_masks(logits: Array, rows: Sequence[Branch]) -> tuple[Array, dict[int, str]]:
+    """The logits with each request's bias, each branch's constraint and its bans, `(rows, vocabulary)`.
+
+    They are copied only when there is something to apply, since the engine's are read-only. Also returns the rows
+    that bias and constraint leave no token, with the reason; their logits stay as they were. Bans are what a search
+    would rather not see again: where they would leave nothing, they do not count.
+    """
+    touched = [row for row, branch in enumerate(rows) if _is_masked(branch)]
+    if not touched:
+        return logits, {}
+    xp = namespace(logits)
+    masked = xp.asarray(logits, copy=True)
+    impossible = {}
+    for row in touched:
+        branch = rows[row]
+        reason = _constrain(xp, masked[row], branch)
+        if reason:
+            impossible[row] = reason
+            masked[row] = logits[row]
+        else:
+            _ban(xp, masked[row], branch.banned.get(len(branch.tokens), ()))
+    return masked, impossible
+
+
+def _is_masked(branch: Branch) -> bool:
+    return bool(branch.job.request.logit_bias or branch.banned) or branch.matcher is not None
+
+
+def _constrain(xp: Any, line: Array, branch: Branch) -> str:
+    """Apply bias and constraint to one row in place; why nothing is possible, "" when something is."""
+    bias = branch.job.request.logit_bias
+    for token, value in bias.items():
+        line[token] += value
+    if branch.matcher is None:
+        forbids = any(value == -np.inf for value in bias.values())
+        return "logit_bias: every token is forbidden" if forbids and _is_empty(xp, line) else ""
+    allowed = branch.matcher.allowed()
+    if allowed is None:
+        return f"constraint: the text cannot go on: {branch.matcher.problem}"
+    line[_as_mask(xp, ~allowed, line)] = -np.inf
+    if not _is_empty(xp, line):
+        return ""
+    return "constraint: no token that it allows is left" + (", logit_bias forbids them" if bias else "")
+
+
+def _ban(xp: Any, line: Array, banned: Collection[int]) -> None:
+    """Forbid the banned tokens of one row in place, unless they are all that is possible."""
+    before = [(token, float(line[token])) for token in banned]
+    for token in banned:
+        line[token] = -np.inf
+    if banned and _is_empty(xp, line):
+        for token, value in before:
+            line[token] = value
+
+
+def _is_empty(xp: Any, line: Array) -> bool:
+    return bool(xp.max(line) == -np.inf)
+
+
+def _as_mask(xp: Any, mask: np.ndarray[Any, np.dtype[np.bool_]], like: Array) -> Array:
+    return mask if xp is np else xp.asarray(mask, device=like.device)
