@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from typing import Any
 
 from entropix.cli.options import (
+    add_constraint_options,
     add_decoding_options,
     add_model_options,
     add_output_options,
     check_policy,
     policy_parameters,
+    read_constraint,
     read_prompts,
 )
 
@@ -31,6 +34,8 @@ examples:
   cat letter.txt | entropix generate --system "Summarise the user's text in one sentence."
   entropix generate --search vote:n=8,answer=number -p sample:temperature=0.7 "What is 17 * 23?"
   entropix generate --search tree:max_sequences=8+vote:answer=number --show-tree "What is 17 * 23?"
+  entropix generate --json-schema person.schema.json "Invent a person, as JSON."
+  entropix generate --regex "yes|no" "Is water wet? Answer yes or no."
   entropix generate --raw "Once upon a time"
   entropix generate --trace sky.jsonl "Why is the sky blue?" && entropix trace sky.jsonl --table
   entropix generate --json "Name a river." | python -m json.tool
@@ -50,6 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_model_options(parser)
     add_decoding_options(parser)
+    add_constraint_options(parser)
     search = parser.add_argument_group("search")
     search.add_argument(
         "--search",
@@ -81,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
     values = policy_parameters(args)
     parameters = check_policy(args.policy, values)
     make_search(args.search)
+    constraint = read_constraint(args)
     if args.show_tree and not args.search:
         args.parser.error("--show-tree shows a search; give one with --search")
     if args.trace:
@@ -97,9 +104,13 @@ def run(args: argparse.Namespace) -> int:
             raw=args.raw,
             attention=args.attention,
             search=args.search,
+            constraint=constraint,
             **values,
         )
-        writer = TraceWriter(args.trace, header_of(model, args, parameters, asked)) if args.trace else None
+        header = header_of(model, args, parameters, asked)
+        if constraint:
+            header["constraint"] = asdict(constraint)
+        writer = TraceWriter(args.trace, header) if args.trace else None
         for note in model.notes:
             screen.tell(note)
         show = JsonOutput(screen, prompts) if args.json else TextOutput(screen, prompts)

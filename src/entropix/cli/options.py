@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from entropix.errors import ParameterError, PromptError
+
+if TYPE_CHECKING:
+    from entropix.constraints import Grammar
 
 
 def positive(text: str) -> int:
@@ -76,6 +80,29 @@ def add_decoding_options(parser: argparse.ArgumentParser) -> None:
         help="insist on attention signals, or do without (default: use them where policy and engine can)",
     )
     add_profile_option(group)  # type: ignore[arg-type]  # an argument group takes arguments as a parser does
+
+
+def add_constraint_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("constraint", "what the text must be (docs/constraints.md); one of these")
+    which = group.add_mutually_exclusive_group()
+    which.add_argument(
+        "--json-schema", metavar="FILE|TEXT", help='JSON of this schema; \'{"type": "object"}\' is any JSON object'
+    )
+    which.add_argument("--regex", metavar="PATTERN", help="a text that this regular expression matches as a whole")
+    which.add_argument("--grammar", metavar="FILE|TEXT", help="a text derived from `start` in this Lark grammar")
+
+
+def read_constraint(args: argparse.Namespace) -> Grammar | None:
+    """The constraint of the command line. Raises ParameterError for what is no schema, PromptError for a file that
+    cannot be read."""
+    from entropix.constraints import json_schema, lark, regex
+
+    if args.json_schema is not None:
+        is_text = args.json_schema.lstrip().startswith(("{", "[", "true", "false"))
+        return json_schema(args.json_schema if is_text else read_text(args.json_schema))
+    if args.grammar is not None:
+        return lark(args.grammar if re.search(r"\bstart\s*:", args.grammar) else read_text(args.grammar))
+    return None if args.regex is None else regex(args.regex)
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:

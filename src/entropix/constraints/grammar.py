@@ -52,10 +52,14 @@ def json_schema(schema: Mapping[str, Any] | bool | str, *, lenient: bool = False
     """
     if isinstance(schema, str):
         schema = _parsed(schema)
-    if not isinstance(schema, (Mapping, bool)):
+    if schema is False:
+        raise ParameterError("constraint: the JSON schema false allows no text at all")
+    if schema is True:
+        schema = {}
+    if not isinstance(schema, Mapping):
         raise ParameterError(f"constraint: a JSON schema is an object or true, not {type(schema).__name__}")
     try:
-        text = json.dumps(dict(schema) if isinstance(schema, Mapping) else schema, allow_nan=False)
+        text = json.dumps(dict(schema), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ParameterError(f"constraint: the JSON schema cannot be written as JSON: {error}") from None
     except RecursionError:

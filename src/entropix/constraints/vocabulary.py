@@ -39,8 +39,21 @@ class Vocabulary:
 
     def compile(self, grammar: Grammar) -> Compiled:
         """`grammar` on this vocabulary. Raises ParameterError for what is invalid, unsupported or too large."""
-        library = self._library.LLMatcher
         kind = KINDS[grammar.kind]
+        try:
+            source = self._source(grammar)
+        except ValueError as error:
+            raise ParameterError(f"constraint: this {kind} cannot be used: {error}") from None
+        limits = self._library.LLParserLimits(verbose_errors=False)
+        matcher = self._library.LLMatcher(self._tokens, source, log_level=0, limits=limits)
+        start = Matcher(matcher, self.size)
+        self._try(start, kind)
+        warnings = start.warnings if grammar.lenient else ()
+        return Compiled(start, grammar, self.size, tuple(f"constraint: left out: {text}" for text in warnings))
+
+    def _source(self, grammar: Grammar) -> Any:
+        """`grammar` in llguidance's own form. Raises ValueError."""
+        library = self._library.LLMatcher
         if grammar.kind == "json_schema":
             # overrides: what a schema may say about itself in "x-guidance" is not for whoever sends it to decide
             options = {
@@ -51,16 +64,10 @@ class Vocabulary:
                 "item_separator": ",",
                 "key_separator": ":",
             }
-            source = library.grammar_from_json_schema(grammar.text, overrides=options)
-        elif grammar.kind == "regex":
-            source = library.grammar_from_regex(grammar.text)
-        else:
-            source = library.grammar_from_lark(grammar.text)
-        limits = self._library.LLParserLimits(verbose_errors=False)
-        start = Matcher(library(self._tokens, source, log_level=0, limits=limits), self.size)
-        self._try(start, kind)
-        warnings = start.warnings if grammar.lenient else ()
-        return Compiled(start, grammar, self.size, tuple(f"constraint: left out: {text}" for text in warnings))
+            return library.grammar_from_json_schema(grammar.text, overrides=options)
+        if grammar.kind == "regex":
+            return library.grammar_from_regex(grammar.text)
+        return library.grammar_from_lark(grammar.text)
 
     def _try(self, start: Matcher, kind: str) -> None:
         trial = start.copy()

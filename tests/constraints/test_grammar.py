@@ -1,0 +1,119 @@
+"""What is asked for is checked at once, and what cannot be kept is refused by name before any text."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import pytest
+
+from entropix import Model
+from entropix.constraints import Grammar, json_schema, lark, regex
+from entropix.engines.scripted import ScriptedEngine
+from entropix.errors import CapabilityError, ParameterError
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return Model(ScriptedEngine())
+
+
+def nested(depth: int) -> str:
+    return '{"items":' * depth + "true" + "}" * depth
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ({"type": "obj"}, "Invalid type: obj"),
+        ({"type": "array", "uniqueItems": True}, r'\["uniqueItems"\]; docs/constraints.md'),
+        ({"not": {"type": "string"}}, r'Unimplemented keys: \["not"\]'),
+        ({"type": "string", "format": "colour"}, "Unknown format: colour"),
+        ({"type": "string", "pattern": "(?=a)b"}, "look-around"),
+        ({"type": "string", "pattern": "[a"}, "unclosed character class"),
+        ({"type": "string", "minLength": 5, "maxLength": 3}, "Unsatisfiable"),
+        ({"enum": []}, "Unsatisfiable"),
+        ({"$ref": "http://localhost/schema"}, "does not fetch"),
+        ({"$ref": "#/$defs/missing"}, "missing"),
+        (False, "allows no text"),
+        ("{'type': 'string'}", "not JSON: Expecting property name.* line 1, column 2"),
+        ("", "not JSON"),
+        ('{"minimum": NaN}', "NaN"),
+        ({"minimum": float("inf")}, "cannot be written as JSON"),
+        ({"const": object()}, "cannot be written as JSON"),
+        ("[1]", "an object or true, not list"),
+        (7, "an object or true, not int"),
+        (nested(100_000), "nested too deeply|at most"),
+        (nested(500), "recursion limit"),
+        ({"const": "x" * 300_000}, "at most 262144"),
+        ({"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(2000)}}, "items; max is 2000"),
+        ({"type": "integer", "multipleOf": 999_983}, "multipleOf.*999983.*at most 10000"),
+        ({"allOf": [{"multipleOf": p} for p in (97, 101, 103, 107)]}, "multipleOf"),
+        ({"type": "number", "multipleOf": 1e-30}, "multipleOf"),
+        ({"type": "string", "x-guidance": {"lenient": True}, "contentEncoding": "base64", "not": {}}, "Unimplemented"),
+    ],
+)
+def test_a_schema_that_cannot_be_kept_is_refused_with_its_reason(model: Model, schema: Any, message: str) -> None:
+    begun = time.perf_counter()
+    with pytest.raises(ParameterError, match=message) as error:
+        model.constraint(json_schema(schema))
+    assert str(error.value).startswith("constraint: ")
+    assert "\n" not in str(error.value)
+    assert time.perf_counter() - begun < 10, "a schema must not hold up everybody else"
+    assert model.engine.forwards == 0  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (lambda: regex("(a"), "regular expression cannot be used: .*unclosed group"),
+        (lambda: regex(""), "regex is empty"),
+        (lambda: regex("a\ud800"), "not valid Unicode: lone surrogate at character 1"),
+        (lambda: regex(7), "takes a text, not int"),  # type: ignore[arg-type]
+        (lambda: lark('start: "a" b'), "unknown name"),
+        (lambda: lark("x" * 300_000), "at most 262144"),
+        (lambda: "[0-9]+", "constraint is a JSON schema.* not str"),
+    ],
+)
+def test_a_regex_or_grammar_that_cannot_be_kept_is_refused(model: Model, asked: Any, message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        model.constraint(asked())
+
+
+def test_a_lenient_schema_leaves_out_what_cannot_be_kept_and_says_so(model: Model) -> None:
+    schema = {"type": "array", "items": {"enum": [1, 2]}, "minItems": 2, "maxItems": 2, "uniqueItems": True}
+    result = model.generate("hi", constraint=json_schema(schema, lenient=True), seed=1)
+    assert result.finish_reason == "end"
+    assert any("left out" in note and "uniqueItems" in note for note in result.notes)
+
+
+def test_whitespace_is_bounded(model: Model) -> None:
+    matcher = model.constraint({"type": "array"}).begin()
+    for byte in b"[\n" + b" " * 24:
+        matcher.accept(byte)
+    assert not matcher.problem
+    allowed = matcher.allowed()
+    assert allowed is not None
+    assert not any(allowed[byte] for byte in b" \n\t")
+    assert allowed[ord("]")]
+
+
+def test_a_schema_may_be_a_dict_a_text_or_made_already(model: Model) -> None:
+    made = model.constraint({"const": 1})
+    for asked in ({"const": 1}, json_schema('{"const": 1}'), made):
+        assert model.generate("hi", constraint=asked).text == "1"
+    assert model.constraint(made) is made
+    assert json_schema({"const": 1}) == Grammar("json_schema", '{"const": 1}')
+
+
+def test_the_vocabulary_is_read_once_a_model(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    model.constraint({"const": 1})
+    monkeypatch.setattr(model.tokenizer, "piece", None)
+    model.constraint({"const": 2})
+
+
+def test_without_the_package_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "llguidance", None)
+    with pytest.raises(CapabilityError, match=r"pip install 'entropix-llm\[constrained\]'"):
+        Model(ScriptedEngine()).generate("hi", constraint={"type": "object"})
