@@ -18,11 +18,15 @@ from hypothesis import strategies as st
 from entropix import Model
 from entropix.constraints import lark, regex
 from entropix.decoding import Branch, Constraint, Decoder, Job, Request
+from entropix.decoding.masks import apply_masks
 from entropix.engines import Engine
 from entropix.engines.scripted import END, VOCABULARY, ScriptedEngine, ScriptedTokenizer, hashed, saying
 from entropix.errors import ParameterError
 from entropix.policies import make_policy
 from entropix.search import make_search
+from entropix.search.ballots import count
+from entropix.search.config import Vote
+from entropix.search.scores import score, trace_confidence
 from entropix.types import Action, Array, Thresholds
 
 THRESHOLDS = Thresholds(0.3, 2.0, 0.25, 1.5)
@@ -268,9 +272,6 @@ def test_a_ban_gives_way_where_it_would_leave_nothing(scripted: Model) -> None:
 
 
 def test_a_whole_text_beats_a_likelier_one_that_was_cut_off(scripted: Model) -> None:
-    from entropix.search.ballots import count
-    from entropix.search.config import Vote
-
     (job,) = decode(ScriptedEngine(), request("sample", scripted.constraint(regex("[ab]{4}"))))
     matcher = job.trunk.matcher
     cut = Branch(job, 1, 1, matcher=matcher, finish_reason="length", score=-0.1)
@@ -278,6 +279,24 @@ def test_a_whole_text_beats_a_likelier_one_that_was_cut_off(scripted: Model) -> 
     counted = count([cut, whole], Vote(), 0)
     assert counted is not None
     assert counted.winner is whole
+
+
+def test_a_continuation_that_cannot_go_on_loses_every_comparison(scripted: Model) -> None:
+    (job,) = decode(ScriptedEngine(), request("sample", scripted.constraint(regex("[ab]{4}"))))
+    assert math.isfinite(score(job.trunk, 0, "logprob"))
+    job.trunk.finish_reason = "constraint"
+    assert score(job.trunk, 0, "logprob") == -math.inf
+
+
+def test_tokens_that_were_hardly_a_choice_do_not_count_as_a_lack_of_confidence(scripted: Model) -> None:
+    half_forced = scripted.constraint(regex("forced:[ -~]{9}"))
+    (job,) = decode(ScriptedEngine(), request("sample", half_forced, "vote:n=2"))
+    values = job.trunk.confidence
+    assert [math.isnan(value) for value in values] == [True] * len("forced:") + [False] * 9
+    free = values[-9:]
+    assert trace_confidence(values, "mean") == pytest.approx(sum(free) / 9)
+    assert trace_confidence(values, "lowest") == trace_confidence(free, "lowest") > 1
+    assert score(job.trunk, 0, "confidence") == pytest.approx(sum(free) / 9)
 
 
 def mixed(model: Model, seed: int = 5) -> list[Request]:
@@ -312,6 +331,37 @@ def test_unconstrained_rows_alone_are_neither_copied_nor_masked(scripted: Model,
     monkeypatch.setattr(loop, "apply_masks", watched)
     decode(ScriptedEngine(), request("greedy", None, max_tokens=3))
     assert seen == [(True, 1)] * 3
+
+
+def test_masks_are_the_same_on_every_array_library(scripted: Model) -> None:
+    torch = pytest.importorskip("torch")
+    asked = [
+        request("greedy", scripted.constraint(regex("[a-d]x")), logit_bias={98: 2.5}),
+        request("greedy", None),
+        request("greedy", scripted.constraint(regex("a")), logit_bias={97: -math.inf}),
+        request("greedy", scripted.constraint(regex("ab?"))),
+    ]
+    rows = [Job(r, injection=(), attention=False).trunk for r in asked]
+    rows[0].banned, rows[3].banned = {0: {97}}, {0: {97}}
+    logits = np.random.default_rng(0).normal(size=(4, VOCABULARY)).astype(np.float32)
+    logits.flags.writeable = False
+    wanted, impossible = apply_masks(logits, rows)
+    got, same = apply_masks(torch.tensor(logits), rows)
+    np.testing.assert_array_equal(wanted, got.numpy())
+    assert impossible == same
+    assert list(same) == [2]
+    assert [set(np.flatnonzero(np.isfinite(row)).tolist()) for row in wanted[[0, 3]]] == [{98, 99, 100}, {97}]
+    np.testing.assert_array_equal(wanted[1], logits[1])
+
+
+def test_a_conversation_keeps_its_constraint(scripted: Model) -> None:
+    chat = scripted.chat(constraint=regex("(ja|nein)[.!]"), seed=1)
+    for _ in range(2):
+        with chat.send("hi?") as stream:
+            text = "".join(token.text for token in stream)
+        assert re.fullmatch("(ja|nein)[.!]", text)
+    assert [m["role"] for m in chat.messages] == ["user", "assistant"] * 2
+    chat.close()
 
 
 def test_a_constraint_for_another_model_is_refused(scripted: Model) -> None:

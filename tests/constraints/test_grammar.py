@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,12 +32,14 @@ def nested(depth: int) -> str:
         ({"type": "array", "uniqueItems": True}, r'\["uniqueItems"\]; docs/constraints.md'),
         ({"not": {"type": "string"}}, r'Unimplemented keys: \["not"\]'),
         ({"type": "string", "format": "colour"}, "Unknown format: colour"),
+        ({"oneOf": [{"minimum": 0}, {"maximum": 5}]}, "oneOf.*not supported; docs/constraints.md"),
         ({"type": "string", "pattern": "(?=a)b"}, "look-around"),
         ({"type": "string", "pattern": "[a"}, "unclosed character class"),
         ({"type": "string", "minLength": 5, "maxLength": 3}, "Unsatisfiable"),
         ({"enum": []}, "Unsatisfiable"),
         ({"$ref": "http://localhost/schema"}, "does not fetch"),
         ({"$ref": "#/$defs/missing"}, "missing"),
+        ({"$ref": "#"}, "no text can satisfy it"),
         (False, "allows no text"),
         ("{'type': 'string'}", "not JSON: Expecting property name.* line 1, column 2"),
         ("", "not JSON"),
@@ -86,6 +90,70 @@ def test_a_lenient_schema_leaves_out_what_cannot_be_kept_and_says_so(model: Mode
     result = model.generate("hi", constraint=json_schema(schema, lenient=True), seed=1)
     assert result.finish_reason == "end"
     assert any("left out" in note and "uniqueItems" in note for note in result.notes)
+
+
+@pytest.mark.parametrize(
+    "schema", [{"type": "string", "format": "colour"}, {"oneOf": [{"minimum": 0}, {"maximum": 5}]}]
+)
+def test_lenience_extends_to_formats_and_to_overlapping_choices(model: Model, schema: Any) -> None:
+    assert model.constraint(json_schema(schema, lenient=True)).begin().allowed() is not None
+
+
+KEYWORDS = {
+    "type": "string",
+    "enum": [1],
+    "const": 1,
+    "anyOf": [{}],
+    "allOf": [{}],
+    "oneOf": [{"type": "string"}, {"type": "null"}],
+    "$ref": "#/$defs/a",
+    "properties": {},
+    "required": ["a"],
+    "additionalProperties": False,
+    "patternProperties": {"^a": {}},
+    "minProperties": 1,
+    "maxProperties": 1,
+    "items": {},
+    "prefixItems": [{}],
+    "minItems": 1,
+    "maxItems": 2,
+    "minLength": 1,
+    "maxLength": 2,
+    "pattern": "a",
+    "minimum": 1,
+    "maximum": 3,
+    "exclusiveMinimum": 1,
+    "exclusiveMaximum": 4,
+    "multipleOf": 2,
+    "$defs": {"a": {}},
+}
+REFUSED = {
+    "not": {},
+    "if": {},
+    "propertyNames": {},
+    "dependentRequired": {},
+    "dependentSchemas": {},
+    "unevaluatedProperties": False,
+    "unevaluatedItems": False,
+    "uniqueItems": True,
+    "contains": {},
+    "$dynamicRef": "#a",
+}
+FORMATS = ("date-time", "date", "time", "duration", "email", "hostname", "ipv4", "ipv6", "uri", "uuid")
+
+
+def test_the_documentation_lists_what_is_supported(model: Model) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "constraints.md").read_text(encoding="utf-8")
+    lists = re.findall(r"^- (Keywords|Formats|Refused): ((?:.|\n  )+)", text, re.MULTILINE)
+    listed = {name: set(re.findall(r"`([^`]+)`", items)) for name, items in lists}
+    assert listed == {"Keywords": set(KEYWORDS) | {"format"}, "Refused": set(REFUSED), "Formats": set(FORMATS)}
+    for name, value in KEYWORDS.items():
+        model.constraint({"$defs": {"a": {}}, name: value})
+    for name in FORMATS:
+        model.constraint({"type": "string", "format": name})
+    for name, value in REFUSED.items():
+        with pytest.raises(ParameterError, match=re.escape(f'["{name}"]')):
+            model.constraint({name: value})
 
 
 def test_whitespace_is_bounded(model: Model) -> None:

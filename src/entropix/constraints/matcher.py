@@ -46,7 +46,8 @@ class Matcher:
     def problem(self) -> str:
         """Why it cannot go on: beyond the matcher's limits; "" while it can."""
         lines = [line.strip() for line in self._matcher.get_error().splitlines() if line.strip()]
-        return " ".join(line for n, line in enumerate(lines) if n == 0 or line.startswith("error:"))
+        problem = " ".join(line for n, line in enumerate(lines) if n == 0 or line.startswith("error:"))
+        return "no text can satisfy it" if problem == "NoExtensionBias" else problem
 
     @property
     def warnings(self) -> list[str]:

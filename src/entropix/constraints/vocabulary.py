@@ -17,6 +17,9 @@ bound a small model may never stop breaking lines."""
 
 KINDS = {"json_schema": "JSON schema", "regex": "regular expression", "lark": "Lark grammar"}
 
+UNSUPPORTED = ("Unimplemented keys", "Unknown format", "oneOf constraints are not supported")
+"""How llguidance's messages begin about what is a schema, but not one it can keep."""
+
 TRIED = 4
 """Steps taken when a constraint is made, so that a grammar beyond the matcher's limits is refused and not begun."""
 
@@ -74,10 +77,12 @@ class Vocabulary:
         for _ in range(TRIED):
             allowed = None if trial.problem else trial.allowed()
             if allowed is None:
-                hint = ""
-                if "Unimplemented keys" in trial.problem:
-                    hint = "; docs/constraints.md lists what is supported, and lenient leaves the rest out"
-                raise ParameterError(f"constraint: this {kind} cannot be used: {trial.problem}{hint}")
+                problem = trial.problem.partition(". Enable 'coerce_one_of'")[0]
+                if problem.startswith(UNSUPPORTED):
+                    problem += (
+                        "; docs/constraints.md lists what is, and json_schema(…, lenient=True) leaves the rest out"
+                    )
+                raise ParameterError(f"constraint: this {kind} cannot be used: {problem}")
             tokens = [token for token in allowed.nonzero()[0][:16].tolist() if token not in self.end_tokens]
             if trial.complete or not tokens:
                 break

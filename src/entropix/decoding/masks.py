@@ -51,7 +51,10 @@ def _constrain(xp: Any, line: Array, branch: Branch) -> str:
     allowed = branch.matcher.allowed()
     if allowed is None:
         return f"constraint: the text cannot go on: {branch.matcher.problem}"
-    line[_as_mask(xp, ~allowed, line)] = -np.inf
+    if xp is np:
+        np.copyto(line, -np.inf, where=~allowed)  # several times faster than indexing
+    else:
+        line[xp.asarray(~allowed, device=line.device)] = -np.inf
     if not _is_empty(xp, line):
         return ""
     return "constraint: no token that it allows is left" + (", logit_bias forbids them" if bias else "")
@@ -69,7 +72,3 @@ def _ban(xp: Any, line: Array, banned: Collection[int]) -> None:
 
 def _is_empty(xp: Any, line: Array) -> bool:
     return bool(xp.max(line) == -np.inf)
-
-
-def _as_mask(xp: Any, mask: np.ndarray[Any, np.dtype[np.bool_]], like: Array) -> Array:
-    return mask if xp is np else xp.asarray(mask, device=like.device)
