@@ -43,7 +43,8 @@ def test_a_regex_and_a_grammar_are_kept(unsure: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--json-schema", "missing.json"), "cannot read 'missing.json'"),
+        (("--json-schema", "missing.json"), "cannot read 'missing.json': no such file or directory; a schema's text"),
+        (("--grammar", "begin: /a/"), "a grammar's text has a rule start:"),
         (("--json-schema", '{"type": '), "not JSON"),
         (("--json-schema", '{"uniqueItems": true}'), "uniqueItems"),
         (("--regex", "("), "unclosed group"),

@@ -93,16 +93,24 @@ def add_constraint_options(parser: argparse.ArgumentParser) -> None:
 
 
 def read_constraint(args: argparse.Namespace) -> Grammar | None:
-    """The constraint of the command line. Raises ParameterError for what is no schema, PromptError for a file that
-    cannot be read."""
+    """The constraint of the command line. Raises ParameterError for what is no schema or grammar and no file that
+    can be read."""
     from entropix.constraints import json_schema, lark, regex
 
     if args.json_schema is not None:
         is_text = args.json_schema.lstrip().startswith(("{", "[", "true", "false"))
-        return json_schema(args.json_schema if is_text else read_text(args.json_schema))
+        return json_schema(args.json_schema if is_text else _file(args.json_schema, "a schema's text begins with {"))
     if args.grammar is not None:
-        return lark(args.grammar if re.search(r"\bstart\s*:", args.grammar) else read_text(args.grammar))
+        is_text = re.search(r"\bstart\s*:", args.grammar)
+        return lark(args.grammar if is_text else _file(args.grammar, "a grammar's text has a rule start:"))
     return None if args.regex is None else regex(args.regex)
+
+
+def _file(name: str, otherwise: str) -> str:
+    try:
+        return read_text(name)
+    except PromptError as error:
+        raise ParameterError(f"{error}; {otherwise}") from None
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
