@@ -17,8 +17,16 @@ from entropix.serve.ticket import Item
 from entropix.trace.records import result_record, step_record, to_json
 from entropix.types import Candidate, Result, Step
 
-FINISH = {"end": "stop", "stop": "stop", "length": "length", "context": "length", "cancelled": "length"}
-"""Our finish reasons in OpenAI's terms; an answer is cancelled, and still told, only by its time limit."""
+FINISH = {
+    "end": "stop",
+    "stop": "stop",
+    "length": "length",
+    "context": "length",
+    "constraint": "length",
+    "cancelled": "length",
+}
+"""Our finish reasons in OpenAI's terms. An answer is cancelled, and still told, only by its time limit; of one that its
+constraint let not go on, as of one cut off, clients must not take the text for whole."""
 
 IMPOSSIBLE = -9999.0
 """The log-probability that OpenAI's API states where there is none: of injected tokens, and of probability 0."""

@@ -8,6 +8,7 @@ export const ENDINGS = {
   stop: "stop string",
   length: "token limit",
   context: "context full",
+  constraint: "no token possible",
   cancelled: "cancelled",
 };
 const SPENT = ["prompt", "sampled", "injected", "abandoned", "looked_ahead", "recomputed"];
