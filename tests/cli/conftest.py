@@ -47,7 +47,7 @@ class CommandLine:
     def load(self, name: Any, **options: Any) -> Model:
         self.loads.append((name, options))
         self.noise()
-        return Model(ScriptedEngine(self.script, **self.engine))
+        return Model(ScriptedEngine(self.script, **self.engine), options.get("profile"))
 
 
 @pytest.fixture

@@ -34,6 +34,14 @@ def test_tune_writes_a_profile_that_eval_refuses_on_the_same_items(unsure: Any, 
     again = unsure("tune", "arithmetic", *options, "--policy", "sample", "--trials", "3", "--out", str(out))
     assert again.out == first.out
     assert "holds 9 answers" in again.err
+    for more in ((), ("--instruction", "Be brief."), ("--limit", "5"), ("--skip", "2")):
+        refused = unsure("eval", "arithmetic", *options, "--profile", str(profile), "--out", str(tmp_path / "r"), *more)
+        assert refused.code == 2
+        assert f"tuned on {1 if '--skip' in more else 3} of these" in refused.err
+    fine = unsure(
+        "eval", "arithmetic", *options, "--skip", "3", "--profile", str(profile), "--out", str(tmp_path / "r")
+    )
+    assert fine.code == 0, fine.err
 
 
 def test_another_tuning_in_the_same_folder_is_refused(unsure: Any, tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ class Item:
 
     Of a question for code, answer is the program that tests it, before the code that stands ahead of the model's
     (imports, or the beginning of the function that it goes on with), entry the function that is asked for, and
-    solution a right answer where one is known."""
+    solution a right answer where one is known.
+
+    question: the prompt without the instruction, by which the item is known again; "" where it is the prompt."""
 
     id: str
     prompt: str
@@ -19,3 +21,4 @@ class Item:
     before: str = ""
     entry: str = ""
     solution: str = ""
+    question: str = ""

@@ -99,7 +99,8 @@ def check_untuned(profile: Profile, work: Iterable[Unit]) -> None:
     """Raises TaskError if settings of the profile were chosen on some of these items: figures on them would show
     what was chosen, not what to expect."""
     seen = {item for note in profile.tuned for item in note["items"]}
-    asked = {unit.item.id: digest(unit.item.prompt) in seen for unit in work}
+    # by the question, whatever else is asked for after it; profiles of before hold the whole prompt
+    asked = {u.item.id: not seen.isdisjoint(map(digest, (u.item.question, u.item.prompt))) for u in work}
     if any(asked.values()):
         raise TaskError(
             f"profile {profile.name!r} was tuned on {sum(asked.values())} of these {len(asked)} items, and nothing is "

@@ -223,8 +223,9 @@ def _item(id: str, question: str, choices: list[str], answer: str, kind: str, in
         answer = EXTRACTORS["boxed"](f"\\boxed{{{answer}}}") or answer
     options = "".join(f"\n{letter}) {text}" for letter, text in zip(LETTERS, choices, strict=False))
     instruction = INSTRUCTIONS.get(kind) if instruction is None else instruction
-    prompt = f"{question}{options}" + (f"\n\n{instruction}" if instruction else "")
-    return Item(id, prompt, answer.strip())
+    question = f"{question}{options}"
+    prompt = f"{question}\n\n{instruction}" if instruction else question
+    return Item(id, prompt, answer.strip(), question=question)
 
 
 def _gold(answer: Any, choices: list[str]) -> str:

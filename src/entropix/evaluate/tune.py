@@ -220,7 +220,7 @@ def tuned(profile: Profile, policy: str, trials: Sequence[Trial], tasks: Sequenc
     note = {
         "policy": policy,
         "tasks": [task.name for task in tasks],
-        "items": sorted({digest(item.prompt) for task in tasks for item in task.items}),
+        "items": sorted({digest(item.question or item.prompt) for task in tasks for item in task.items}),
         "trials": len(trials),
         "accuracy": chosen.accuracy,
         "default_accuracy": trials[0].accuracy,
