@@ -187,14 +187,18 @@ def _of_row(row: dict[str, Any], id: str, wanted: str, instruction: str | None) 
     """How a row's answers are read, and its item. `id` is for a row without one. Raises KeyError, ValueError."""
     if wanted == CODE or (is_code(row) and not wanted):
         return CODE, code_item(row, id)
-    choices = [str(c) for c in row.get("choices", ())]
-    if len(choices) > len(LETTERS):
-        raise ValueError(f"{len(choices)} choices; at most {len(LETTERS)} are possible")
+    given = row.get("choices", [])
+    if not isinstance(given, list) or len(given) > len(LETTERS):
+        raise ValueError(f"'choices' must be a list of at most {len(LETTERS)} options")
+    choices = [str(c) for c in given]
     kind = wanted or ("choice" if choices else "number")
-    answer = _gold(row["answer"], choices)
-    question = row["question"] if "prompt" not in row else ""
-    item = _item(str(row.get("id", id)), question, choices, answer, kind, instruction)
-    return kind, Item(item.id, str(row["prompt"]), item.answer) if "prompt" in row else item
+    asked = "prompt" if "prompt" in row else "question"
+    if not isinstance(row[asked], str) or not row[asked].strip():
+        raise ValueError(f"{asked!r} must be a text that is not empty")
+    if not isinstance(row["answer"], str | int | float):
+        raise ValueError("'answer' must be a text or a number")
+    item = _item(str(row.get("id", id)), row[asked], choices, _gold(row["answer"], choices), kind, instruction)
+    return kind, Item(item.id, row[asked], item.answer) if asked == "prompt" else item
 
 
 def _from_hub(name: str, hub: Hub, limit: int | None, instruction: str | None) -> Task:
@@ -217,7 +221,9 @@ def _item(id: str, question: str, choices: list[str], answer: str, kind: str, in
     if kind == "number":
         read = EXTRACTORS["number"](answer)
         if read is None:
-            raise ValueError(f"the answer {answer!r} is not a number")
+            raise ValueError(
+                f"the answer {answer!r} is not a number; FILE.jsonl:text or another extractor reads others"
+            )
         answer = read
     if kind == "boxed":
         answer = EXTRACTORS["boxed"](f"\\boxed{{{answer}}}") or answer
