@@ -27,6 +27,8 @@ def test_a_run_is_kept_reported_and_not_done_twice(unsure: Any, tmp_path: Path) 
     first = unsure("eval", "arithmetic", "logic", "--out", str(out), *OPTIONS)
     assert first.code == 0, first.err
     assert "arithmetic: 4 items, 4 answers a spec" in first.out
+    (said,) = [line for line in first.err.splitlines() if "votes on" in line]
+    assert said.endswith("'v' votes on answer=number, but answers to logic are read by choice")
     assert "Against greedy, by item" in first.out
     text = (out / "report.md").read_text(encoding="utf-8")
     assert "| v |" in text

@@ -126,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
     with loaded(args, screen, args.model, sequences=max(args.together, branches)) as model:
         names = "-".join(task.name for task in tasks)
         directory = args.out or Path("runs") / file_name(f"{names}-{model.info.name}")
-        for note in model.notes:
+        for note in (*model.notes, *misread(tasks, specs)):
             screen.tell(note)
         work = units(tasks, specs, range(1, args.seeds + 1))
         check_untuned(model.profile, work)
@@ -211,6 +211,19 @@ def check_specs(specs: list[Spec]) -> None:
     for spec in specs:
         if isinstance(spec.policy, str):
             check_policy(spec.policy, {})
+
+
+def misread(tasks: list[Task], specs: list[Spec]) -> list[str]:
+    """What votes on something else than the task's answers, which makes nearly all of its answers wrong."""
+    votes = {
+        s.name: {getattr(part, "answer", "none") for part in plan.strategies} for s in specs if (plan := s.plan(0))
+    }
+    return [
+        f"{name!r} votes on answer={read}, but answers to {task.name} are read by {task.extractor}"
+        for task in tasks
+        for name, found in votes.items()
+        for read in sorted(found - {"none", task.extractor})
+    ]
 
 
 def manifest_of(args: argparse.Namespace, model: Any, tasks: list[Task], specs: list[Spec]) -> dict[str, Any]:
