@@ -16,6 +16,7 @@ from typing import IO
 
 import pytest
 
+from entropix.policies import POLICIES
 from entropix.trace import read_trace
 
 SCRIPTED = str(Path(__file__).with_name("scripted.py"))
@@ -201,6 +202,16 @@ def test_a_terminal_gets_colours_unless_it_does_not_want_any(environ: Mapping[st
     assert ("\x1b[" in terminal.seen) is colored
     assert "\x1b[2J" not in terminal.seen
     assert "\\x1b" in terminal.seen
+
+
+@pytest.mark.parametrize(("columns", "first"), [(40, 8), (72, 14)])
+def test_a_narrow_terminal_cuts_no_cell_of_a_table_off(columns: int, first: int) -> None:
+    terminal = Terminal("policies", NO_COLOR="1", COLUMNS=str(columns))
+    assert terminal.end() == 0
+    assert "…" not in terminal.seen
+    lines = terminal.seen.splitlines()
+    assert max(map(len, lines)) <= columns
+    assert "".join(POLICIES) in "".join(line[:first].strip() for line in lines)
 
 
 def test_a_chat_on_a_terminal_survives_ctrl_c_and_mistakes_and_ends_with_ctrl_d() -> None:

@@ -157,6 +157,10 @@ WIDE = 10_000
 """Cells enough for any table: files and pipes have no edge."""
 
 
+LAST = 12
+"""Cells that the last column of a table needs to be read."""
+
+
 def print_table(screen: Screen, table: Table) -> None:
     """Print a table as wide as the terminal, or as wide as it needs to be elsewhere."""
     if not sys.stdout.isatty():
@@ -165,7 +169,11 @@ def print_table(screen: Screen, table: Table) -> None:
 
 
 def write_table(screen: Screen, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows of text under titles. On a narrow terminal the last column wraps."""
+    """Print rows of text under titles. On a narrow terminal the last column wraps, on a very narrow one all do."""
+    cells = [[Text(visible(cell, keep="")) for cell in row] for row in rows]
+    widths = [max(len(title), *(row[n].cell_len for row in cells)) for n, title in enumerate(titles)]
+    needed = sum(widths[:-1]) + len(widths) + min(widths[-1], LAST)
+    narrow = sys.stdout.isatty() and needed > screen.out.width
     table = Table(
         box=box.SIMPLE_HEAD,
         show_edge=False,
@@ -174,9 +182,9 @@ def write_table(screen: Screen, titles: Sequence[str], rows: Sequence[Sequence[s
         header_style="bold" if is_colored(screen.out) else "",
     )
     for n, title in enumerate(titles, 1):
-        table.add_column(title, overflow="fold", no_wrap=n < len(titles))
-    for row in rows:
-        table.add_row(*(Text(visible(cell, keep="")) for cell in row))
+        table.add_column(title, overflow="fold", no_wrap=n < len(titles) and not narrow)
+    for row in cells:
+        table.add_row(*row)
     print_table(screen, table)
 
 
