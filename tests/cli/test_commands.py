@@ -16,6 +16,7 @@ from entropix.cli import COMMANDS, make_parser
 from entropix.engines.scripted import saying
 from entropix.policies import POLICIES, parameters
 from entropix.profiles import Profile
+from entropix.trace import read_trace
 
 SAID = "Hello, 😀 [red]world[/red]\x1b[31m!"
 
@@ -59,6 +60,15 @@ def test_steps_that_are_none_are_refused(cli: Any, saved: str, steps: str) -> No
     outcome = cli("trace", saved, f"--steps={steps}")
     assert outcome.code == 2
     assert "--steps" in outcome.err
+
+
+@pytest.mark.parametrize("show", [(), ("--table",)])
+def test_steps_beyond_the_end_are_refused_and_the_end_is_said(cli: Any, saved: str, show: tuple[str, ...]) -> None:
+    outcome = cli("trace", saved, "--steps", "500:510", *show)
+    assert (outcome.code, outcome.out) == (2, "")
+    longest = max(len(answer.steps) for answer in read_trace(saved).answers)
+    assert f"has these steps; the longest has {longest}, counted from 0" in outcome.err
+    assert cli("trace", saved, "--steps", f"{longest - 1}:", *show).code == 0
 
 
 def test_an_answer_that_is_not_there_is_refused(cli: Any, saved: str) -> None:
@@ -178,6 +188,7 @@ def test_calibrate_writes_a_profile_that_generate_can_use(cli: Any, tmp_path: Pa
     assert "nats" in outcome.err
     profile = Profile.load(path)
     assert (profile.name, profile.tokens) == ("t", 16)
+    assert "measured on 16 tokens only" in outcome.err
     assert cli.loads[0][0] == "tiny"
 
 
@@ -194,8 +205,28 @@ def test_calibrate_refuses_what_cannot_work(cli: Any, tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("\n\n")
     assert "there are no prompts" in cli("calibrate", "x", "--prompts", str(tmp_path / "empty")).err
     assert "it is a folder" in cli("calibrate", "x", "--out", str(tmp_path)).err
+    assert "empty' is not a folder" in cli("calibrate", "x", "--out", str(tmp_path / "empty" / "p.json")).err
     assert cli("calibrate", "x", "--prompts", str(tmp_path / "none")).code == 2
     assert cli("calibrate").code == 2
+    assert cli.loads == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("generate", "--trace", "", "hi"),
+        ("chat", "--trace", ""),
+        ("eval", "--out", "", "arithmetic"),
+        ("tune", "--out", "", "arithmetic"),
+        ("calibrate", "x", "--out", ""),
+        ("trace", "x.jsonl", "--html", ""),
+    ],
+    ids=lambda command: command[0],
+)
+def test_an_empty_file_name_is_refused_before_anything_is_done(cli: Any, command: tuple[str, ...]) -> None:
+    outcome = cli(*command)
+    assert outcome.code == 2
+    assert "the name is empty; give one, or leave the option out" in outcome.err
     assert cli.loads == []
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from entropix.cli.options import add_color_option, add_model_options, positive, read_text
+from entropix.cli.options import add_color_option, add_model_options, named, positive, read_text
 
 DESCRIPTION = """\
 Measure where a model's regimes begin. The model answers a set of prompts, and quantiles of the
@@ -20,6 +19,10 @@ examples:
   entropix generate --model ./my-model.gguf --profile model.json "Name a river.\""""
 
 
+ENOUGH = 1000
+"""Tokens of which 50 lie above the 95th percentile."""
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
     parser.add_argument("model", metavar="MODEL", help="a name, a .gguf file, a transformers directory or a hub name")
@@ -31,7 +34,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--name", help="what to call the profile (default: the model's name)")
     parser.add_argument(
-        "--out", metavar="FILE", help="where to write the profile (default: your own profiles, found automatically)"
+        "--out",
+        type=named,
+        metavar="FILE",
+        help="where to write the profile (default: your own profiles, found automatically)",
     )
     add_model_options(parser, model=False)
     add_color_option(parser)
@@ -42,11 +48,9 @@ def run(args: argparse.Namespace) -> int:
     from entropix import profiles
     from entropix.cli.output import Screen, file_name, progress_bar
     from entropix.cli.running import loaded
-    from entropix.errors import ProfileError
 
     prompts = read_lines(args.prompts) if args.prompts else None
-    if args.out and Path(args.out).is_dir():
-        raise ProfileError(f"cannot write the profile {args.out!r}: it is a folder; name a file in it")
+    profiles.check_writable(args.out or profiles.user_directory() / "profile.json")  # before minutes of measuring
     screen = Screen(args.color, quiet=args.quiet)
     with loaded(args, screen, args.model) as model, progress_bar(screen) as progress:
         task = progress.add_task("measuring", total=None)
@@ -59,6 +63,11 @@ def run(args: argparse.Namespace) -> int:
         )
     path = profile.save(args.out or profiles.user_directory() / f"{file_name(profile.name)}.json")
     print(path)
+    if profile.tokens < ENOUGH:
+        screen.tell(
+            f"measured on {profile.tokens} tokens only, so the thresholds are rough; with {ENOUGH} and more (--tokens, "
+            "or more prompts) the upper ones rest on 50 or more"
+        )
     limits = profile.thresholds
     screen.tell(
         f"{profile.name}, {profile.tokens} tokens: "

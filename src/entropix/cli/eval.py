@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from entropix.cli.options import add_color_option, add_model_options, add_profile_option, positive
+from entropix.cli.options import add_color_option, add_model_options, add_profile_option, folder, positive
 
 if TYPE_CHECKING:
     from entropix.cli.output import Screen
@@ -43,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
     parser.add_argument("tasks", nargs="*", metavar="TASK", help="what to answer; several are reported one by one")
     parser.add_argument("-c", "--compare", nargs="+", default=[], metavar="SPEC", help="ways to decode")
-    parser.add_argument("-o", "--out", type=Path, metavar="DIR", help="keep the run here (default: runs/TASK-MODEL)")
+    parser.add_argument("-o", "--out", type=folder, metavar="DIR", help="keep the run here (default: runs/TASK-MODEL)")
     add_split_options(parser)
     parser.add_argument(
         "--seeds", type=positive, default=1, metavar="N", help="answer every item with N seeds (default: 1)"

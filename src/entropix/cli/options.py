@@ -26,6 +26,17 @@ def positive(text: str) -> int:
     return value
 
 
+def named(text: str) -> str:
+    """The name of a file or folder. An empty one comes of a shell variable that is not set."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty; give one, or leave the option out")
+    return text
+
+
+def folder(text: str) -> Path:
+    return Path(named(text))
+
+
 def add_model_options(parser: argparse.ArgumentParser, *, model: bool = True) -> None:
     group = parser.add_argument_group("model")
     if model:
@@ -115,7 +126,7 @@ def _file(name: str, otherwise: str) -> str:
 
 def add_output_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     group = parser.add_argument_group("output")
-    group.add_argument("--trace", metavar="FILE", help="write every step to FILE, one JSON line each")
+    group.add_argument("--trace", type=named, metavar="FILE", help="write every step to FILE, one JSON line each")
     add_color_option(group)
     group.add_argument(
         "--legend",

@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-from entropix.cli.options import add_color_option, positive
+from entropix.cli.options import add_color_option, named, positive
 
 DESCRIPTION = """\
 Show a trace that `entropix generate --trace FILE` or `/trace FILE` in a chat has written: the text
@@ -51,7 +51,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--table", action="store_true", help="one row a token with its signals and the decision")
     parser.add_argument("--tree", action="store_true", help="every branch that the search of an answer has tried")
     parser.add_argument(
-        "--html", metavar="OUT", help='write the trace as a page for a browser to OUT; "-" is standard output'
+        "--html",
+        type=named,
+        metavar="OUT",
+        help='write the trace as a page for a browser to OUT; "-" is standard output',
     )
     parser.add_argument(
         "--steps", type=step_range, metavar="A:B", help="only steps A up to, not including, B; counted from 0"
@@ -87,6 +90,9 @@ def run(args: argparse.Namespace) -> int:
             args.parser.error("--html shows everything; leave --table, --tree and --steps out")
         write_html(args.file, replace(trace, answers=answers), args.html)
         return 0
+    if args.steps is not None and not any(answer.steps[args.steps] for answer in answers):
+        longest = max((len(answer.steps) for answer in answers), default=0)
+        raise TraceError(f"no answer of {args.file!r} has these steps; the longest has {longest}, counted from 0")
     if not args.table:
         screen.explain()
     for answer in answers:

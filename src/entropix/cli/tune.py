@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from entropix.cli.eval import add_split_options, load_tasks
-from entropix.cli.options import add_color_option, add_model_options, add_profile_option, positive
+from entropix.cli.options import add_color_option, add_model_options, add_profile_option, folder, positive
 
 if TYPE_CHECKING:
     from entropix.cli.output import Screen
@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trials", type=positive, default=24, metavar="N", help="settings to try (default: 24)")
     parser.add_argument("--seeds", type=positive, default=1, metavar="N", help="seeds an item (default: 1)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the choice of settings (default: 0)")
-    parser.add_argument("-o", "--out", type=Path, metavar="DIR", help="keep trials and profile here")
+    parser.add_argument("-o", "--out", type=folder, metavar="DIR", help="keep trials and profile here")
     add_split_options(parser)
     parser.add_argument(
         "-n", "--max-tokens", type=positive, default=512, metavar="N", help="most tokens of an answer (default: 512)"

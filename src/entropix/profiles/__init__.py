@@ -2,11 +2,12 @@
 
 from entropix.profiles.calibrate import calibrate, default_prompts
 from entropix.profiles.library import find, generic, named, own, shipped, user_directory
-from entropix.profiles.profile import Profile
+from entropix.profiles.profile import Profile, check_writable
 
 __all__ = [
     "Profile",
     "calibrate",
+    "check_writable",
     "default_prompts",
     "find",
     "generic",

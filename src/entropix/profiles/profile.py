@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,21 @@ class Profile:
         if any(spread < 0 for _, spread in attention.values()):
             raise wrong("an attention spread is negative")
         return profile
+
+
+def check_writable(path: Path | str) -> None:
+    """Raise ProfileError if a profile certainly cannot be written to `path`; touches nothing."""
+    path = Path(path)
+    parent = next(folder for folder in path.absolute().parents if folder.exists())
+    why = ""
+    if path.is_dir():
+        why = "it is a folder; name a file in it"
+    elif not parent.is_dir():
+        why = f"{str(parent)!r} is not a folder"
+    elif not os.access(path if path.exists() else parent, os.W_OK):
+        why = "permission denied"
+    if why:
+        raise ProfileError(f"profile {path} cannot be written: {why}")
 
 
 def _number(value: Any) -> float:
