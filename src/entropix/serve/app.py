@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -64,7 +64,6 @@ class Server:
             docs_url=None,  # they would load scripts from elsewhere
             redoc_url=None,
             lifespan=self._lifespan,
-            max_body_size=settings.max_body,
             exception_handlers={
                 HTTPException: on_http_error,
                 RequestValidationError: on_invalid,
@@ -186,7 +185,6 @@ async def on_http_error(_: Request, error: Exception) -> Response:
     texts = {
         404: "there is no such path; OpenAI's endpoints are below /v1",
         405: "this path does not take that method",
-        413: "the request is too large",
     }
     text = texts.get(error.status_code, error.detail)
     return ApiError(error.status_code, text, headers=error.headers).response()
@@ -195,8 +193,11 @@ async def on_http_error(_: Request, error: Exception) -> Response:
 async def on_invalid(_: Request, error: Exception) -> Response:
     """The first thing that is wrong with a body, and where it stands."""
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    place = [part for part in first["loc"] if part != "body"]
+    errors = list(error.errors())
+    # of what a field can be, the kind that was given has the error that helps
+    same = [e for e in errors if e["loc"][:2] == errors[0]["loc"][:2]]
+    first = next((e for e in same if not e["type"].endswith("_type")), errors[0])
+    place = _place(first, error.body)
     if first["type"] == "json_invalid":
         return invalid(f"the body is not JSON: {first.get('ctx', {}).get('error', first['msg'])}").response()
     param = ".".join(map(str, place)) or None
@@ -207,6 +208,19 @@ async def on_invalid(_: Request, error: Exception) -> Response:
             return invalid(f"{param}: this server does not support it; leave it out", param).response()
         return invalid(f"{param}: unknown field", param, "unknown_field").response()
     return invalid(f"{param or 'the body'}: {first['msg']}", param).response()
+
+
+def _place(error: Mapping[str, Any], body: Any) -> list[Any]:
+    """Where an error stands in the body, without what pydantic calls the kinds that a field can be."""
+    place: list[Any] = []
+    for part in error["loc"][1:]:
+        if isinstance(body, dict) and (part in body or error["type"] == "missing"):
+            place.append(part)
+            body = body.get(part)
+        elif isinstance(body, list) and isinstance(part, int) and part < len(body):
+            place.append(part)
+            body = body[part]
+    return place
 
 
 async def on_failure(_: Request, error: Exception) -> Response:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import logging
+import re
 import secrets
 import time
 from collections import Counter
@@ -68,7 +69,7 @@ class Guard:
             except ApiError as error:
                 await error.response()(scope, receive, answer)
             else:
-                await self.app(scope, _hurried(receive), answer)
+                await self.app(scope, _bounded(receive, self.settings.max_body), answer)
         finally:
             path = scope["path"] if scope["path"] in self.paths else "other"
             self.requests[path, status] += 1
@@ -95,6 +96,9 @@ class Guard:
                 "pages of this origin may not ask here; the server allows origins with --allow-origin",
                 code="origin_not_allowed",
             )
+        length = headers.get("content-length", "")
+        if length.isdigit() and int(length) > self.settings.max_body:
+            raise _too_large(self.settings.max_body)
         peer = scope.get("client")
         client = peer[0] if peer else ""
         if not self._keys:
@@ -127,27 +131,34 @@ def _open(path: str) -> bool:
 
 
 def _name(host: str) -> str:
-    """The host's name in a Host header, without the port."""
-    try:
-        return (urlsplit(f"//{host}").hostname or "").lower()
-    except ValueError:
-        return ""
+    """The name in a Host header, without the port; "" for what is none."""
+    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/@\s]+))(?::\d*)?", host)
+    return (found[1] or found[2]).lower() if found else ""
 
 
-def _hurried(receive: Receive) -> Receive:
-    """`receive` that waits for the body only so long; afterwards it waits for the client to go, as long as it likes."""
+def _bounded(receive: Receive, most: int) -> Receive:
+    """`receive` that takes only so large a body, and waits only so long for it; afterwards it waits for the client to
+    go, as long as that takes. Raises ApiError."""
     until = time.monotonic() + BODY_SECONDS
+    left = most
     whole = False
 
-    async def hurried() -> Message:
-        nonlocal whole
+    async def bounded() -> Message:
+        nonlocal whole, left
         if whole:
             return await receive()
         try:
             message = await asyncio.wait_for(receive(), until - time.monotonic())
         except TimeoutError:
             raise ApiError(408, f"the request's body did not come within {BODY_SECONDS:g} s", code="timeout") from None
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise _too_large(most)
         whole = not message.get("more_body", False)
         return message
 
-    return hurried
+    return bounded
+
+
+def _too_large(most: int) -> ApiError:
+    return ApiError(413, f"the request is too large; allowed are {most} bytes", code="request_too_large")

@@ -37,6 +37,11 @@ class Uvicorn(uvicorn.Server):
         self.interrupted = sig
         scheduler.drain(self.server.settings.grace)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self.force_exit:  # uvicorn would leave the application as it is, with a traceback in the log
+            await self.lifespan.shutdown()
+
 
 def listen(settings: Settings) -> socket.socket:
     """A listening socket. Raises ParameterError when the address is taken or is none of ours."""
@@ -79,8 +84,12 @@ def make_uvicorn(server: Server) -> Uvicorn:
 def serve(model: Model, settings: Settings, sock: socket.socket) -> int | None:
     """Answer requests until a signal comes; its number."""
     sys.setswitchinterval(SWITCH_INTERVAL)
-    running = make_uvicorn(Server(model, settings))
-    running.run(sockets=[sock])
+    server = Server(model, settings)
+    running = make_uvicorn(server)
+    try:
+        running.run(sockets=[sock])
+    finally:
+        server.scheduler.stop()  # nothing may compute when the model is closed
     return running.interrupted
 
 

@@ -1,0 +1,170 @@
+"""A request's failure touches no other, and a server with a broken engine says so and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import gc
+import random
+import tracemalloc
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import httpx
+import pytest
+
+from entropix.engines.scripted import ScriptedEngine, hashed
+from entropix.model import Model
+from entropix.serve import scheduler as scheduling
+from entropix.serve.process import Background
+
+from .conftest import until
+from .engines import Fragile
+
+Serving = Callable[..., Background]
+
+
+def body(seed: int, text: str = "hi", **options: Any) -> dict[str, Any]:
+    messages = [{"role": "user", "content": text}]
+    return {"model": "scripted", "messages": messages, "seed": seed, "max_tokens": 12, **options}
+
+
+def alone(seed: int, text: str = "hi", tokens: int = 12) -> str:
+    answer: str = Model(ScriptedEngine(hashed(3.0))).generate(text, seed=seed, max_tokens=tokens).text
+    return answer
+
+
+def post(server: Background, body: dict[str, Any]) -> httpx.Response:
+    return httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=60)
+
+
+def test_a_request_that_kills_the_forward_fails_alone(serving: Serving) -> None:
+    engine = Fragile()
+    server = serving(engine)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        healthy = [pool.submit(post, server, body(s, f"hello {s}")) for s in range(7)]
+        poisoned = pool.submit(post, server, body(1, "POISON"))
+        texts = [f.result().json()["choices"][0]["message"]["content"] for f in healthy]
+    assert texts == [alone(s, f"hello {s}") for s in range(7)]
+    assert poisoned.result().status_code == 500
+    error = poisoned.result().json()["error"]
+    assert error["type"] == "server_error"
+    assert "this test fails" not in error["message"]
+    assert httpx.get(f"{server.url}/ready").status_code == 200
+    assert server.server.scheduler.accounts.faults["request"] == 1
+
+
+def test_a_stream_in_the_same_batch_goes_on_as_if_nothing_had_happened(serving: Serving) -> None:
+    server = serving(Fragile())
+    with httpx.stream(
+        "POST", f"{server.url}/v1/chat/completions", json=body(5, max_tokens=400, stream=True), timeout=60
+    ) as stream:
+        lines = stream.iter_lines()
+        next(lines)
+        assert post(server, body(1, "POISON")).status_code == 500
+        text = "\n".join(lines)
+    assert '"finish_reason": "length"' in text
+    assert post(server, body(5, max_tokens=400)).json()["choices"][0]["message"]["content"] == alone(5, tokens=400)
+
+
+def test_a_choice_that_fails_fails_its_request_and_frees_the_others(serving: Serving) -> None:
+    engine = Fragile(poison=b"\x01\x01")  # no prompt, but some answer holds it
+    server = serving(engine, kept=0)
+    answer = post(server, body(3, logit_bias={"1": 100}, n=4))
+    assert answer.status_code == 500
+    until(lambda: engine.cells_used() == 0)
+
+
+def test_a_failure_that_passes_is_not_seen(serving: Serving) -> None:
+    engine = Fragile()
+    server = serving(engine)
+    engine.stumbles = 1
+    assert post(server, body(2)).json()["choices"][0]["message"]["content"] == alone(2)
+    assert engine.failures == 1
+    assert server.server.scheduler.accounts.faults["transient"] == 1
+
+
+def test_a_broken_engine_is_said_and_the_server_comes_back(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduling, "PROBE_EVERY", 0.05)
+    engine = Fragile()
+    server = serving(engine)
+    engine.dead = True
+    failed = post(server, body(1))
+    assert failed.status_code == 503
+    assert failed.json()["error"]["code"] == "engine_failed"
+    ready = httpx.get(f"{server.url}/ready")
+    assert ready.status_code == 503
+    assert "engine" in ready.json()["error"]["message"]
+    assert httpx.get(f"{server.url}/health").status_code == 200
+    refused = post(server, body(1))
+    assert refused.status_code == 503
+    assert "retry-after" in refused.headers
+    engine.dead = False
+    until(lambda: httpx.get(f"{server.url}/ready").status_code == 200)
+    assert post(server, body(2)).json()["choices"][0]["message"]["content"] == alone(2)
+
+
+def test_500_requests_of_which_many_go_wrong_leave_the_others_as_they_would_be_alone(serving: Serving) -> None:
+    engine = Fragile()
+    server = serving(engine, queue=600)
+    choose = random.Random(0)
+    kinds = ["poison"] + ["malformed"] * 50 + ["leaves"] * 100 + ["healthy"] * 349
+    choose.shuffle(kinds)
+    expected = [alone(n % 20, f"question {n % 7}") for n in range(140)]
+
+    async def one(client: httpx.AsyncClient, n: int, kind: str) -> tuple[str, int]:
+        request = body(n % 20, "POISON" if kind == "poison" else f"question {n % 7}")
+        url = f"{server.url}/v1/chat/completions"
+        if kind == "malformed":
+            wrong = choose.choice([{"messages": 3}, {"model": "x"}, {"max_tokens": -1}, {"nonsense": 1}])
+            return kind, (await client.post(url, json={**request, **wrong})).status_code
+        if kind == "leaves":
+            try:
+                long = {**request, "max_tokens": 300, "stream": choose.random() < 0.5, "n": choose.choice([1, 3])}
+                await asyncio.wait_for(client.post(url, json=long), choose.uniform(0.001, 0.2))
+            except TimeoutError:
+                pass
+            return kind, 0
+        answer = await client.post(url, json=request)
+        if kind == "healthy" and answer.status_code == 200:
+            same = answer.json()["choices"][0]["message"]["content"] == expected[n % 140]
+            return ("right" if same else "wrong"), 200
+        return kind, answer.status_code
+
+    async def everybody() -> list[tuple[str, int]]:
+        limits = httpx.Limits(max_connections=64)
+        async with httpx.AsyncClient(timeout=120, limits=limits) as client:
+            return await asyncio.gather(*(one(client, n, kind) for n, kind in enumerate(kinds)))
+
+    outcomes = asyncio.run(everybody())
+    assert outcomes.count(("right", 200)) == 349
+    assert outcomes.count(("poison", 500)) == 1
+    assert all(status in (400, 404) for kind, status in outcomes if kind == "malformed")
+    scheduler = server.server.scheduler
+    until(lambda: scheduler._in_flight == 0)
+    until(lambda: len(engine.live) == len(scheduler.prefixes))
+    assert httpx.get(f"{server.url}/ready").status_code == 200
+    assert not scheduler._owners
+    assert not scheduler._decoder.jobs
+
+
+def test_memory_is_flat_over_many_requests(serving: Serving) -> None:
+    server = serving(ScriptedEngine(hashed(3.0), sequences=24), places=4)
+    with httpx.Client(base_url=server.url, timeout=30) as client:
+
+        def some(n: int) -> None:
+            for seed in range(n):
+                client.post("/v1/chat/completions", json=body(seed, f"question {seed % 5}", stream=bool(seed % 2)))
+
+        some(20)
+        gc.collect()
+        tracemalloc.start()
+        sizes = []
+        for _ in range(4):
+            some(20)
+            gc.collect()
+            sizes.append(tracemalloc.get_traced_memory()[0])
+        tracemalloc.stop()
+    grown = [after - before for before, after in pairwise(sizes)]
+    assert min(grown) < 20_000, "bytes stay behind after each request"

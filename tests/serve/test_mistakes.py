@@ -1,0 +1,152 @@
+"""Whatever a client gets wrong, it is told what, in OpenAI's shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from entropix.serve.process import Background
+
+from .conftest import MESSAGES
+
+CHAT = {"model": "scripted", "messages": MESSAGES, "max_tokens": 4}
+
+
+def post(server: Background, path: str = "/v1/chat/completions", **options: Any) -> httpx.Response:
+    return httpx.post(server.url + path, timeout=30, **options)
+
+
+def error_of(answer: httpx.Response) -> dict[str, Any]:
+    assert answer.headers["content-type"] == "application/json"
+    body = answer.json()
+    assert set(body) == {"error"}
+    assert set(body["error"]) == {"message", "type", "param", "code"}
+    assert "Traceback" not in answer.text
+    assert "File " not in answer.text
+    error: dict[str, Any] = body["error"]
+    return error
+
+
+@pytest.mark.parametrize(
+    ("change", "param", "says"),
+    [
+        ({"messages": []}, "messages", "at least 1"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role", "system"),
+        ({"messages": [{"role": "user", "content": ""}]}, "messages", "empty"),
+        ({"messages": [{"role": "user", "content": None}]}, "messages.0.content", "string"),
+        ({"messages": [{"role": "user", "content": "x" * 5000}]}, "messages", "context"),
+        ({"temperature": "hot"}, "temperature", "number"),
+        ({"temperature": 2.5}, "temperature", "2"),
+        ({"temperature": 1.8}, "temperature", "1.5"),
+        ({"top_p": 0.01}, "top_p", "0.1"),
+        ({"max_tokens": 0}, "max_tokens", "1"),
+        ({"max_tokens": 10**6}, "max_tokens", "4096"),
+        ({"max_tokens": 5, "max_completion_tokens": 6}, "max_completion_tokens", "differ"),
+        ({"n": 0}, "n", "1"),
+        ({"n": 100}, "n", "64"),
+        ({"n": True}, "n", "integer"),
+        ({"stop": ["a"] * 5}, "stop", "4"),
+        ({"logit_bias": {"999": 1}}, "logit_bias", "259"),
+        ({"logit_bias": {"a": 1}}, "logit_bias", "token"),
+        ({"logit_bias": {"1": 101}}, "logit_bias.1", "100"),
+        ({"top_logprobs": 3}, "top_logprobs", "logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs", "20"),
+        ({"stream_options": {"include_usage": True}}, "stream_options", "stream"),
+        ({"tools": [{"type": "function"}]}, "tools", "not support"),
+        ({"presence_penalty": 1}, "presence_penalty", "not support"),
+        ({"echo": True}, "echo", "not support"),
+        ({"response_format": {"type": "json_object"}}, "response_format", "not available"),
+        ({"colour": "red"}, "colour", "unknown"),
+        ({"entropix": {"colour": "red"}}, "entropix.colour", "unknown"),
+        ({"entropix": {"policy": "nonsense"}}, "entropix.policy", "greedy"),
+        ({"entropix": {"policy": "sample:heat=1"}}, "entropix.policy", "temperature"),
+        ({"entropix": {"parameters": {"candidates": 99}}}, "entropix.parameters", "16"),
+        ({"entropix": {"search": "maze"}}, "entropix.search", "tree"),
+        ({"entropix": {"search": "vote:n=9"}}, "entropix.search", "8"),
+        ({"entropix": {"profile": "/etc/passwd"}}, "entropix.profile", "known are"),
+    ],
+)
+def test_a_mistake_is_named(server: Background, change: dict[str, Any], param: str, says: str) -> None:
+    answer = post(server, json={**CHAT, **change})
+    error = error_of(answer)
+    assert answer.status_code == 400
+    assert error["type"] == "invalid_request_error"
+    assert error["param"] == param
+    assert says in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [({"prompt": ""}, "prompt"), ({"prompt": [300]}, "prompt"), ({"prompt": "a", "suffix": "b"}, "suffix")],
+)
+def test_a_mistake_in_a_completion_is_named(server: Background, change: dict[str, Any], param: str) -> None:
+    answer = post(server, "/v1/completions", json={"model": "scripted", **change})
+    assert answer.status_code == 400
+    assert error_of(answer)["param"] == param
+
+
+def test_a_model_that_is_not_served_is_404(server: Background) -> None:
+    answer = post(server, json={**CHAT, "model": "gpt-4"})
+    assert answer.status_code == 404
+    assert error_of(answer)["code"] == "model_not_found"
+    assert "scripted" in error_of(answer)["message"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'"a"',
+        b"\xff\xfe",
+        b'{"model": "scripted", "messages": [[',
+        b"[" * 100_000,
+        b'{"n": NaN}',
+    ],
+)
+def test_a_body_that_is_no_request_is_400(server: Background, content: bytes) -> None:
+    answer = post(server, content=content, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    error_of(answer)
+
+
+def test_a_body_of_another_type_is_told_which_one_is_wanted(server: Background) -> None:
+    answer = post(server, content=b"{}", headers={"content-type": "text/plain"})
+    assert answer.status_code == 400
+    assert "application/json" in error_of(answer)["message"]
+
+
+def test_lone_surrogates_and_huge_numbers_are_400(server: Background) -> None:
+    surrogate = b'{"model": "scripted", "messages": [{"role": "user", "content": "\\ud800"}]}'
+    huge = b'{"model": "scripted", "messages": [{"role": "user", "content": "a"}], "seed": 1' + b"0" * 400 + b"}"
+    for content in (surrogate, huge):
+        answer = post(server, content=content, headers={"content-type": "application/json"})
+        assert answer.status_code == 400
+        error_of(answer)
+
+
+def test_a_body_that_is_too_large_is_413(server: Background) -> None:
+    answer = post(server, json={**CHAT, "messages": [{"role": "user", "content": "x" * (5 << 20)}]})
+    assert answer.status_code == 413
+    assert "large" in error_of(answer)["message"]
+    in_chunks = post(server, content=(b"x" * (1 << 20) for _ in range(5)), headers={"content-type": "application/json"})
+    assert in_chunks.status_code == 413
+    assert "large" in error_of(in_chunks)["message"]
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/v2", 404), ("GET", "/v1/completions", 405)])
+def test_paths_and_methods_that_do_not_exist_say_so(server: Background, method: str, path: str, status: int) -> None:
+    answer = httpx.request(method, server.url + path)
+    assert answer.status_code == status
+    error_of(answer)
+    if status == 405:
+        assert answer.headers["allow"] == "POST"
+
+
+def test_emoji_and_control_characters_go_through(server: Background) -> None:
+    messages = [{"role": "user", "content": "😀\x00\u2028<|im_end|>\x1b[31m"}]
+    assert post(server, json={**CHAT, "messages": messages}).status_code == 200
