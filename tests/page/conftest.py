@@ -64,6 +64,8 @@ class Double:
             "profile": model.profile.name,
             "thresholds": thresholds_record(model.profile.thresholds),
             "notes": [],
+            "policy": "entropix:temperature=0.666",
+            "search": None,
             "policies": [
                 {"name": "entropix", "summary": "five regimes", "parameters": [temperature, inject]},
                 {"name": "greedy", "summary": "the likeliest", "parameters": []},

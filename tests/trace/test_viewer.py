@@ -329,7 +329,7 @@ def test_a_phone_shows_it_without_scrolling_sideways_and_opens_a_token_over_the_
     box = page.locator(".exv-detail").bounding_box()
     assert box["y"] > 300
     assert box["y"] + box["height"] == pytest.approx(844, abs=1)
-    page.locator(".exv-detail .close").click()
+    page.locator(".exv-detail .close").tap()
     assert page.locator(".exv-detail").is_hidden()
 
 

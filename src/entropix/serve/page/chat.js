@@ -87,7 +87,10 @@ function send() {
   message.value = "";
   keep();
   notice();
-  for (const column of columns) column.ask(prompt, drawn);
+  for (const column of columns) {
+    column.close();
+    column.ask(prompt, drawn);
+  }
 }
 
 function column(title, policy) {

@@ -22,7 +22,8 @@ function field({ name, default: usual, low, high, help, allowed }) {
 }
 
 export class Choice {
-  // node: the part of the column's form; options: what the server has; none: the name of choosing nothing
+  // node: the part of the column's form; options: what the server has; none: the name of choosing nothing; free: also
+  // take a spec as text; chosen: the spec to begin with
   constructor(node, options, { none = null, free = false, chosen = null } = {}) {
     this.options = options;
     this.none = none;
@@ -31,9 +32,23 @@ export class Choice {
     this.fields = node.querySelector(".fields");
     const names = [...(none ? [none] : []), ...options.map(({ name }) => name), ...(free ? [CUSTOM] : [])];
     this.select.replaceChildren(...names.map((name) => el("option", { value: name }, name)));
-    if (names.includes(chosen)) this.select.value = chosen;
     this.select.addEventListener("change", () => this.show());
+    this.begin(chosen, names);
+  }
+
+  // What the server answers with when nothing is chosen: "name" or "name:key=value,…".
+  begin(spec, names) {
+    const [name, given] = (spec || "").split(/:(.*)/s);
+    if (names.includes(name)) this.select.value = name;
+    else if (spec && names.includes(CUSTOM)) this.select.value = CUSTOM;
     this.show();
+    if (this.name === CUSTOM) this.fields.querySelector("[name=spec]").value = spec;
+    for (const pair of names.includes(name) && given ? given.split(",") : []) {
+      const [key, value] = pair.split(/=(.*)/s);
+      const input = this.fields.querySelector(`[name="${CSS.escape(key.trim())}"]`);
+      if (input && value !== undefined) input.value = value.trim();
+    }
+    this.details.open = false;
   }
 
   show() {

@@ -24,8 +24,8 @@ export class Column {
     this.form.addEventListener("submit", (event) => event.preventDefault());
     this.form.addEventListener("keydown", (event) => event.key === "Escape" && this.close());
     const place = (kind) => this.form.querySelector(`[data-kind=${kind}]`);
-    this.policy = new Choice(place("policy"), info.policies, { chosen: policy || "entropix" });
-    this.search = new Choice(place("search"), info.searches || [], { none: NONE, free: true });
+    this.policy = new Choice(place("policy"), info.policies, { chosen: policy || info.policy });
+    this.search = new Choice(place("search"), info.searches || [], { none: NONE, free: true, chosen: info.search });
     this.conversation = this.node.querySelector(".conversation");
     this.views = this.node.querySelector(".views");
     this.conversation.append(el("p", { class: "hint" }, "Every token of an answer will be tinted by how unsure the model was."));

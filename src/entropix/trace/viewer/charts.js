@@ -220,7 +220,8 @@ export class Scatter {
         // a regime of several cells is named in the first, where tokens are rare
         if (!named.has(regime)) {
           named.add(regime);
-          const place = column < 2 && row > 0 ? { x: x + 4, y: y + 13 } : { x: x + w - 4, y: y + tall - 5, "text-anchor": "end" };
+          const side = column < 2 && row > 0 ? { x: x + 4 } : { x: x + w - 4, "text-anchor": "end" };
+          const place = { ...side, y: row > 0 ? y + 13 : y + tall - 5 };
           out.push(draw("text", { ...place, class: "region-name" }, regime));
         }
       }

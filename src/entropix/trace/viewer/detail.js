@@ -129,8 +129,10 @@ export function detail(step, index, { thresholds, branches, onBranch }) {
   return [
     el("h3", {}, el("code", {}, visible(step.label) || "▫"), " ", chip, " ", el("small", {}, place)),
     el("p", { class: "decision" }, decision(step)),
-    el("div", { class: "numbers" }, signals(step, thresholds), attention(step), parameters(step)),
+    signals(step, thresholds),
     candidates(step),
+    parameters(step),
+    attention(step),
     tried(branches, onBranch),
   ].filter(Boolean);
 }
