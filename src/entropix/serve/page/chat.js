@@ -170,11 +170,15 @@ get("settings").addEventListener("submit", (event) => event.preventDefault());
 get("key").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !info) begin();
 });
-get("stop").addEventListener("click", () => columns.forEach((one) => one.stop()));
+get("stop").addEventListener("click", () => {
+  columns.forEach((one) => one.stop());
+  get("message").focus(); // a button that becomes disabled would lose the focus
+});
 get("again").addEventListener("click", () => {
   if (!valid()) return;
   const drawn = seed();
   for (const one of columns) one.again(drawn);
+  get("message").focus();
 });
 get("compare").addEventListener("click", () => info && compare());
 get("fresh").addEventListener("click", () => info && fresh());

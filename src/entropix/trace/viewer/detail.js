@@ -100,14 +100,15 @@ function candidates(step) {
   return el("table", { class: "candidates" }, el("thead", {}, el("tr", {}, ...head)), body);
 }
 
-// The branches that were opened at this token, each with what became of it.
-function tried(branches, onBranch) {
+// What else was tried in the place of this token, each with how it went on from here and what became of it.
+function tried(index, branches, onBranch) {
   if (!branches.length) return null;
   const list = el("ul", { class: "tried" });
   for (const branch of branches) {
     const read = el("button", { type: "button" }, `branch ${branch.number}`);
     read.addEventListener("click", () => onBranch(branch.number));
-    const text = branch.text.length > 90 ? `${branch.text.slice(0, 90)}…` : branch.text;
+    const all = branch.steps.slice(Math.max(index - branch.origin, 0)).map((step) => step.text).join("");
+    const text = all.length > 90 ? `${all.slice(0, 90)}…` : all;
     list.append(el("li", {}, read, ` ${text.replace(/\s+/g, " ").trim() || "(no text)"} `, el("small", {}, fate(branch))));
   }
   return el("div", {}, el("h4", {}, "Also tried here"), list);
@@ -131,8 +132,8 @@ export function detail(step, index, { thresholds, branches, onBranch }) {
     el("p", { class: "decision" }, decision(step)),
     signals(step, thresholds),
     candidates(step),
+    tried(index, branches, onBranch),
     parameters(step),
     attention(step),
-    tried(branches, onBranch),
   ].filter(Boolean);
 }

@@ -110,10 +110,10 @@ class View {
     }
   }
 
-  // Show the text of one branch of the search, or the answer again.
+  // Show the text of one branch of the search, or the answer again: null, or the number of the branch that was kept.
   read(number) {
     const branch = this.result.search.branches.find((one) => one.number === number);
-    this.branch = branch.kept ? null : number;
+    this.branch = branch && !branch.kept ? number : null;
     this.show(this.branch === null ? this.own : path(this.result.search, number));
     this.text.scrollIntoView({ block: "nearest" });
   }
@@ -147,7 +147,7 @@ class View {
     this.note.replaceChildren(...notes);
     if (this.branch !== null) {
       const back = el("button", { type: "button" }, "Back to the answer");
-      back.addEventListener("click", () => this.read(this.result.search.branches.find((one) => one.kept).number));
+      back.addEventListener("click", () => this.read(null));
       this.note.append(` Branch ${this.branch} of the search, which was not kept. `, back);
     }
     this.root.classList.toggle("empty", this.steps.length === 0);
