@@ -275,7 +275,10 @@ def test_branches_of_a_search_stand_at_their_place_and_in_the_tree_and_can_be_re
     page.locator("#text .t").nth(3).click()
     assert "Also tried here branch 2 ? adapt · 1 token · length" in shown(page)
     page.locator("#text .t").nth(2).click()
-    assert "branch 0 branch clarify resample the prompt · 5 tokens · end · score -0.500 · answer 9 · weight 1.00" in shown(page)
+    assert (
+        "branch 0 branch clarify resample the prompt · 5 tokens · end · score -0.500 · answer 9 · weight 1.00"
+        in shown(page)
+    )
     page.locator(".search summary").click()
     heads = page.locator(".tree li > button").all_inner_texts()
     assert heads == ["○ branch 0", "● branch 1", "○ branch 2"]
