@@ -57,7 +57,6 @@ def error_of(answer: httpx.Response) -> dict[str, Any]:
         ({"tools": [{"type": "function"}]}, "tools", "not support"),
         ({"presence_penalty": 1}, "presence_penalty", "not support"),
         ({"echo": True}, "echo", "not support"),
-        ({"response_format": {"type": "json_object"}}, "response_format", "not available"),
         ({"colour": "red"}, "colour", "unknown"),
         ({"entropix": {"colour": "red"}}, "entropix.colour", "unknown"),
         ({"entropix": {"policy": "nonsense"}}, "entropix.policy", "greedy"),

@@ -6,8 +6,10 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
-from entropix.decoding import Request, check_request
+from entropix.constraints import json_schema
+from entropix.decoding import Constraint, Request, check_request
 from entropix.errors import EntropixError, ParameterError
 from entropix.model import Model
 from entropix.policies import POLICIES, Policy, parameters, parse_spec
@@ -15,7 +17,7 @@ from entropix.profiles import Profile, own, shipped
 from entropix.search import make_search
 from entropix.search.seeds import derived
 from entropix.serve.errors import ApiError, invalid
-from entropix.serve.schema import ChatRequest, Common, CompletionRequest, Extension
+from entropix.serve.schema import ChatRequest, Common, CompletionRequest, Extension, Format
 from entropix.serve.settings import Settings
 
 COMPLETION_TOKENS = 16
@@ -50,11 +52,6 @@ class Reader:
 
     def chat(self, asked: ChatRequest) -> Asked:
         """Raises ApiError naming what is wrong."""
-        if asked.response_format is not None and asked.response_format.type != "text":
-            raise invalid(
-                f"response_format: {asked.response_format.type} is not available on this server yet; leave it out",
-                "response_format",
-            )
         if asked.top_logprobs is not None and not asked.logprobs:
             raise invalid("top_logprobs: it needs logprobs: true", "top_logprobs")
         if asked.max_tokens is not None and asked.max_completion_tokens not in (None, asked.max_tokens):
@@ -63,7 +60,8 @@ class Reader:
         messages = [{"role": roles.get(m.role, m.role), "content": m.text} for m in asked.messages]
         prompt = self._encode(lambda: self.model.encode(messages), "messages")
         top = (asked.top_logprobs or 0) if asked.logprobs else None
-        return self._asked(asked, [prompt], asked.max_completion_tokens or asked.max_tokens, top, "messages")
+        most = asked.max_completion_tokens or asked.max_tokens
+        return self._asked(asked, [prompt], most, top, "messages", self._constraint(asked.response_format))
 
     def completion(self, asked: CompletionRequest) -> Asked:
         """Raises ApiError naming what is wrong."""
@@ -71,6 +69,20 @@ class Reader:
         several = isinstance(prompt, list) and isinstance(prompt[0], (str, list))
         prompts = [self._tokens(one) for one in (prompt if several else [prompt])]
         return self._asked(asked, prompts, asked.max_tokens or COMPLETION_TOKENS, asked.logprobs, "prompt")
+
+    def _constraint(self, wanted: Format | None) -> Constraint | None:
+        """What the answer's text must keep to; of a schema that is not strict, as much as is supported."""
+        if wanted is None or wanted.type == "text":
+            return None
+        schema: dict[str, Any] = {"type": "object"}
+        lenient = False
+        if wanted.type == "json_schema":
+            given = wanted.json_schema
+            schema, lenient = schema if given.schema_ is None else given.schema_, not given.strict
+        try:
+            return self.model.constraint(json_schema(schema, lenient=lenient))
+        except EntropixError as error:
+            raise invalid(f"response_format: {error}", "response_format") from None
 
     def _tokens(self, prompt: object) -> list[int]:
         if isinstance(prompt, list):
@@ -88,7 +100,13 @@ class Reader:
             raise invalid(f"{param}: {error}", param) from None
 
     def _asked(
-        self, asked: Common, prompts: Sequence[list[int]], max_tokens: int | None, top: int | None, param: str
+        self,
+        asked: Common,
+        prompts: Sequence[list[int]],
+        max_tokens: int | None,
+        top: int | None,
+        param: str,
+        constraint: Constraint | None = None,
     ) -> Asked:
         settings = self.settings
         if asked.model not in self.names:
@@ -142,6 +160,7 @@ class Reader:
                 leading=max(top or 0, told or 0),
                 keep=self.keep,
                 search=search,
+                constraint=constraint,
             )
             self._check(first, param)
             # a search draws its own samples from the same derivation, so choices get a derivation of their own

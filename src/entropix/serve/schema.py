@@ -129,6 +129,9 @@ class JsonSchemaFormat(Strict):
     json_schema: JsonSchema
 
 
+Format = Annotated[TextFormat | JsonFormat | JsonSchemaFormat, Field(discriminator="type")]
+
+
 class ChatRequest(Common):
     """POST /v1/chat/completions"""
 
@@ -136,7 +139,7 @@ class ChatRequest(Common):
     max_completion_tokens: int | None = Field(default=None, ge=1, description="the newer name of max_tokens")
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
-    response_format: Annotated[TextFormat | JsonFormat | JsonSchemaFormat, Field(discriminator="type")] | None = None
+    response_format: Format | None = None
 
 
 Tokens = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
