@@ -36,12 +36,14 @@ def unsure(text: str) -> Script:
 class Double:
     """Answers as the server would, unless told otherwise.
 
-    fail: (status, message, headers) of every answer while it is set; cut: end streams after so many steps; pause:
-    seconds a step; key: the API key it wants. asked: what it was asked, gone: answers whose reader went away."""
+    fail: (status, message, headers) of every answer while it is set; cut: end streams after so many steps, with an
+    event of the error `cut_by` if that is set; pause: seconds a step; key: the API key it wants. asked: what it was
+    asked, gone: answers whose reader went away."""
 
     says: str = "The answer is 42, I think."
     fail: tuple[int, str, dict[str, str]] | None = None
     cut: int | None = None
+    cut_by: str = ""
     pause: float = 0.0
     key: str = ""
     asked: list[dict[str, Any]] = field(default_factory=list)
@@ -131,7 +133,10 @@ class Handler(BaseHTTPRequestHandler):
         self.event({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]})
         for n, token in enumerate(stream):
             if n == self.double.cut:
+                if self.double.cut_by:
+                    self.event({"error": {"message": self.double.cut_by, "type": "x", "param": None, "code": None}})
                 return
+            self.wfile.write(b": keep-alive\n\n")
             time.sleep(self.double.pause)
             steps = [step_record(token.step)]
             self.event(

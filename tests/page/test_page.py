@@ -236,13 +236,21 @@ def test_an_error_is_said_in_words_and_can_be_tried_again(chat: Any, double: Any
     assert page.locator(".turn").count() == 1
 
 
-def test_an_answer_that_is_cut_off_is_kept_and_said(chat: Any, double: Any) -> None:
+@pytest.mark.parametrize(
+    ("cut_by", "said"),
+    [
+        ("", "The connection ended before the answer did. What had come is kept."),
+        ("the server failed on this request", "The server failed in the middle of the answer."),
+    ],
+)
+def test_an_answer_that_is_cut_off_is_kept_and_said(chat: Any, double: Any, cut_by: str, said: str) -> None:
     seen = chat()
     page = seen.page
-    double.cut = 6
+    double.cut, double.cut_by = 6, cut_by
     page.fill("#message", "Cut?")
     page.keyboard.press("Enter")
-    page.locator(".turn [role=alert]", has_text="The connection ended before the answer did.").wait_for()
+    page.locator(".turn [role=alert]", has_text=said).wait_for()
+    assert cut_by in page.locator(".turn [role=alert]").inner_text()
     assert page.locator(".answer").text_content() == double.says[:6]
     seen.errors.clear()
     double.cut = None
