@@ -9,10 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from entropix.engines import Engine
 from entropix.engines.scripted import ScriptedEngine
+
+# a deadline per example would measure how busy the machine is
+hypothesis.settings.register_profile("entropix", deadline=None)
+hypothesis.settings.load_profile("entropix")
 
 
 @pytest.fixture(scope="session")
