@@ -63,7 +63,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     limits.add_argument("--max-tokens", type=positive, default=default.max_tokens, metavar="N", help="of an answer")
     limits.add_argument("--time-limit", type=float, default=default.time_limit, metavar="S", help="of a request")
     limits.add_argument("--grace", type=float, default=default.grace, metavar="S", help="to end when told to stop")
-    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    parser.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default="info",
+        help="how much is logged (default: %(default)s)",
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="do not say where the server listens")
 
 
