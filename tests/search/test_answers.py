@@ -32,7 +32,16 @@ def test_number(text: str, answer: str | None) -> None:
 
 @pytest.mark.parametrize(
     ("text", "answer"),
-    [("The answer is (C).", "C"), ("A) no\nB) yes\nAnswer: b", "B"), ("I say\n(D)", "D"), ("a cat", None)],
+    [
+        ("The answer is (C).", "C"),
+        ("A) no\nB) yes\nAnswer: b", "B"),
+        ("I say\n(D)", "D"),
+        ("a cat", None),
+        ("The answer is A because B is wrong", "A"),
+        ("The answer is a dog", None),
+        ("Answer: I think it is\n(E)", "E"),
+        ("The answer is **i**", "I"),
+    ],
 )
 def test_choice(text: str, answer: str | None) -> None:
     assert choice(text) == answer

@@ -14,7 +14,10 @@ Extractor: TypeAlias = "Callable[[str], str | None]"
 
 _NUMBER = re.compile(r"(?<![\w.])[-−]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?<=\d)")
 _MARKED = re.compile(r"####\s*|(?:final answer|answer|result)\s*(?:is|=|:)", re.IGNORECASE)
-_CHOICE = re.compile(r"(?:answer|option|choice)\s*(?:is|:)?\s*\**\(?([A-J])\b", re.IGNORECASE)
+# a small letter may be the article and a capital I the pronoun: those must stand alone
+_CHOICE = re.compile(
+    r"(?i:answer|option|choice)\s*(?i:is|:)?\s*\**\(?([A-HJ]\b|[a-jI](?=\s*(?:[).:,;!?*\"']|$)))", re.MULTILINE
+)
 _LETTER = re.compile(r"(?<![\w'])\(?([A-J])(?:[).:]|\s*$)", re.MULTILINE)
 _FENCE = re.compile(r"^([ \t]*)(`{3,}|~{3,})[ \t]*([^\n`]*)$", re.MULTILINE)
 _DEFINES = re.compile(r"^[ \t]*(?:async[ \t]+)?def[ \t]+(\w+)", re.MULTILINE)
