@@ -71,7 +71,17 @@ def test_what_is_kept_is_bounded_and_the_oldest_gives_way() -> None:
     big = engine.open([5])
     engine.forward([(big, list(range(26)))])
     kept.keep(big)
-    assert not engine.live, "what is larger than everything allowed is not kept"
+    assert engine.live == [big], "the newest stays however long it is"
+    kept.clear()
+    assert not engine.live
+
+
+@pytest.mark.parametrize(("most", "cells"), [(0, 100), (2, 0)])
+def test_nothing_is_kept_where_nothing_may_be(most: int, cells: int) -> None:
+    engine = ScriptedEngine()
+    kept = Prefixes(engine, most, cells)
+    kept.keep(engine.open([1, 2]))
+    assert not engine.live
 
 
 @pytest.mark.parametrize("options", [{"sequences": 3}, {"cells": 400, "context": 400}])
@@ -85,7 +95,7 @@ def test_kept_prefixes_give_way_when_there_is_no_room(serving: Serving, options:
     assert len(answers["choices"]) == 4
 
 
-def test_nothing_is_kept_when_nothing_may_be(serving: Serving) -> None:
+def test_a_server_that_keeps_nothing_holds_nothing(serving: Serving) -> None:
     engine = ScriptedEngine(hashed(3.0), sequences=8)
     ask(serving(engine, kept=0), [SYSTEM])
     assert engine.cells_used() == 0

@@ -56,7 +56,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     limits.add_argument(
         "--keep", type=int, default=default.kept, metavar="N", help="ended answers kept for a next turn"
     )
-    limits.add_argument("--keep-cells", type=int, metavar="N", help="most tokens in them (default: half the cells)")
+    limits.add_argument(
+        "--keep-cells", type=int, metavar="N", help="most tokens in the older ones (default: cells / 16)"
+    )
     limits.add_argument("--max-body", type=positive, default=default.max_body, metavar="BYTES", help="of a request")
     limits.add_argument("--max-prompt", type=positive, metavar="N", help="tokens of a prompt")
     limits.add_argument("--max-choices", type=positive, default=default.max_choices, metavar="N", help="a request")

@@ -6,7 +6,8 @@ from entropix.engines import Engine, SequenceHandle
 
 
 class Prefixes:
-    """At most `most` sequences of at most `cells` tokens together; the oldest gives way.
+    """At most `most` sequences of at most `cells` tokens together; the oldest gives way. The newest stays however long it
+    is, or no long conversation would ever find its turns again; `most` or `cells` 0 keeps nothing.
 
     The engine shares a prefix with any live sequence by itself: keeping one is all there is to do. A sequence that a
     newer one begins with is dropped, so what was used last is always in the newest entries.
@@ -32,7 +33,8 @@ class Prefixes:
         for other in [s for s in self._kept if tokens[: len(s.tokens)] == list(s.tokens)]:
             self._drop(other)
         self._kept.append(sequence)
-        while self._kept and (len(self._kept) > self.most or self.held > self.cells):
+        least = 1 if self.cells and self.most else 0
+        while len(self._kept) > least and (len(self._kept) > self.most or self.held > self.cells):
             self.reclaim()
 
     def reclaim(self) -> bool:
