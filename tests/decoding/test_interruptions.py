@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from entropix.decoding import Decoder, Event, Request
+from entropix.decoding import Decoder, Event, Request, batch
 from entropix.engines import Engine, SequenceHandle
 from entropix.engines.scripted import ScriptedEngine
 from entropix.model import Model
@@ -238,3 +238,93 @@ def test_a_prompt_that_is_already_there_needs_no_room() -> None:
     assert [len(job.tokens) for job in jobs] == [1, 1, 1]
     decoder.close()
     engine.close(system)
+
+
+def long_prompt(n: int) -> list[int]:
+    return [token % 250 for token in range(n)]
+
+
+def test_a_long_prompt_is_computed_in_pieces_between_which_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = ScriptedEngine(context=4096, cells=8192)
+    policy = Model(engine).policy("entropix")
+    short = requests(engine, 1, tokens=30)[0]
+    long = Request(tokens=long_prompt(1500), policy=policy, seed=3, max_tokens=10)
+    decoder = Decoder(engine)
+    first = decoder.submit(short)
+    for _ in range(3):
+        decoder.step()
+    second = decoder.submit(long)
+    most = 0
+    while not second.tokens:
+        before, said = engine.forwarded, len(first.tokens)
+        decoder.step()
+        most = max(most, engine.forwarded - before)
+        assert len(first.tokens) == said + 1
+    assert most <= batch.PIECE * 2 + 1
+    assert second.ledger.prompt == 1500
+    assert second.ledger.recomputed == 0
+    while decoder.busy:
+        decoder.step()
+    monkeypatch.setattr(batch, "PIECE", 10**6)
+    whole = results(ScriptedEngine(context=4096, cells=8192), [short, long])
+    assert [first.stream.text, second.stream.text] == [r.text for r in whole]
+
+
+def test_many_prompts_at_once_do_not_hold_up_who_is_answered() -> None:
+    engine = ScriptedEngine(context=4096, cells=8192)
+    policy = Model(engine).policy("entropix")
+    decoder = Decoder(engine)
+    jobs = [decoder.submit(Request(tokens=[n, *long_prompt(200)], policy=policy, max_tokens=20)) for n in range(8)]
+    most = 0
+    while decoder.busy:
+        before = engine.forwarded
+        decoder.step()
+        most = max(most, engine.forwarded - before)
+    assert most <= batch.PROMPTS + 8
+    assert [job.ledger.prompt for job in jobs] == [201] * 8
+
+
+def test_a_long_prompt_that_is_cancelled_or_held_midway_leaves_nothing() -> None:
+    engine = ScriptedEngine(context=4096, cells=8192)
+    policy = Model(engine).policy("entropix")
+    decoder = Decoder(engine)
+    running = decoder.submit(requests(engine, 1, tokens=100)[0])
+    jobs = [decoder.submit(Request(tokens=[n, *long_prompt(900)], policy=policy, max_tokens=5)) for n in range(2)]
+    decoder.step()
+    decoder.step()
+    decoder.hold(jobs[0])
+    decoder.cancel(jobs[1])
+    decoder.step()
+    decoder.release(jobs[0])
+    while not jobs[0].finish_reason:
+        decoder.step()
+    assert jobs[0].ledger.prompt == 901
+    decoder.cancel(running)
+    assert engine.cells_used() == 0
+
+
+def test_long_prompts_wait_for_cells_and_are_answered_one_after_the_other() -> None:
+    engine = ScriptedEngine(context=1000, cells=1000)
+    policy = Model(engine).policy("greedy")
+    wanted = [Request(tokens=[n, *long_prompt(700)], policy=policy, max_tokens=8) for n in range(3)]
+    found = results(engine, wanted)
+    alone = [results(ScriptedEngine(context=1000), [request])[0] for request in wanted]
+    assert [r.text for r in found] == [r.text for r in alone]
+    assert engine.cells_used() == 0
+
+
+def test_a_prompt_in_pieces_gives_way_to_an_answer_that_needs_the_cells() -> None:
+    engine = ScriptedEngine(context=1400, cells=1400)
+    policy = Model(engine).policy("greedy")
+    wanted = [
+        Request(tokens=[1, *long_prompt(96)], policy=policy, max_tokens=30),
+        Request(tokens=[2, *long_prompt(1299)], policy=policy, max_tokens=8),
+    ]
+
+    def disturb(decoder: Decoder, jobs: Any, n: int) -> None:
+        assert engine.cells_used() <= 1400
+
+    found = results(engine, wanted, disturb)
+    alone = [results(ScriptedEngine(context=1400), [request])[0] for request in wanted]
+    assert [r.text for r in found] == [r.text for r in alone]
+    assert found[1].ledger.recomputed > 0 or found[1].ledger.prompt > 1300

@@ -80,7 +80,9 @@ def test_what_is_kept_is_bounded_and_the_oldest_gives_way() -> None:
 def test_nothing_is_kept_where_nothing_may_be(most: int, cells: int) -> None:
     engine = ScriptedEngine()
     kept = Prefixes(engine, most, cells)
-    kept.keep(engine.open([1, 2]))
+    sequence = engine.open([1, 2])
+    engine.forward([(sequence, [1, 2])])
+    kept.keep(sequence)
     assert not engine.live
 
 

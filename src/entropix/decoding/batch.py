@@ -16,6 +16,10 @@ from entropix.policies import Policy
 from entropix.signals import measure
 from entropix.types import Array, Decisions, Observation, Signals, State
 
+PIECE, PROMPTS = 252, 504
+"""Most tokens of a prompt that are computed at once, and most of all prompts that begin in one step: whoever is being
+answered waits no longer. A piece is a multiple of what llama.cpp computes in one call, so that it rounds the same."""
+
 
 @dataclass(eq=False)
 class Group:
@@ -101,11 +105,9 @@ class Batch:
     def admit(self) -> None:
         """Move waiting branches into the batch while there are sequences and cells for them. Those that have their
         sequence already go first: whoever waits for room must not hold up who needs none."""
-        for branch in [b for b in self._begun() if b.sequence is not None]:
-            self.waiting.remove(branch)
-            self._join(branch)
-        while self.waiting:
-            branch = self.waiting[0]
+        for opened in self._opened():
+            self._enter(opened)
+        while branch := next((b for b in self.waiting if b.sequence is None), None):
             if not branch.job.begun and self.rows and self._reserved() + branch.job.reserve > self._sequences:
                 break
             if not self.has_room:
@@ -115,8 +117,36 @@ class Batch:
             if not self._open(branch):
                 break
             branch.job.begun = True
-            self.waiting.popleft()
+            self.waiting.remove(branch)
+            self.add(branch)
+            self._enter(branch)
+
+    def _enter(self, branch: Branch) -> None:
+        """Move a waiting branch that has its sequence into the batch, unless its prompt would hold up the others."""
+        short = len(branch.pending) <= PIECE
+        if short and (branch.tokens or not self.rows or self._claimed() + len(branch.pending) <= PROMPTS):
+            self.waiting.remove(branch)
             self._join(branch)
+
+    def prefill(self) -> None:
+        """Compute a piece of the first prompt that is longer than one; all pieces where nobody else runs."""
+        cells = self.engine.capabilities.cells
+        while branch := next((b for b in self._opened() if len(b.pending) > PIECE), None):
+            while self.engine.cells_used() + self._claimed() + PIECE > cells and self._evict():
+                pass
+            if self.rows and self.engine.cells_used() + self._claimed() + PIECE > cells:
+                self.close(branch)  # it begins anew when there is room
+                return
+            if branch.sequence is not None:
+                self.engine.forward([(branch.sequence, branch.pending[:PIECE])])
+                branch.book(PIECE)
+            self._enter(branch)
+            if self.rows:
+                return
+
+    def _opened(self) -> list[Branch]:
+        """The waiting branches that have their sequence."""
+        return [b for b in self._begun() if b.sequence is not None]
 
     @property
     def _sequences(self) -> int:
@@ -135,7 +165,7 @@ class Batch:
     @property
     def has_room(self) -> bool:
         """Whether there is a sequence left that none of these branches holds."""
-        waiting = sum(branch.sequence is not None for branch in self._begun())
+        waiting = len(self._opened())
         held = sum(b.sequence is not None for branches in self.held.values() for b in branches)
         return len(self.rows) + len(self.resting) + waiting + held < self._sequences
 
@@ -158,16 +188,17 @@ class Batch:
         except CapacityError:
             if self.reclaim():
                 return self._open(branch)
-            if self.rows:
+            if self.rows or self._opened():
                 return False
             if self._evict():
                 return self._open(branch)
             raise
-        new = len(tokens) - len(branch.sequence.tokens) + (len(self.rows) + 1 if self.rows else 0)
+        promised = sum(len(b.pending) for b in self._opened() if b is not branch)
+        new = promised + len(tokens) - len(branch.sequence.tokens) + (len(self.rows) + 1 if self.rows else 0)
         while self.engine.cells_used() + self._claimed() + new > self.engine.capabilities.cells:
             if self.reclaim():
                 continue
-            if not self.rows:
+            if not self.rows and not promised:
                 break  # `make_room` sees to it, or says why not
             self.close(branch)
             return False
@@ -190,14 +221,16 @@ class Batch:
         self._reorder()
 
     def _evict(self) -> bool:
-        """Take a sequence that nothing runs on: one that others hold, else that of a resting branch, the youngest
-        first, which is computed again when it goes on."""
+        """Take a sequence that nothing runs on: one that others hold, else the youngest resting branch's, else that of
+        the youngest prompt that is being computed in pieces. What is ours is computed again when it goes on."""
         if self.reclaim():
             return True
-        if not self.resting:
+        idle = self.resting or self._opened()
+        if not idle:
             return False
-        youngest = max(self.resting, key=lambda b: (b.job.started, b.number))
-        self.resting.remove(youngest)
+        youngest = max(idle, key=lambda b: (b.job.started, b.number))
+        if youngest in self.resting:
+            self.resting.remove(youngest)
         self.close(youngest)
         return True
 

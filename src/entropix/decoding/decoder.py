@@ -82,6 +82,7 @@ class Decoder:
         """One model call for everything that runs. Returns the events it made certain, in row order."""
         batch = self._batch
         batch.admit()
+        batch.prefill()
         batch.make_room()
         rows = batch.rows
         if not rows:
@@ -260,16 +261,12 @@ class Decoder:
 
     def _book(self) -> None:
         """Enter what the last forward computed into each job's ledger."""
-        jobs = set()
+        jobs: dict[Job, int] = {}
         for branch in self._batch.rows:
-            ledger = branch.job.ledger
-            kind = branch.pending_kind
-            setattr(ledger, kind, getattr(ledger, kind) + branch.fresh)
-            ledger.recomputed += len(branch.pending) - branch.fresh
-            branch.pending, branch.fresh = [], 0
-            jobs.add(branch.job)
-        for job in jobs:
-            job.ledger.forwards += 1
+            jobs.setdefault(branch.job, branch.job.ledger.forwards + 1)
+            branch.book(len(branch.pending))
+        for job, forwards in jobs.items():
+            job.ledger.forwards = forwards  # one call, however many branches took part
             job.ledger.peak_cells = max(job.ledger.peak_cells, job.cells())
 
     def _act(

@@ -62,6 +62,15 @@ class Branch:
         """Tokens in the KV cache."""
         return len(self.sequence.tokens) if self.sequence is not None else 0
 
+    def book(self, n: int) -> None:
+        """Enter the first n pending tokens, which have been forwarded, into the ledger."""
+        ledger, again = self.job.ledger, min(n, len(self.pending) - self.fresh)
+        setattr(ledger, self.pending_kind, getattr(ledger, self.pending_kind) + n - again)
+        ledger.recomputed += again
+        ledger.forwards += 1
+        self.fresh -= n - again
+        del self.pending[:n]
+
     @property
     def live(self) -> bool:
         """Whether it holds a sequence, or waits for one."""

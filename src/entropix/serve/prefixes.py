@@ -6,9 +6,9 @@ from entropix.engines import Engine, SequenceHandle
 
 
 class Prefixes:
-    """At most `most` sequences of at most `cells` tokens together; the oldest gives way. The newest stays however long it
-    is, or no long conversation would ever find its turns again; `most` or `cells` 0 keeps nothing.
+    """At most `most` sequences of at most `cells` tokens together; the oldest gives way.
 
+    The newest stays however long it is, or no long conversation would find its turns again; 0 keeps nothing.
     The engine shares a prefix with any live sequence by itself: keeping one is all there is to do. A sequence that a
     newer one begins with is dropped, so what was used last is always in the newest entries.
     """

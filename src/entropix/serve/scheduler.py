@@ -89,7 +89,7 @@ class Scheduler:
     @property
     def keeps(self) -> bool:
         """Whether ended answers leave their KV cache behind."""
-        return self.prefixes.most > 0
+        return self.prefixes.most > 0 and self.prefixes.cells > 0
 
     # any thread
 
@@ -221,7 +221,7 @@ class Scheduler:
     def _fill(self) -> None:
         """Give places to those who wait, by the rule that stands at the top of this file."""
         waiting = [t for t in self._tickets if t.waits]
-        fresh: list[Request] = [j.request for j in self._owners if not j.ledger.forwards and not j.tokens]
+        fresh: list[Request] = [job.request for job in self._owners if not job.tokens]
         while waiting:
             held: Counter[str] = Counter()
             for ticket in self._tickets:
