@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from typing import Any
 
 import httpx
@@ -41,12 +43,19 @@ def error_of(answer: httpx.Response) -> dict[str, Any]:
         ({"temperature": 2.5}, "temperature", "2"),
         ({"temperature": 1.8}, "temperature", "1.5"),
         ({"top_p": 0.01}, "top_p", "0.1"),
-        ({"max_tokens": 0}, "max_tokens", "1"),
+        ({"max_tokens": 0}, "max_tokens", "at least 1"),
         ({"max_tokens": 10**6}, "max_tokens", "4096"),
         ({"max_tokens": 5, "max_completion_tokens": 6}, "max_completion_tokens", "differ"),
         ({"n": 0}, "n", "1"),
         ({"n": 100}, "n", "64"),
-        ({"n": True}, "n", "integer"),
+        ({"n": True}, "n", "an integer"),
+        ({"stop": 5}, "stop", "a string or a list"),
+        ({"entropix": "greedy"}, "entropix", "an object"),
+        ({"entropix": {"parameters": {"candidates": [1]}}}, "entropix.parameters.candidates", "a number or a string"),
+        ({"messages": "hi"}, "messages", "a list"),
+        ({"messages": None}, "messages", "a list"),
+        ({"messages": [{"content": "hi"}]}, "messages.0.role", "missing"),
+        ({"response_format": {"type": "xml"}}, "response_format", "'json_schema'"),
         ({"stop": ["a"] * 5}, "stop", "4"),
         ({"logit_bias": {"999": 1}}, "logit_bias", "259"),
         ({"logit_bias": {"a": 1}}, "logit_bias", "token"),
@@ -87,10 +96,13 @@ def test_a_mistake_in_a_completion_is_named(server: Background, change: dict[str
 
 
 def test_a_model_that_is_not_served_is_404(server: Background) -> None:
-    answer = post(server, json={**CHAT, "model": "gpt-4"})
-    assert answer.status_code == 404
-    assert error_of(answer)["code"] == "model_not_found"
-    assert "scripted" in error_of(answer)["message"]
+    asked = post(server, json={**CHAT, "model": "gpt-4"})
+    looked_up = httpx.get(f"{server.url}/v1/models/gpt-4")
+    for answer in (asked, looked_up):
+        assert answer.status_code == 404
+        assert error_of(answer)["code"] == "model_not_found"
+        assert "scripted" in error_of(answer)["message"]
+    assert len(httpx.get(f"{server.url}/v1/models/{'x' * 5000}").text) < 500
 
 
 @pytest.mark.parametrize(
@@ -111,6 +123,11 @@ def test_a_body_that_is_no_request_is_400(server: Background, content: bytes) ->
     answer = post(server, content=content, headers={"content-type": "application/json"})
     assert answer.status_code == 400
     error_of(answer)
+
+
+def test_broken_json_is_told_where_it_breaks(server: Background) -> None:
+    answer = post(server, content=b'{"model": }', headers={"content-type": "application/json"})
+    assert error_of(answer)["message"] == "the body is not JSON: Expecting value, at character 10"
 
 
 def test_a_body_of_another_type_is_told_which_one_is_wanted(server: Background) -> None:
@@ -141,7 +158,7 @@ def test_a_body_that_is_too_large_is_413(server: Background) -> None:
 def test_paths_and_methods_that_do_not_exist_say_so(server: Background, method: str, path: str, status: int) -> None:
     answer = httpx.request(method, server.url + path)
     assert answer.status_code == status
-    error_of(answer)
+    assert ("/v1/chat/completions" if status == 404 else "POST") in error_of(answer)["message"]
     if status == 405:
         assert answer.headers["allow"] == "POST"
 
@@ -149,3 +166,63 @@ def test_paths_and_methods_that_do_not_exist_say_so(server: Background, method: 
 def test_emoji_and_control_characters_go_through(server: Background) -> None:
     messages = [{"role": "user", "content": "😀\x00\u2028<|im_end|>\x1b[31m"}]
     assert post(server, json={**CHAT, "messages": messages}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/metrics", "/v1/models", "/"])
+def test_head_is_answered_as_get_without_the_body(server: Background, path: str) -> None:
+    head, get = (httpx.request(method, server.url + path) for method in ("HEAD", "GET"))
+    assert head.status_code == get.status_code == 200
+    assert head.content == b""
+    assert head.headers["content-type"] == get.headers["content-type"]
+    assert httpx.head(f"{server.url}/v1/completions").status_code == 405
+
+
+def raw(server: Background, *parts: bytes) -> httpx.Response:
+    """What the server answers to bytes, before it closes the connection."""
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as sock:
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            for part in parts:
+                sock.sendall(part)
+        with contextlib.suppress(ConnectionError):
+            while data := sock.recv(65536):
+                answer += data
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status, *lines = head.decode().split("\r\n")
+    return httpx.Response(int(status.split()[1]), headers=[line.split(": ") for line in lines], content=body)
+
+
+HEAD = b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-A: "
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        ((b"NONSENSE\r\n\r\n",), "Invalid HTTP"),
+        ((b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n",), "Invalid HTTP"),
+        ((b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",), "Invalid HTTP"),
+        ((HEAD, *[b"a" * 300_000] * 3), "65536 bytes"),
+    ],
+)
+def test_what_is_no_request_is_told_so_in_openais_shape(
+    server: Background, parts: tuple[bytes, ...], says: str
+) -> None:
+    answer = raw(server, *parts)
+    assert answer.status_code == 400
+    assert says in error_of(answer)["message"]
+
+
+def test_a_head_that_does_not_come_ends_the_connection(server: Background, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("entropix.serve.connection.HEAD_SECONDS", 0.2)
+    assert "did not come within 0.2 s" in error_of(raw(server, HEAD))["message"]
+    whole = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    answers = raw(server, whole + HEAD)  # a second request on a connection that was good
+    assert answers.status_code == 200
+    assert b"did not come within" in answers.content
+
+
+def test_a_slow_answer_is_not_taken_for_a_slow_head(server: Background, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("entropix.serve.connection.HEAD_SECONDS", 0.05)
+    text = post(server, json={**CHAT, "max_tokens": 2000, "stream": True}).text
+    assert text.endswith("data: [DONE]\n\n")

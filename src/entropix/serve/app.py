@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -19,11 +19,12 @@ from starlette.responses import Response
 from entropix.model import Model
 from entropix.serve import schema
 from entropix.serve.answers import Chat, Completion, Shape, Writer
-from entropix.serve.asking import Asked, Reader
-from entropix.serve.errors import ApiError, failed, invalid
+from entropix.serve.asking import Asked, Reader, no_such_model
+from entropix.serve.errors import ApiError, failed
 from entropix.serve.guard import Guard
 from entropix.serve.info import describe
 from entropix.serve.metrics import Collector
+from entropix.serve.refusals import on_invalid
 from entropix.serve.scheduler import Scheduler
 from entropix.serve.settings import Settings
 from entropix.serve.static import add_page
@@ -145,7 +146,7 @@ class Server:
         async def model(name: str) -> dict[str, Any]:
             """The model, if it has this name."""
             if name not in reader.names:
-                raise ApiError(404, f"the model {name!r} is not served here", param="model", code="model_not_found")
+                raise no_such_model(name, reader.names)
             return self._model(name)
 
         @app.get("/entropix/info", responses=ERRORS, tags=["entropix"])
@@ -183,44 +184,12 @@ async def on_http_error(_: Request, error: Exception) -> Response:
         return error.response()
     assert isinstance(error, HTTPException)
     texts = {
-        404: "there is no such path; OpenAI's endpoints are below /v1",
-        405: "this path does not take that method",
+        404: "there is no such path; of OpenAI's there are /v1/chat/completions, /v1/completions and /v1/models, and "
+        "/openapi.json describes all",
+        405: f"this path does not take that method; allowed is {(error.headers or {}).get('Allow', 'another')}",
     }
     text = texts.get(error.status_code, error.detail)
     return ApiError(error.status_code, text, headers=error.headers).response()
-
-
-async def on_invalid(_: Request, error: Exception) -> Response:
-    """The first thing that is wrong with a body, and where it stands."""
-    assert isinstance(error, RequestValidationError)
-    errors = list(error.errors())
-    # of what a field can be, the kind that was given has the error that helps
-    same = [e for e in errors if e["loc"][:2] == errors[0]["loc"][:2]]
-    first = next((e for e in same if not e["type"].endswith("_type")), errors[0])
-    place = _place(first, error.body)
-    if first["type"] == "json_invalid":
-        return invalid(f"the body is not JSON: {first.get('ctx', {}).get('error', first['msg'])}").response()
-    param = ".".join(map(str, place)) or None
-    if not place and first["type"] != "missing":
-        return invalid("the body is no JSON object; send one, with Content-Type: application/json").response()
-    if first["type"] == "extra_forbidden":
-        if len(place) == 1 and place[0] in schema.NEUTRAL:
-            return invalid(f"{param}: this server does not support it; leave it out", param).response()
-        return invalid(f"{param}: unknown field", param, "unknown_field").response()
-    return invalid(f"{param or 'the body'}: {first['msg']}", param).response()
-
-
-def _place(error: Mapping[str, Any], body: Any) -> list[Any]:
-    """Where an error stands in the body, without what pydantic calls the kinds that a field can be."""
-    place: list[Any] = []
-    for part in error["loc"][1:]:
-        if isinstance(body, dict) and (part in body or error["type"] == "missing"):
-            place.append(part)
-            body = body.get(part)
-        elif isinstance(body, list) and isinstance(part, int) and part < len(body):
-            place.append(part)
-            body = body[part]
-    return place
 
 
 async def on_failure(_: Request, error: Exception) -> Response:

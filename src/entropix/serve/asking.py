@@ -110,12 +110,7 @@ class Reader:
     ) -> Asked:
         settings = self.settings
         if asked.model not in self.names:
-            raise ApiError(
-                404,
-                f"the model {asked.model!r} is not served here; served is {', '.join(self.names)}",
-                param="model",
-                code="model_not_found",
-            )
+            raise no_such_model(asked.model, self.names)
         n = asked.n or 1
         if n * len(prompts) > settings.max_choices:
             raise invalid(f"n: {n * len(prompts)} answers are too many; allowed are {settings.max_choices}", "n")
@@ -224,3 +219,9 @@ class Reader:
                 raise invalid(f"logit_bias: {key!r} is no token; this model's are 0 … {vocabulary - 1}", "logit_bias")
             bias[int(key)] = value
         return bias
+
+
+def no_such_model(name: str, names: Sequence[str]) -> ApiError:
+    shown = name if len(name) <= 100 else f"{name[:100]}…"
+    text = f"the model {shown!r} is not served here; served is {', '.join(names)}"
+    return ApiError(404, text, param="model", code="model_not_found")

@@ -52,6 +52,8 @@ class Guard:
         facts: dict[str, object] = {}
         number = secrets.token_hex(8)
         scope.setdefault("state", {})["log"] = facts
+        # the answer to HEAD is that to GET; the protocol leaves the body out
+        asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -69,7 +71,7 @@ class Guard:
             except ApiError as error:
                 await error.response()(scope, receive, answer)
             else:
-                await self.app(scope, _bounded(receive, self.settings.max_body), answer)
+                await self.app(asked, _bounded(receive, self.settings.max_body), answer)
         finally:
             path = scope["path"] if scope["path"] in self.paths else "other"
             self.requests[path, status] += 1

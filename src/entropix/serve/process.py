@@ -12,6 +12,7 @@ import uvicorn
 from entropix.errors import ParameterError
 from entropix.model import Model
 from entropix.serve.app import Server
+from entropix.serve.connection import Connection
 from entropix.serve.settings import Settings
 
 SWITCH_INTERVAL = 0.0005
@@ -76,7 +77,7 @@ def make_uvicorn(server: Server) -> Uvicorn:
         lifespan="on",
         timeout_graceful_shutdown=max(round(server.settings.grace), 0) + 5,
         timeout_keep_alive=30,
-        h11_max_incomplete_event_size=64 * 1024,
+        http=Connection,
     )
     return Uvicorn(config, server)
 

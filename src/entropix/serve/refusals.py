@@ -1,0 +1,86 @@
+"""What is wrong with a request's body, in words: of everything that the schema finds, what helps most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from starlette.responses import Response
+
+from entropix.serve.errors import invalid
+from entropix.serve.schema import NEUTRAL
+
+KINDS = {
+    "string_type": "a string",
+    "int_type": "an integer",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "an object",
+    "model_type": "an object",
+    "model_attributes_type": "an object",
+}
+
+
+async def on_invalid(_: Request, error: Exception) -> Response:
+    """The first thing that is wrong with a body, where it stands and what is allowed there."""
+    assert isinstance(error, RequestValidationError)
+    errors = list(error.errors())
+    # of what a field can be, the kind that was given has the error that helps
+    same = [e for e in errors if e["loc"][:2] == errors[0]["loc"][:2]]
+    first = next((e for e in same if not e["type"].endswith("_type")), errors[0])
+    place = _place(first, error.body)
+    if first["type"] == "json_invalid":
+        reason = first.get("ctx", {}).get("error", first["msg"])
+        at = first["loc"][-1]
+        where = f", at character {at}" if isinstance(at, int) else ""
+        return invalid(f"the body is not JSON: {reason}{where}").response()
+    param = ".".join(map(str, place)) or None
+    if not place and first["type"] != "missing":
+        return invalid("the body is no JSON object; send one, with Content-Type: application/json").response()
+    if first["type"] == "extra_forbidden":
+        if len(place) == 1 and place[0] in NEUTRAL:
+            return invalid(f"{param}: this server does not support it; leave it out", param).response()
+        return invalid(f"{param}: unknown field; leave it out", param, "unknown_field").response()
+    alike = [e for e in same if _place(e, error.body) == place]
+    return invalid(f"{param or 'the body'}: {_words(first, alike)}", param).response()
+
+
+def _words(error: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> str:
+    """What is allowed where `error` is. alike: the errors of everything that could stand there."""
+    kind, given = error["type"], error.get("ctx", {})
+    if kind in KINDS:
+        kinds = dict.fromkeys(KINDS[e["type"]] for e in alike if e["type"] in KINDS)
+        return f"it must be {' or '.join(kinds)}"
+    if kind == "missing":
+        return "it is missing and needed"
+    if kind == "literal_error":
+        return f"allowed is {given['expected']}"
+    if kind == "union_tag_invalid":
+        return f"the type {given['tag']!r} is unknown; allowed are {given['expected_tags']}"
+    if kind == "union_tag_not_found":
+        return "it needs a type"
+    if kind == "too_short":
+        return f"it has {given['actual_length']} items; at least {given['min_length']} is needed"
+    if kind == "too_long":
+        return f"it has too many items; at most {given['max_length']} are allowed"
+    if kind == "greater_than_equal":
+        return f"it must be at least {given['ge']}"
+    if kind == "less_than_equal":
+        return f"it must be at most {given['le']}"
+    return str(error["msg"])
+
+
+def _place(error: Mapping[str, Any], body: Any) -> list[Any]:
+    """Where an error stands in the body, without what pydantic calls the kinds that a field can be."""
+    place: list[Any] = []
+    for part in error["loc"][1:]:
+        if isinstance(body, dict) and (part in body or error["type"] == "missing"):
+            place.append(part)
+            body = body.get(part)
+        elif isinstance(body, list) and isinstance(part, int) and part < len(body):
+            place.append(part)
+            body = body[part]
+    return place
