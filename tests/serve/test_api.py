@@ -6,6 +6,7 @@ import asyncio
 import math
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
@@ -13,6 +14,7 @@ from entropix.engines.scripted import ScriptedEngine, hashed
 from entropix.model import Model
 from entropix.search.seeds import derived
 from entropix.serve.process import Background
+from entropix.trace import entropix_version
 
 from .conftest import MESSAGES
 
@@ -169,6 +171,19 @@ def test_a_search_answers_as_in_the_library_and_is_told(client: openai.OpenAI) -
     assert answer.usage.completion_tokens == len(expected.tokens) < ledger["forwarded"]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_branches_of_a_search_have_steps_only_where_steps_are_asked_for(
+    client: openai.OpenAI, stream: bool
+) -> None:
+    for steps in (False, True):
+        extra = {"entropix": {"search": "vote:n=3,answer=text", "steps": steps}}
+        answer = ask(client, seed=3, stream=stream, extra_body=extra)
+        result = list(answer)[-1].entropix["result"] if stream else answer.entropix["choices"][0]["result"]
+        branches = result["search"]["branches"]
+        assert [bool(branch["steps"]) for branch in branches] == [steps] * 3
+        assert all(branch["text"] for branch in branches)
+
+
 def test_stop_ends_an_answer_before_the_text(client: openai.OpenAI) -> None:
     text = alone(seed=3, max_tokens=12, policy="greedy").text
     answer = ask(client, temperature=0, stop=text[4:6])
@@ -233,3 +248,7 @@ def test_many_async_streams_at_once_each_get_their_own_text(server: Background) 
 def test_numbers_in_an_answer_are_finite(client: openai.OpenAI) -> None:
     answer = ask(client, logit_bias={"65": -100}, logprobs=True, top_logprobs=20, seed=1)
     assert all(math.isfinite(t.logprob) for c in answer.choices[0].logprobs.content for t in c.top_logprobs)
+
+
+def test_the_info_states_the_version_which_exported_traces_carry(server: Background) -> None:
+    assert httpx.get(f"{server.url}/entropix/info").json()["version"] == entropix_version() != ""

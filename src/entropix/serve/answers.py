@@ -162,9 +162,19 @@ class Writer:
             logprobs = None if top is None else self.shape.logprobs(result.steps, top, self.tokenizer, 0)
             choices.append(self.shape.choice(index, result.text, logprobs, FINISH[result.finish_reason]))
             steps = {} if told is None else {"steps": self._steps(result.steps)}
-            ours.append({"index": index, **steps, "result": without_text(result)})
+            ours.append({"index": index, **steps, "result": self._told(result)})
         answer = {**self.head, "object": self.shape.kind, "choices": choices, "usage": self.usage()}
         return to_json({**answer, "entropix": {"choices": ours}}).encode()
+
+    def _told(self, result: Result) -> dict[str, Any]:
+        """A result's record, without its text, which stands in the choice; of a search with its branches' steps only
+        if steps are told."""
+        record = result_record(result)
+        del record["text"]
+        if self.asked.told is None and record.get("search"):
+            for branch in record["search"]["branches"]:
+                branch["steps"] = []
+        return record
 
     def _steps(self, steps: Sequence[Step]) -> list[dict[str, Any]]:
         told = self.asked.told or 0
@@ -208,7 +218,7 @@ class Writer:
             if item.job is not None:
                 self.jobs[item.choice] = item.job
                 result = self.result(item.job)
-                ours = to_json({"index": item.choice, "result": without_text(result)})
+                ours = to_json({"index": item.choice, "result": self._told(result)})
                 out.append(
                     f'{self._opening}{{"index": {item.choice}, {self.shape.last()}, "logprobs": null, '
                     f'"finish_reason": "{FINISH[result.finish_reason]}"}}], "entropix": {ours}}}\n\n'
@@ -237,10 +247,3 @@ class Writer:
             return DONE
         head = {**self.head, "object": self.shape.chunk_kind, "choices": [], "usage": self.usage()}
         return f"data: {json.dumps(head)}\n\n".encode() + DONE
-
-
-def without_text(result: Result) -> dict[str, Any]:
-    """A result's record; its text stands in the choice."""
-    record = result_record(result)
-    del record["text"]
-    return record

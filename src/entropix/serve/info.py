@@ -10,6 +10,7 @@ from entropix.policies import POLICIES, parameters
 from entropix.search.config import STRATEGIES
 from entropix.serve.scheduler import Scheduler
 from entropix.serve.settings import Settings
+from entropix.trace import entropix_version
 
 
 def describe(scheduler: Scheduler, settings: Settings, names: tuple[str, ...]) -> dict[str, Any]:
@@ -18,6 +19,7 @@ def describe(scheduler: Scheduler, settings: Settings, names: tuple[str, ...]) -
     t = model.profile.thresholds
     capabilities = model.engine.capabilities
     return {
+        "version": entropix_version(),
         "model": names[0],
         "names": list(names),
         "fingerprint": model.info.fingerprint,
