@@ -72,6 +72,20 @@ class Branch:
         del self.pending[:n]
 
     @property
+    def text(self) -> str:
+        """What it says, as far as that is certain."""
+        return self.stream.text
+
+    @property
+    def siblings(self) -> list[Branch]:
+        """All branches of its answer, itself included."""
+        return self.job.branches
+
+    @property
+    def constrained(self) -> bool:
+        return self.matcher is not None
+
+    @property
     def live(self) -> bool:
         """Whether it holds a sequence, or waits for one."""
         return not self.gone and (self.sequence is not None or not self.finish_reason)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic
 
-from entropix.decoding import Branch
 from entropix.errors import ParameterError
 from entropix.search.answers import extractor
 from entropix.search.config import Vote
+from entropix.search.record import AnyBallot, Ballot
 from entropix.search.scores import path_probability, score, trace_confidence
 
 CUT_OFF = ("length", "context", "constraint")
+NO_VOTE = "search: no vote was held (no answer extractor); this is the likeliest text"
 
 
 def _checked(answer: object) -> str | None:
@@ -38,16 +40,16 @@ def tally(answers: Sequence[str | None], weights: Sequence[float], ends: Sequenc
     return {answer: sums[answer] for answer in sorted(sums, key=lambda a: -sums[a])}
 
 
-def _is_valid(branch: Branch) -> bool:
+def _is_valid(ballot: Ballot) -> bool:
     """Whether a constrained text keeps its constraint: one that was cut off does not. Any text without one does."""
-    return branch.matcher is None or branch.finish_reason not in CUT_OFF
+    return not ballot.constrained or ballot.finish_reason not in CUT_OFF
 
 
 @dataclass(frozen=True)
-class Count:
+class Count(Generic[AnyBallot]):
     """A vote. winner: the text given; shares: of the weight of all ballots, those without an answer included."""
 
-    winner: Branch
+    winner: AnyBallot
     answer: str | None
     shares: dict[str, float]
     confidence: float | None
@@ -55,7 +57,7 @@ class Count:
     decided: bool = False
 
 
-def count(ended: Sequence[Branch], vote: Vote, outstanding: int) -> Count | None:
+def count(ended: Sequence[AnyBallot], vote: Vote, outstanding: int) -> Count[AnyBallot] | None:
     """The vote of the texts that have ended; None without any. outstanding: ballots that may still be cast.
 
     Without an extractor no vote is held: the winner is the text with the best mean log-probability."""
@@ -66,7 +68,7 @@ def count(ended: Sequence[Branch], vote: Vote, outstanding: int) -> Count | None
         if branch.score is None:
             branch.score = score(branch, 0, "logprob")
         if extract is not None and branch.answer is None:
-            branch.answer = _checked(extract(branch.stream.text))
+            branch.answer = _checked(extract(branch.text))
     best = max(ended, key=lambda b: (_is_valid(b), b.score if b.score is not None else -math.inf, -b.number))
     if extract is None:
         return Count(best, None, {}, None, {})

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from entropix.decoding import Branch, Decoder, Job, Proposal
 from entropix.search import config
 from entropix.search.backtrack import GoBack
-from entropix.search.ballots import Count, count
+from entropix.search.ballots import NO_VOTE, Count, count
 from entropix.search.compare import Compare
+from entropix.search.record import search_record
 from entropix.search.seeds import derived
 from entropix.search.tactics import Tactic
 from entropix.search.tree import Fork, ForkLater
-from entropix.types import BranchRecord, SearchRecord, Step
+from entropix.types import SearchRecord, Step
 
 
 class Exploration:
@@ -24,7 +25,7 @@ class Exploration:
         self.vote: config.Vote = plan.of("vote") or config.Vote()
         self.sampled = plan.max_sequences == 1 or plan.samples == 1
         self.tactics: list[Tactic] = [] if plan.max_sequences == 1 else list(map(self._tactic, plan.strategies))
-        self.count: Count | None = None
+        self.count: Count[Branch] | None = None
         self.notes: list[str] = []
         self._due = 0
 
@@ -102,7 +103,7 @@ class Exploration:
         counted = self._count()
         return counted is not None and counted.decided
 
-    def _count(self) -> Count | None:
+    def _count(self) -> Count[Branch] | None:
         ended = [line for line in self.lines if line.finish_reason]
         running = len(self.lines) - len(ended)
         return count(ended, self.vote, running + sum(t.outstanding(self) for t in self.tactics))
@@ -112,7 +113,7 @@ class Exploration:
             self.count = self._count()
         if self.count and (self.count.decided or all(line.finish_reason for line in self.lines)):
             if len(self.lines) > 1 and not self.count.shares and self.count.confidence is None:
-                self.notes.append("search: no vote was held (no answer extractor); this is the likeliest text")
+                self.notes.append(NO_VOTE)
             decoder.conclude(self.job, self.count.winner)
 
     def exhausted(self, decoder: Decoder) -> None:
@@ -127,30 +128,4 @@ class Exploration:
         return min(known, default=None)
 
     def record(self) -> SearchRecord:
-        counted = self.count
-        weights = counted.weights if counted else {}
-        branches = tuple(
-            BranchRecord(
-                number=b.number,
-                parent=None if b.parent is None else b.parent.number,
-                origin=b.origin,
-                opened=b.opened,
-                ended=b.gone or b.finish_reason or "the answer was decided",
-                steps=tuple(b.steps[b.origin :]),
-                text="".join(s.text for s in b.steps[b.origin :]),
-                score=b.score,
-                answer=b.answer,
-                weight=weights.get(b.number),
-                kept=b is self.job.trunk,
-            )
-            for b in self.job.branches
-        )
-        return SearchRecord(
-            self.plan.spec,
-            branches,
-            counted.shares if counted else {},
-            counted.confidence if counted else None,
-            counted.answer if counted else None,
-            len(weights),
-            tuple(self.notes),
-        )
+        return search_record(self.plan.spec, self.job.branches, self.job.trunk, self.count, self.notes)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from entropix.decoding import Branch
+from entropix.search.record import Ballot
 
 
-def score(branch: Branch, start: int, kind: str) -> float:
+def score(branch: Ballot, start: int, kind: str) -> float:
     """Mean over the tokens from answer position `start` on; higher is better. Injected tokens do not count.
     A text that its constraint lets not go on is worse than any other."""
     if branch.finish_reason == "constraint":
@@ -42,13 +42,14 @@ def trace_confidence(values: Sequence[float], kind: str) -> float:
     return sum(lowest) / len(lowest) / size
 
 
-def path_probability(branch: Branch) -> float:
+def path_probability(branch: Ballot) -> float:
     """Product of the probabilities of the tokens where the path to this leaf was a choice between branches."""
-    places, at = set(), branch
+    places: set[int] = set()
+    at = branch
     while at.parent is not None:
         places.add(at.origin)
         at = at.parent
-    for other in branch.job.branches:
+    for other in branch.siblings:
         if other.parent is branch:
             places.add(other.origin)
     total = sum(branch.steps[p].logprob or 0.0 for p in places if p < len(branch.steps))
