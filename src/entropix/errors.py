@@ -39,5 +39,9 @@ class TraceError(EntropixError):
     """A trace that cannot be written or read."""
 
 
+class EndpointError(EntropixError):
+    """An endpoint that cannot be reached, refuses, or does not tell what is needed of it."""
+
+
 class CapacityError(EntropixError):
     """The engine's KV cache has no room for what was asked."""

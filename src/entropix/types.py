@@ -165,7 +165,8 @@ class Step:
     the later tokens of an injected text, which were not decided one by one. attention: (entropy, varentropy,
     agreement, interaction) or None. drawn: the ranks of the candidates that were compared, in the
     order they were drawn. horizon: how many tokens after each candidate the comparison looked at; 0 means that
-    likelihoods were compared and nothing else, None that there was no comparison.
+    likelihoods were compared and nothing else, None that there was no comparison. truncated: entropy and varentropy
+    are of only so many of the likeliest tokens, renormalised, as an endpoint shows no more; None: of all.
     """
 
     index: int
@@ -188,6 +189,7 @@ class Step:
     drawn: tuple[int, ...] = ()
     horizon: int | None = None
     leading: tuple[Candidate, ...] = ()
+    truncated: int | None = None
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 from entropix.arrays import to_numpy
 from entropix.engines import Tokenizer
 from entropix.sampling import Choice, Window
+from entropix.signals import token_confidence
 from entropix.types import ATTENTION, Action, Candidate, Decisions, Regime, Signals, Step
 
 REGIMES = tuple(Regime)
@@ -70,10 +71,8 @@ class Recorder:
         )
 
     def confidence(self, row: int, n: int) -> float:
-        """−mean log-probability of the row's n likeliest tokens, nats; NaN where a mask leaves fewer, since a forced
-        token would have the confidence 0 of a model that is lost."""
-        logits = self.logits[row, :n].tolist()
-        return float(self.normaliser[row] - sum(logits) / len(logits)) if logits[-1] > -math.inf else math.nan
+        """`signals.token_confidence` of the row's n likeliest tokens."""
+        return token_confidence(self.logits[row, :n].tolist(), self.normaliser[row])
 
     def likeliest(self, row: int, n: int, ratio: float) -> list[tuple[int, int, float]]:
         """(rank, token, log-probability) of up to n tokens at least `ratio` times as likely as the likeliest."""

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 UNSURE = (Regime.BRANCH, Regime.RESAMPLE)
 
 
+def worth(entropy: float, left: int, late: float) -> float:
+    """How much a place promises where the entropy was `entropy` and after which `left` tokens follow."""
+    return entropy / math.pow(max(left, 1), late)
+
+
 class Fork(Tactic):
     """Forks at once: the parent keeps its token, the child takes the next likeliest."""
 
@@ -88,8 +93,8 @@ class ForkLater(Tactic):
         return [p for p in self.places if not p.line.gone and p.at < len(p.line.tokens)]
 
     def _value(self, place: Place) -> tuple[float, int, int]:
-        left = max(len(place.line.tokens) - place.at, 1)
-        return place.value / math.pow(left, self.settings.late), -place.line.number, -place.at
+        left = len(place.line.tokens) - place.at
+        return worth(place.value, left, self.settings.late), -place.line.number, -place.at
 
     def certain(self, search: Exploration) -> int | None:
         return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,13 @@ def measure(logits: Array, attention: AttentionSignals | None = None, *, spread:
             "logits: a row holds NaN or +inf, or no finite value at all; masks must leave at least one token possible"
         )
     return Signals(entropy, varentropy, normaliser, attention, logit_spread(logits) if spread else None)
+
+
+def token_confidence(logits: Sequence[float], normaliser: float = 0.0) -> float:
+    """−mean log-probability of a token's likeliest alternatives, nats: higher is surer (DeepConf, arXiv 2508.15260).
+    logits: of the likeliest, largest first. NaN where a mask leaves fewer, since a forced token would have the
+    confidence 0 of a model that is lost."""
+    return normaliser - sum(logits) / len(logits) if logits[-1] > -math.inf else math.nan
 
 
 def _entropies(logits: Array) -> tuple[Array, Array, Array]:

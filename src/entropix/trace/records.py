@@ -153,6 +153,7 @@ def step_from(record: Mapping[str, Any]) -> Step:
         drawn=tuple(_integer(d, "drawn") for d in _list(record, "drawn", ())),
         horizon=_whole(record, "horizon", None),
         leading=tuple(_candidate(c) for c in leading),
+        truncated=_whole(record, "truncated", None),
     )
 
 

@@ -1,0 +1,202 @@
+"""The Python API of an endpoint: `connect`, and an object that answers with searches."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from entropix.errors import CapabilityError, ParameterError, PromptError
+from entropix.policies import make_policy
+from entropix.profiles import Profile, generic, named
+from entropix.search import SearchPlan, Strategy, make_search
+from entropix.types import ModelInfo, Result
+
+UNKNOWN = ModelInfo("unknown", "unknown", 0, 0, 0, vocabulary=49152, fingerprint="")
+"""What is known of a model behind an endpoint: nothing; the vocabulary is the one of the generic thresholds."""
+
+RESERVED = ("model", "messages", "prompt", "stream", "logprobs", "top_logprobs", "n", "seed", "stop", "max_tokens")
+"""Fields that further ones may not replace."""
+
+
+def connect(
+    base_url: str,
+    model: str | None = None,
+    api_key: str | None = None,
+    *,
+    concurrency: int = 8,
+    retries: int = 3,
+    timeout: float = 120.0,
+    limit: float | None = None,
+    profile: Profile | str | Path | None = None,
+) -> Endpoint:
+    """An OpenAI-compatible endpoint, such as "http://localhost:8000/v1". Nothing is asked yet.
+
+    model: None takes the first that the endpoint lists. concurrency: most requests of one answer at a time. retries:
+    of a request that fails with 429, 5xx or a lost connection. timeout: seconds for one request, its retries before
+    the answer begins included. limit: seconds for a whole answer, None for any. profile: whose thresholds tell the
+    regimes. Raises ParameterError, ProfileError, or CapabilityError when the package `openai` is not installed.
+    """
+    return Endpoint(base_url, model, api_key, concurrency, retries, timeout, limit, profile)
+
+
+class Endpoint:
+    """Answers with votes and trees over whole texts. What the endpoint turned out to understand is kept."""
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str | None,
+        api_key: str | None,
+        concurrency: int,
+        retries: int,
+        timeout: float,
+        limit: float | None,
+        profile: Profile | str | Path | None,
+    ) -> None:
+        try:
+            from entropix.remote.client import Learned
+        except ModuleNotFoundError as error:
+            if error.name != "openai":
+                raise
+            raise CapabilityError("endpoints need the package openai: pip install 'entropix-llm[remote]'") from None
+        self.url = checked_url(base_url)
+        for name, value, least in (("concurrency", concurrency, 1), ("retries", retries, 0)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ParameterError(f"{name}={value!r} is not a whole number from {least} on")
+        for name, seconds in (("timeout", timeout), ("limit", limit)):
+            if seconds is not None and not seconds > 0:
+                raise ParameterError(f"{name}={seconds!r} is not a number of seconds over 0")
+        self.api_key, self.concurrency, self.retries = api_key, concurrency, retries
+        self.timeout, self.limit = timeout, limit
+        found = named(profile) if isinstance(profile, (str, Path)) else profile
+        self.profile = found or generic(UNKNOWN)
+        self._learned = Learned(model)
+
+    @property
+    def model(self) -> str | None:
+        """The model's name; None until the endpoint has been asked for it."""
+        return self._learned.model
+
+    def generate(self, prompt: str | Sequence[Mapping[str, Any]], **options: Any) -> Result:
+        """Answer a prompt; options as in `agenerate`. May be called where an event loop runs, as in a notebook."""
+        return _wait(self.agenerate(prompt, **options))
+
+    async def agenerate(
+        self,
+        prompt: str | Sequence[Mapping[str, Any]],
+        *,
+        search: str | Strategy | Sequence[Strategy] | SearchPlan | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+        max_tokens: int = 512,
+        stop: str | Sequence[str] = (),
+        raw: bool = False,
+        fields: Mapping[str, Any] | None = None,
+        watch: Callable[[], bool] | None = None,
+    ) -> Result:
+        """Answer a prompt: a text, which is a user's message unless raw, or a list of messages.
+
+        search: "vote:n=8,answer=number", "tree:trigger=entropy+vote:answer=number", … (docs/remote.md); None is one
+        text. temperature, top_p: None is the endpoint's own default. seed: None is drawn and recorded. fields: further
+        ones of every request, such as {"min_p": 0.1}. watch: asked ten times a second; False ends the answer and keeps
+        what has been said. Cancelling closes every request.
+
+        Entropies are of the leading tokens that the endpoint shows, renormalised, as `Step.truncated` says. Raises
+        EntropixError subclasses with a message to show, EndpointError if it is the endpoint that fails.
+        """
+        from entropix.remote.client import Client
+        from entropix.remote.explore import Answering, Ask, check_plan
+        from entropix.remote.text import Reader
+
+        plan = make_search(search)
+        notes = list(check_plan(plan, temperature))
+        if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1:
+            raise ParameterError(f"max_tokens={max_tokens!r} is not a whole number from 1 on")
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+            raise ParameterError(f"seed={seed!r} is not a whole number")
+        if not isinstance(stop, (str, list, tuple)):
+            raise ParameterError(f"stop is a text or a list of texts, not {type(stop).__name__}")
+        taken = sorted(set(fields or ()) & set(RESERVED))
+        if taken:
+            raise ParameterError(f"fields: {', '.join(taken)} cannot be given there; use the option of that name")
+        stops = [stop] if isinstance(stop, str) else list(stop)
+        sent = {"temperature": temperature, "top_p": top_p, "stop": stops or None}
+        ask = Ask(
+            prompt=_asked(prompt, raw),
+            seed=secrets.randbits(31) if seed is None else seed,
+            max_tokens=max_tokens,
+            fields={**{k: v for k, v in sent.items() if v is not None}, **(fields or {})},
+            plan=plan,
+            concurrency=self.concurrency,
+            limit=self.limit,
+            stop=bool(stops),
+        )
+        policy = make_policy("greedy", self.profile.thresholds, self.profile.vocabulary)
+        async with Client(self.url, self._learned, self.api_key, self.retries, self.timeout) as client:
+            answering = Answering(client, ask, Reader(policy, temperature, top_p), watch)
+            model = await client.model()
+            await answering.run()
+        notes.insert(0, f"signals are of the {client.top} likeliest tokens at most: the endpoint shows no more")
+        if self.profile.source == "generic":
+            notes.append("regimes are told by generic thresholds; give a profile of the model for its own")
+        name = "greedy" if temperature == 0 else "sample"
+        return answering.result(model, name, self.profile.name, self.profile.thresholds, notes)
+
+
+def checked_url(url: str) -> str:
+    """The base of the API; an address without a path gets /v1. Raises ParameterError."""
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        good = False
+    if not good:
+        raise ParameterError(f"{url!r} is no address of an endpoint; give one like http://localhost:8000/v1")
+    return url.rstrip("/") + ("" if parts.path.strip("/") else "/v1")
+
+
+def _asked(prompt: Any, raw: bool) -> str | list[Mapping[str, Any]]:
+    if isinstance(prompt, str):
+        if not prompt:
+            raise PromptError("the prompt is empty; give at least one character")
+        try:
+            prompt.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise PromptError(
+                f"the prompt is not valid Unicode text: lone surrogate at character {error.start}"
+            ) from None
+        return prompt if raw else [{"role": "user", "content": prompt}]
+    if raw:
+        raise PromptError("raw=True takes a text, not a list of messages")
+    messages = list(prompt) if isinstance(prompt, Sequence) else []
+    if not messages or not all(isinstance(m, Mapping) and {"role", "content"} <= set(m) for m in messages):
+        raise PromptError("a prompt is a text or a list of messages with 'role' and 'content'")
+    return messages
+
+
+def _wait(answer: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine to its end, in a thread of its own where this one has a running event loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(answer)
+    done: list[Result | BaseException] = []
+
+    def run() -> None:
+        try:
+            done.append(asyncio.run(answer))
+        except BaseException as error:
+            done.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if isinstance(done[0], BaseException):
+        raise done[0]
+    return done[0]

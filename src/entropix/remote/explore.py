@@ -1,0 +1,379 @@
+"""One answer over an endpoint: its texts, their requests, the budget, the vote."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import random
+import time
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from entropix.errors import CapabilityError, EndpointError
+from entropix.remote.client import Broken, Client, Refusal
+from entropix.remote.text import Reader, Text
+from entropix.remote.wire import Chunk, Top, Usage
+from entropix.search import SearchPlan, Tree, Vote
+from entropix.search.ballots import NO_VOTE, Count, count
+from entropix.search.record import search_record
+from entropix.search.seeds import derived
+from entropix.search.tree import UNSURE, worth
+from entropix.search.trigger import unsure
+from entropix.types import Ledger, Regime, Result, Thresholds
+
+TICK = 0.1
+"""Seconds after which a caller's `watch` is asked while nothing comes."""
+
+BACK_OFF, MOST_BACK_OFF = 0.5, 8.0
+"""Seconds before an answer that broke off is asked for again: the first time, and at most."""
+
+SEEDS = 2**31
+"""Seeds are sent modulo this, which every endpoint takes."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What is asked: `messages` or `prompt`, and how. fields: further ones of every request."""
+
+    prompt: str | Sequence[Mapping[str, Any]]
+    seed: int
+    max_tokens: int
+    fields: Mapping[str, Any]
+    plan: SearchPlan | None
+    concurrency: int
+    limit: float | None
+    stop: bool
+
+
+class Budget:
+    """Tokens that all texts may take together. A request reserves what it may come to take, so that the sum can never
+    exceed the budget; it waits for others where less is left than it wants, and takes what there is when none run."""
+
+    def __init__(self, limit: int | None) -> None:
+        self.limit, self.taken, self._reserved = limit, 0, 0
+        self._changed = asyncio.Condition()
+
+    @property
+    def left(self) -> int:
+        """What no text has taken yet."""
+        return 1 << 62 if self.limit is None else self.limit - self.taken
+
+    async def reserve(self, wanted: int) -> int:
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.left - self._reserved >= wanted or not self._reserved)
+            granted = max(min(wanted, self.left), 0)
+            self._reserved += granted
+            return granted
+
+    async def settle(self, granted: int, taken: int) -> None:
+        async with self._changed:
+            self._reserved -= granted
+            self.taken += taken
+            self._changed.notify_all()
+
+
+@dataclass
+class Request:
+    """A request whose answer has begun: how many tokens of an answer it began with, and what its prompt cost."""
+
+    origin: int
+    usage: Usage | None = None
+
+
+@dataclass
+class Answering:
+    """The texts of one answer. places: where a tree that forks afterwards may, as (text, step)."""
+
+    client: Client
+    ask: Ask
+    reader: Reader
+    watch: Callable[[], bool] | None = None
+    texts: list[Text] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+    places: list[tuple[Text, int]] = field(default_factory=list)
+    errors: list[EndpointError] = field(default_factory=list)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    continues: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        plan = self.ask.plan
+        self.vote: Vote = (plan and plan.of("vote")) or Vote()
+        self.tree: Tree | None = plan.of("tree") if plan and plan.max_sequences > 1 else None
+        self.most = plan.max_sequences if plan else 1
+        self.ballots = (self.tree.ballots or self.most) if self.tree else 0
+        self.budget = Budget(plan.max_tokens if plan else None)
+        self.slots = asyncio.Semaphore(self.ask.concurrency)
+        self.began = time.perf_counter()
+        self.count: Count[Text] | None = None
+        self.unknown = 0
+        """Places where a tree could not fork, as the text up to there is not known exactly."""
+        self.cut = ""
+        """Why it was ended before its end."""
+
+    async def run(self) -> None:
+        """Ask until the vote is decided, everything has ended, the time is over, or the caller does not go on."""
+        if self.tree and not isinstance(self.ask.prompt, str):
+            self.continues = await self.client.continues()
+        samples = min(self.ask.plan.samples, self.most) if self.ask.plan else 1
+        for n in range(samples):
+            seed = derived(self.ask.seed, n) if n else self.ask.seed
+            self._begin(Text(n, seed, self.texts, opened=f"sample {n + 1}" if n else "the prompt"))
+        try:
+            async with asyncio.timeout(self.ask.limit):
+                while not self._over():
+                    # texts that are forked meanwhile add their tasks
+                    done, _ = await asyncio.wait(
+                        set(self.tasks), timeout=TICK if self.watch else None, return_when=asyncio.FIRST_COMPLETED
+                    )
+                    self.tasks -= done
+                    for task in done:
+                        task.result()  # a bug of ours is raised here
+        except TimeoutError:
+            self.cut = f"the time limit of {self.ask.limit:g} s was reached"
+        finally:
+            await self._cancel()
+        refused = [error for error in self.errors if isinstance(error, Refusal)]
+        if refused and not any(text.finish_reason for text in self.texts):
+            raise refused[0]
+        if self.errors and not any(text.steps for text in self.texts):
+            raise self.errors[0]
+
+    def _over(self) -> bool:
+        """Whether nothing further is needed; opens what a tree opens afterwards."""
+        if self.watch is not None and not self.watch():
+            self.cut = "stopped"
+        if self.cut or any(isinstance(error, Refusal) for error in self.errors):
+            return True
+        ended = [text for text in self.texts if text.finish_reason]
+        running = sum(text.live for text in self.texts)
+        outstanding = running + (max(self.ballots - len(self.texts), 0) if self.tree else 0)
+        self.count = count(ended, self.vote, outstanding) if self.ask.plan else None
+        if self.count is not None and self.count.decided:
+            return True
+        if self.tree and self.tree.when == "end" and not running:
+            self._fork_afterwards(self.tree)
+        return not self.tasks
+
+    async def _cancel(self) -> None:
+        """Close what is still open; nothing of it runs on."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    # texts
+
+    def _begin(self, text: Text) -> None:
+        self.texts.append(text)
+        self.tasks.add(asyncio.create_task(self._write(text)))
+
+    async def _write(self, text: Text) -> None:
+        """Have a text written to its end, from anew if its answer breaks off."""
+        async with self.slots:
+            for attempt in range(self.client.retries + 1):
+                try:
+                    await self._attempt(text)
+                    return
+                except EndpointError as error:
+                    if not isinstance(error, Broken) or attempt == self.client.retries:
+                        self._fail(text, error)
+                        return
+                    text.restart()
+                await asyncio.sleep(min(BACK_OFF * 2**attempt, MOST_BACK_OFF) * random.uniform(0.5, 1))
+
+    def _fail(self, text: Text, error: EndpointError) -> None:
+        text.gone = f"failed: {error}"
+        self.errors.append(error)
+        self.notes.append(f"text {text.number} failed: {error}")
+
+    async def _attempt(self, text: Text) -> None:
+        wanted = self.ask.max_tokens - text.origin
+        first = text.given - text.origin  # the token of a fork is in the text already, and counts
+        granted = await self.budget.reserve(wanted)
+        try:
+            if granted == 0:
+                text.gone = f"the budget of {self.budget.limit} tokens is used up"
+                del text.steps[text.origin :]
+            elif granted == first:
+                text.finish_reason = "length"
+            else:
+                await self._read(text, granted - first)
+        finally:
+            await self.budget.settle(granted, min(len(text.steps) - text.origin, granted))
+
+    async def _read(self, text: Text, most: int) -> None:
+        """Read the answer to one request into `text`, at most `most` tokens."""
+        request: Request | None = None
+        chunks = self.client.stream(self._body(text), most)
+        async with contextlib.aclosing(chunks):
+            async for chunk in chunks:
+                if request is None:
+                    request = Request(text.given)
+                    self.requests.append(request)
+                request.usage = chunk.usage or request.usage
+                start = len(text.steps)
+                self.reader.steps(text, chunk, self.client.top)
+                self._check(text, chunk)
+                over = len(text.steps) - text.given > most  # the endpoint does not keep to max_tokens
+                if over:
+                    text.truncate(text.given + most)
+                for at in range(start, len(text.steps)):
+                    self._consider(text, at, chunk.entries[at - start].top)
+                if chunk.finish is not None:
+                    text.finish_reason = self._finish(text, chunk, most)
+                if over:
+                    text.finish_reason = "length"
+                    return
+
+    def _body(self, text: Text) -> dict[str, Any]:
+        prompt = self.ask.prompt
+        body = {**self.ask.fields, "seed": text.seed % SEEDS}
+        if isinstance(prompt, str):
+            return {**body, "prompt": prompt + text.prefix}
+        said = [{"role": "assistant", "content": text.prefix}] if text.prefix else []
+        return {**body, "messages": [*prompt, *said], **(self.continues if said else {})}
+
+    def _finish(self, text: Text, chunk: Chunk, most: int) -> str:
+        if chunk.finish in ("length", "content_filter"):
+            return "length" if len(text.steps) - text.given >= most or chunk.finish != "length" else "context"
+        return "stop" if self.ask.stop and chunk.stopped else "end"
+
+    def _check(self, text: Text, chunk: Chunk) -> None:
+        """Raises Refusal where log-probabilities are missing."""
+        if chunk.text and not text.steps:
+            raise Refusal(
+                f"{self.client.url} returns no log-probabilities, so nothing can be measured; use an endpoint that "
+                "does (vLLM, llama.cpp's server, SGLang, `entropix serve`)"
+            )
+        needed = self.tree is not None or (self.ask.plan is not None and self.vote.weight == "confidence")
+        if needed and chunk.entries and not any(len(entry.top) > 1 for entry in chunk.entries):
+            raise Refusal(
+                f"{self.client.url} returns the log-probability of each token and not of others (top_logprobs), which "
+                "a tree and weight=confidence need; use vote:weight=count, or another endpoint"
+            )
+
+    # forks
+
+    def _consider(self, text: Text, at: int, top: tuple[Top, ...]) -> None:
+        """Fork at a step, or remember it, if the tree says so."""
+        tree = self.tree
+        if tree is None:
+            return
+        later = tree.when == "end"
+        regimes = (*UNSURE, Regime.ADAPT) if later else UNSURE
+        if not unsure(tree, text.steps[at], text.steps[:at], text.seed, regimes):
+            return
+        if later:
+            text.tops[at] = top
+            self.places.append((text, at))
+        elif at - text.forked <= tree.patience and self._room() > 0:
+            text.tops[at] = top
+            self._fork(tree, text, at, f"{text.steps[at].regime.label}, H {text.steps[at].entropy:.2f}")
+
+    def _room(self) -> int:
+        """How many further texts the budgets allow."""
+        live = sum(text.live for text in self.texts)
+        return min(self.ballots - len(self.texts), self.most - live, self.budget.left)
+
+    def _fork(self, tree: Tree, text: Text, at: int, why: str) -> None:
+        """Begin a text that takes the likeliest other token, if one is likely enough and can be put into a text."""
+        step, tops = text.steps[at], text.tops[at]
+        least = math.exp(tops[0].logprob) * tree.ratio
+        for top in tops:
+            if top.label == step.label and top.data == text.data[at]:
+                continue
+            if math.exp(top.logprob) < least:
+                return
+            seed = derived(text.seed, at, zlib.crc32(top.data or b""))
+            child = text.fork(at, top, self.reader.number(top.label, top.id), seed, why)
+            if child is not None:
+                text.forked = at
+                self._begin(child)
+            else:
+                self.unknown += 1
+            return
+
+    def _fork_afterwards(self, tree: Tree) -> None:
+        def value(place: tuple[Text, int]) -> tuple[float, int, int]:
+            text, at = place
+            return worth(text.steps[at].entropy or 0.0, len(text.steps) - at, tree.late), -text.number, -at
+
+        possible = sorted((p for p in self.places if not p[0].gone), key=value, reverse=True)
+        opened = len(self.texts)
+        for text, at in possible:
+            if len(self.texts) - opened >= tree.rounds or self._room() < 1:
+                return
+            self.places.remove((text, at))
+            self._fork(tree, text, at, f"afterwards, H {text.steps[at].entropy:.2f}")
+
+    # the end
+
+    def result(self, model: str, policy: str, profile: str, thresholds: Thresholds, notes: Sequence[str]) -> Result:
+        """The answer, as far as it has come."""
+        ended = [text for text in self.texts if text.finish_reason]
+        plan = self.ask.plan
+        self.count = count(ended, self.vote, 0) if plan else None
+        winner = self.count.winner if self.count else max(ended or self.texts, key=lambda t: (len(t.steps), -t.number))
+        if self.count and len(self.texts) > 1 and not self.count.shares and self.count.confidence is None:
+            self.notes.append(NO_VOTE)
+        if self.budget.limit is not None and self.budget.left <= 0:
+            self.notes.append(f"search: the budget of {self.budget.limit} tokens is used up")
+        if self.unknown:
+            self.notes.append(f"search: {self.unknown} forks were not made: the text up to there is no whole text")
+        if self.cut:
+            self.notes.append(f"{self.cut}; the answer is what had been said until then")
+        ledger, prompt_tokens = self._ledger(winner)
+        for text in self.texts:
+            for step in text.steps:
+                step.position = prompt_tokens + step.index
+        return Result(
+            text=winner.text,
+            finish_reason=winner.finish_reason or "cancelled",
+            tokens=tuple(step.token for step in winner.steps),
+            prompt_tokens=prompt_tokens,
+            steps=tuple(winner.steps),
+            ledger=ledger,
+            seed=self.ask.seed,
+            policy=policy,
+            profile=profile,
+            model=model,
+            seconds=time.perf_counter() - self.began,
+            notes=(*notes, *dict.fromkeys(self.notes)),
+            search=search_record(plan.spec, self.texts, winner, self.count, self.notes) if plan else None,
+            thresholds=thresholds,
+        )
+
+    def _ledger(self, winner: Text) -> tuple[Ledger, int]:
+        """What was computed, and the prompt's tokens. A request that was cancelled does not say what its prompt cost:
+        it counts as computed, as long as the prompt of one that does and the tokens it began with."""
+        told = [request.usage.prompt - request.origin for request in self.requests if request.usage]
+        prompt_tokens = max(told, default=0)
+        usages = [r.usage or Usage(prompt_tokens + r.origin) for r in self.requests]
+        taken = sum(len(text.steps) - text.origin + text.lost for text in self.texts)
+        if self.requests and not told:
+            self.notes.append("the endpoint does not say how many tokens the prompt has, so the ledger lacks them")
+        ledger = Ledger(
+            prompt=sum(usage.prompt - usage.cached for usage in usages),
+            shared=sum(usage.cached for usage in usages),
+            sampled=len(winner.steps),
+            abandoned=taken - len(winner.steps),
+        )
+        return ledger, prompt_tokens
+
+
+def check_plan(plan: SearchPlan | None, temperature: float | None) -> tuple[str, ...]:
+    """Notes about a search over an endpoint. Raises CapabilityError for what needs an engine."""
+    if plan is None:
+        return ()
+    for strategy in plan.strategies:
+        if not isinstance(strategy, (Tree, Vote)):
+            raise CapabilityError(
+                f"search {strategy.name!r} goes token by token on an engine's logits, which no endpoint shows; over an "
+                "endpoint there are tree and vote"
+            )
+    if plan.samples > 1 and temperature == 0:
+        return ("search: vote draws samples, and temperature 0 draws the same text each time",)
+    return ()
