@@ -30,8 +30,9 @@ MAY_IMPORT = {
     "models": FOUNDATION | {"engines"},
     "model": CORE | {"constraints", "decoding", "profiles", "models", "search"},
     "trace": CORE | {"decoding", "profiles"},
+    "remote": FOUNDATION | {"signals", "policies", "profiles", "search"},
 }
-RUNTIMES = ("torch", "llama_cpp", "transformers", "mlx", "vllm", "fastapi", "llguidance")
+RUNTIMES = ("torch", "llama_cpp", "transformers", "mlx", "vllm", "fastapi", "llguidance", "openai")
 LONGEST = 420
 
 
@@ -71,7 +72,8 @@ def test_no_file_is_a_book(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["entropix", "entropix.cli", "entropix.engines", "entropix.decoding", "entropix.constraints"]
+    "module",
+    ["entropix", "entropix.cli", "entropix.engines", "entropix.decoding", "entropix.constraints", "entropix.remote"],
 )
 def test_importing_loads_no_runtime(module: str) -> None:
     code = f"import sys, {module}; print([m for m in {RUNTIMES!r} if m in sys.modules])"

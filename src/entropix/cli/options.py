@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from entropix.constraints import Grammar
 
 
+class Default(str):
+    """An option's default, which can be told from the same text given."""
+
+
 def positive(text: str) -> int:
     """A whole number from 1 on."""
     try:
@@ -43,7 +47,7 @@ def add_model_options(parser: argparse.ArgumentParser, *, model: bool = True) ->
         group.add_argument(
             "-m",
             "--model",
-            default="smollm2",
+            default=Default("smollm2"),
             help="a name from `entropix models`, a .gguf file, a transformers directory, or a hub name such as "
             "organisation/model (default: %(default)s, which is small and comes with the package)",
         )
@@ -66,7 +70,7 @@ def add_decoding_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "-p",
         "--policy",
-        default="entropix",
+        default=Default("entropix"),
         metavar="NAME[:PARAMETER=VALUE,…]",
         help="how tokens are chosen, for example greedy or sample:temperature=0.7,top_p=0.9; `entropix policies` "
         "lists them (default: %(default)s)",

@@ -108,7 +108,7 @@ class Answering:
         self.budget = Budget(plan.max_tokens if plan else None)
         self.slots = asyncio.Semaphore(self.ask.concurrency)
         self.began = time.perf_counter()
-        self.count: Count[Text] | None = None
+        self.decided = False
         self.unknown = 0
         """Places where a tree could not fork, as the text up to there is not known exactly."""
         self.cut = ""
@@ -146,17 +146,23 @@ class Answering:
         """Whether nothing further is needed; opens what a tree opens afterwards."""
         if self.watch is not None and not self.watch():
             self.cut = "stopped"
-        if self.cut or any(isinstance(error, Refusal) for error in self.errors):
+        if self.cut or self.decided:
             return True
+        if self.tree and self.tree.when == "end" and not any(text.live for text in self.texts):
+            self._fork_afterwards(self.tree)
+        return not self.tasks
+
+    def _decides(self) -> bool:
+        """Whether what has come so far decides: the ballots cast, or a refusal that any other request would meet."""
+        if any(isinstance(error, Refusal) for error in self.errors):
+            return True
+        if self.ask.plan is None:
+            return False
         ended = [text for text in self.texts if text.finish_reason]
         running = sum(text.live for text in self.texts)
         outstanding = running + (max(self.ballots - len(self.texts), 0) if self.tree else 0)
-        self.count = count(ended, self.vote, outstanding) if self.ask.plan else None
-        if self.count is not None and self.count.decided:
-            return True
-        if self.tree and self.tree.when == "end" and not running:
-            self._fork_afterwards(self.tree)
-        return not self.tasks
+        counted = count(ended, self.vote, outstanding)
+        return counted is not None and counted.decided
 
     async def _cancel(self) -> None:
         """Close what is still open; nothing of it runs on."""
@@ -173,16 +179,21 @@ class Answering:
     async def _write(self, text: Text) -> None:
         """Have a text written to its end, from anew if its answer breaks off."""
         async with self.slots:
-            for attempt in range(self.client.retries + 1):
-                try:
-                    await self._attempt(text)
+            if not self.decided:  # it may have come to that while this one waited
+                await self._attempts(text)
+            self.decided = self.decided or self._decides()
+
+    async def _attempts(self, text: Text) -> None:
+        for attempt in range(self.client.retries + 1):
+            try:
+                await self._attempt(text)
+                return
+            except EndpointError as error:
+                if not isinstance(error, Broken) or attempt == self.client.retries:
+                    self._fail(text, error)
                     return
-                except EndpointError as error:
-                    if not isinstance(error, Broken) or attempt == self.client.retries:
-                        self._fail(text, error)
-                        return
-                    text.restart()
-                await asyncio.sleep(min(BACK_OFF * 2**attempt, MOST_BACK_OFF) * random.uniform(0.5, 1))
+                text.restart()
+            await asyncio.sleep(min(BACK_OFF * 2**attempt, MOST_BACK_OFF) * random.uniform(0.5, 1))
 
     def _fail(self, text: Text, error: EndpointError) -> None:
         text.gone = f"failed: {error}"
@@ -315,9 +326,9 @@ class Answering:
         """The answer, as far as it has come."""
         ended = [text for text in self.texts if text.finish_reason]
         plan = self.ask.plan
-        self.count = count(ended, self.vote, 0) if plan else None
-        winner = self.count.winner if self.count else max(ended or self.texts, key=lambda t: (len(t.steps), -t.number))
-        if self.count and len(self.texts) > 1 and not self.count.shares and self.count.confidence is None:
+        counted: Count[Text] | None = count(ended, self.vote, 0) if plan else None
+        winner = counted.winner if counted else max(ended or self.texts, key=lambda t: (len(t.steps), -t.number))
+        if counted and len(self.texts) > 1 and not counted.shares and counted.confidence is None:
             self.notes.append(NO_VOTE)
         if self.budget.limit is not None and self.budget.left <= 0:
             self.notes.append(f"search: the budget of {self.budget.limit} tokens is used up")
@@ -342,7 +353,7 @@ class Answering:
             model=model,
             seconds=time.perf_counter() - self.began,
             notes=(*notes, *dict.fromkeys(self.notes)),
-            search=search_record(plan.spec, self.texts, winner, self.count, self.notes) if plan else None,
+            search=search_record(plan.spec, self.texts, winner, counted, self.notes) if plan else None,
             thresholds=thresholds,
         )
 
