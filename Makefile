@@ -42,7 +42,7 @@ $(VENV)/.llama: $(VENV)/.python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.llama
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[llama,transformers,constrained,eval,lm-eval,serve,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[llama,transformers,constrained,eval,lm-eval,serve,remote,dev]'
 	touch $@
 
 clean:
