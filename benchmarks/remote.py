@@ -56,12 +56,11 @@ def main() -> None:
     print(f"{endpoint.model}, {len(rows['greedy'])} items, at most {args.max_tokens} tokens a text")
     for name, outcomes in rows.items():
         n = len(outcomes)
-        right = share(sum(o[0] for o in outcomes), n)
+        solved = sum(o[0] for o in outcomes)
+        _, low, high = share(solved, n)
         written, read, saved = (sum(o[k] for o in outcomes) / n for k in (1, 2, 3))
-        interval = f"{100 * right.low:.0f} … {100 * right.high:.0f} %"
-        print(
-            f"| {name} | {sum(o[0] for o in outcomes)} of {n} | {interval} | {written:.0f} | {read:.0f} | {saved:.0f} |"
-        )
+        interval = f"{100 * low:.0f} … {100 * high:.0f} %"
+        print(f"| {name} | {solved} of {n} | {interval} | {written:.0f} | {read:.0f} | {saved:.0f} |")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -115,3 +120,30 @@ def test_options_of_an_endpoint_need_one(run: Any) -> None:
     code, _, err = run("--time-limit", "3", "?")
     assert code == 2
     assert "--endpoint" in err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send")
+def test_ctrl_c_shows_what_was_said_and_leaves_nothing_running(fake: Start, tmp_path: Path) -> None:
+    server, trace = fake(lambda exchange: exchange.say(["word "] * 3000, pause=0.01)), tmp_path / "t.jsonl"
+    arguments = ["--endpoint", server.url, "--search", "vote:n=3,answer=text", "-n", "3000", "--trace", str(trace), "?"]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "entropix", "generate", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    deadline = time.monotonic() + 20
+    while server.active < 3:
+        assert time.monotonic() < deadline, "nothing was asked"
+        time.sleep(0.02)
+    time.sleep(0.2)
+    os.kill(running.pid, signal.SIGINT)
+    out, err = running.communicate(timeout=20)
+    assert running.returncode == 130
+    assert out.startswith("word word ")
+    assert "Traceback" not in err
+    while server.active:
+        assert time.monotonic() < deadline, "a request was left open"
+        time.sleep(0.02)
+    assert read_trace(trace).answers[0].result.finish_reason == "cancelled"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from entropix.errors import EndpointError
+from entropix.errors import CapabilityError, EndpointError
 from entropix.remote import Endpoint, connect
 from entropix.remote import explore as exploring
 
@@ -211,3 +212,16 @@ def test_a_prompt_with_anything_in_it_arrives_as_it_is(asking: Asking) -> None:
     prompt: Any = "\x00 🙂 \u2028 " + "long " * 20000
     assert endpoint.generate(prompt).text == "🙂"
     assert server.bodies[0]["messages"][0]["content"] == prompt
+
+
+def test_without_the_package_openai_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "entropix.remote.client", raising=False)
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with pytest.raises(CapabilityError, match=r"entropix-llm\[remote\]"):
+        connect("http://localhost:9")
+
+
+def test_a_tree_over_a_chat_needs_to_know_how_long_prompts_are(asking: Asking) -> None:
+    _, endpoint = asking(lambda exchange: exchange.json(200, {"choices": []}))
+    with pytest.raises(EndpointError, match="does not say how many tokens a prompt has"):
+        endpoint.generate("?", search="tree:trigger=entropy")

@@ -105,16 +105,22 @@ class Client:
         cannot. Found out once, from how many tokens a message of one character adds to a prompt: one where it is
         gone on with; the ends of two turns and more where it is not."""
         if self.learned.continues is None:
-            self.learned.continues = False
             user = {"role": "user", "content": "Hi"}
             base = await self._prompt_tokens({"messages": [user]})
-            for fields in CONTINUES if base else ():
+            if not base:
+                raise Refusal(
+                    f"{self.url} does not say how many tokens a prompt has (usage.prompt_tokens), so it cannot be "
+                    "found out whether it goes on with a text that was begun, as a tree needs; use vote, or raw text"
+                )
+            found: Mapping[str, Any] | bool = False
+            for fields in CONTINUES:
                 with contextlib.suppress(Refusal):
                     asked = {"messages": [user, {"role": "assistant", "content": "A"}], **fields}
                     added = (await self._prompt_tokens(asked) or base + 9) - base
                     if added <= 2:
-                        self.learned.continues = fields
+                        found = fields
                         break
+            self.learned.continues = found
         if isinstance(self.learned.continues, bool):
             raise Refusal(
                 f"{self.url} does not go on with an assistant's message that was begun, so a tree cannot fork its "
