@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -146,6 +147,20 @@ def test_pointing_at_a_token_shows_its_signals_parameters_and_candidates(show: C
     assert width == "80%"
     page.mouse.move(1, 1)
     assert "Point at a token" in shown(page)
+
+
+def test_signals_of_the_leading_tokens_alone_are_marked_and_unknown_probabilities_are_no_bars(
+    show: Callable[..., Any],
+) -> None:
+    leading = tuple(Candidate(c.token, c.label, c.before, math.nan) for c in EVERY[0].leading)
+    page = show(result((replace(EVERY[0], truncated=20, leading=leading), *EVERY[1:])))
+    page.locator("#text .t").nth(0).hover()
+    assert "of the 20 likeliest tokens, renormalised" in shown(page)
+    assert "NaN" not in shown(page)
+    widths = page.locator(".candidates .after").evaluate_all("bars => bars.map((bar) => bar.style.width)")
+    assert set(widths) == {"0%"}
+    page.locator("#text .t").nth(1).hover()
+    assert "renormalised" not in shown(page)
 
 
 def test_text_and_charts_highlight_the_same_token_from_either_side(show: Callable[..., Any]) -> None:

@@ -26,7 +26,7 @@ function signals(step, thresholds) {
     const limit = Math.max(step[name], ...marks.map((mark) => mark * 1.3), 0.1);
     rows.push([name, el("span", {}, `${number(step[name])} ${unit}`), meter(step[name], limit, ...marks)]);
   }
-  if (rows.length && step.truncated) rows.push(["of", `the ${step.truncated} likeliest tokens, renormalised`, ""]);
+  if (rows.length && step.truncated) rows.push(["of", `the ${step.truncated} likeliest tokens, renormalised`]);
   return rows.length ? facts("signals", rows) : el("p", { class: "note" }, "No signals: this token was not decided on its own.");
 }
 
