@@ -225,3 +225,12 @@ def test_a_tree_over_a_chat_needs_to_know_how_long_prompts_are(asking: Asking) -
     _, endpoint = asking(lambda exchange: exchange.json(200, {"choices": []}))
     with pytest.raises(EndpointError, match="does not say how many tokens a prompt has"):
         endpoint.generate("?", search="tree:trigger=entropy")
+
+
+def test_a_server_that_hangs_before_anything_is_asked_can_be_stopped(asking: Asking) -> None:
+    _, endpoint = asking(lambda exchange: time.sleep(3))
+    stop = time.monotonic() + 0.3
+    options: dict[str, Any] = {"search": "tree:trigger=entropy", "watch": lambda: time.monotonic() < stop}
+    result = endpoint.generate("?", **options)
+    assert (result.text, result.finish_reason) == ("", "cancelled")
+    assert time.monotonic() - stop < 1

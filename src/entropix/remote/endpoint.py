@@ -140,13 +140,12 @@ class Endpoint:
         policy = make_policy("greedy", self.profile.thresholds, self.profile.vocabulary)
         async with Client(self.url, self._learned, self.api_key, self.retries, self.timeout) as client:
             answering = Answering(client, ask, Reader(policy, temperature, top_p), watch)
-            model = await client.model()
             await answering.run()
         notes.insert(0, f"signals are of the {client.top} likeliest tokens at most: the endpoint shows no more")
         if self.profile.source == "generic":
             notes.append("regimes are told by generic thresholds; give a profile of the model for its own")
         name = "greedy" if temperature == 0 else "sample"
-        return answering.result(model, name, self.profile.name, self.profile.thresholds, notes)
+        return answering.result(self.model or "", name, self.profile.name, self.profile.thresholds, notes)
 
 
 def checked_url(url: str) -> str:

@@ -116,12 +116,8 @@ class Answering:
 
     async def run(self) -> None:
         """Ask until the vote is decided, everything has ended, the time is over, or the caller does not go on."""
-        if self.tree and not isinstance(self.ask.prompt, str):
-            self.continues = await self.client.continues()
-        samples = min(self.ask.plan.samples, self.most) if self.ask.plan else 1
-        for n in range(samples):
-            seed = derived(self.ask.seed, n) if n else self.ask.seed
-            self._begin(Text(n, seed, self.texts, opened=f"sample {n + 1}" if n else "the prompt"))
+        self.texts.append(Text(0, self.ask.seed, self.texts))
+        self.tasks.add(asyncio.create_task(self._prepare()))
         try:
             async with asyncio.timeout(self.ask.limit):
                 while not self._over():
@@ -131,7 +127,7 @@ class Answering:
                     )
                     self.tasks -= done
                     for task in done:
-                        task.result()  # a bug of ours is raised here
+                        task.result()  # raises what made it impossible to begin
         except TimeoutError:
             self.cut = f"the time limit of {self.ask.limit:g} s was reached"
         finally:
@@ -148,7 +144,7 @@ class Answering:
             self.cut = "stopped"
         if self.cut or self.decided:
             return True
-        if self.tree and self.tree.when == "end" and not any(text.live for text in self.texts):
+        if self.tree and self.tree.when == "end" and not self.tasks:
             self._fork_afterwards(self.tree)
         return not self.tasks
 
@@ -172,8 +168,17 @@ class Answering:
 
     # texts
 
+    async def _prepare(self) -> None:
+        """Find out what must be known of the endpoint, then begin the samples."""
+        await self.client.model()
+        if self.tree and not isinstance(self.ask.prompt, str):
+            self.continues = await self.client.continues()
+        for n in range(1, min(self.ask.plan.samples, self.most) if self.ask.plan else 1):
+            self.texts.append(Text(n, derived(self.ask.seed, n), self.texts, opened=f"sample {n + 1}"))
+        for text in self.texts:
+            self._begin(text)
+
     def _begin(self, text: Text) -> None:
-        self.texts.append(text)
         self.tasks.add(asyncio.create_task(self._write(text)))
 
     async def _write(self, text: Text) -> None:
@@ -302,6 +307,7 @@ class Answering:
             child = text.fork(at, top, self.reader.number(top.label, top.id), seed, why)
             if child is not None:
                 text.forked = at
+                self.texts.append(child)
                 self._begin(child)
             else:
                 self.unknown += 1
