@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -112,6 +111,7 @@ def test_the_most_frequent_answer_wins_and_the_ledger_counts_every_token(asking:
 def test_a_decided_vote_closes_the_requests_that_are_open_and_writes_their_tokens_off(asking: Asking) -> None:
     def behaviour(exchange: Exchange) -> None:
         if exchange.n < 3:
+            until(lambda: len(server.bodies) == 5)
             exchange.say(["7"])
         else:
             exchange.say(["8"] * 2000, pause=0.01)
@@ -119,7 +119,7 @@ def test_a_decided_vote_closes_the_requests_that_are_open_and_writes_their_token
     server, endpoint = asking(behaviour, concurrency=5)
     began = time.monotonic()
     result = endpoint.generate("?", search="vote:n=5,answer=number", max_tokens=2000)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15, "it waited for the texts that are 20 seconds long"
     assert result.search.answer == "7"
     until(lambda: server.active == 0)
     assert server.gone == 2
@@ -309,13 +309,24 @@ def test_cancelling_closes_every_request(asking: Asking) -> None:
 
 
 def test_a_watcher_that_does_not_go_on_keeps_what_was_said(asking: Asking) -> None:
-    server, endpoint = asking(lambda exchange: exchange.say(["8"] * 2000, pause=0.01))
-    stop = threading.Event()
-    threading.Timer(0.4, stop.set).start()
-    result = endpoint.generate("?", max_tokens=2000, watch=lambda: not stop.is_set())
+    sent = 0
+
+    def behaviour(exchange: Exchange) -> None:
+        nonlocal sent
+        exchange.begin()
+        while sent < 2000:
+            exchange.token("8", content("8"))
+            sent += 1
+            time.sleep(0.01)
+        exchange.end()
+
+    server, endpoint = asking(behaviour)
+    result = endpoint.generate("?", max_tokens=2000, watch=lambda: sent < 20)
     assert result.finish_reason == "cancelled"
-    assert 0 < len(result.steps) < 200
+    assert 0 < len(result.steps) < 2000
+    assert result.text == "8" * len(result.steps)
     until(lambda: server.active == 0)
+    assert server.gone == 1
 
 
 @pytest.mark.parametrize(

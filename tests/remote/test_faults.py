@@ -183,10 +183,10 @@ def test_a_time_limit_for_the_answer_lets_those_that_have_ended_decide(asking: A
         else:
             exchange.say(["7"])
 
-    server, endpoint = asking(behaviour, limit=0.5)
+    server, endpoint = asking(behaviour, limit=1.0)
     result = endpoint.generate("?", search="vote:n=3,answer=number,early=no", seed=1, max_tokens=1000)
     assert (result.search.answer, result.search.ballots) == ("7", 2)
-    assert any("time limit of 0.5 s" in note for note in result.notes)
+    assert any("time limit of 1 s" in note for note in result.notes)
     assert server.gone <= 1
 
 
