@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import gc
 import random
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -113,6 +114,17 @@ def test_500_requests_of_which_many_go_wrong_leave_the_others_as_they_would_be_a
     choose.shuffle(kinds)
     expected = [alone(n % 20, f"question {n % 7}") for n in range(140)]
 
+    async def leave(client: httpx.AsyncClient, url: str, request: dict[str, Any]) -> None:
+        long = {**request, "max_tokens": 2000, "n": choose.choice([1, 3])}
+        if choose.random() < 0.5:
+            async with client.stream("POST", url, json={**long, "stream": True}) as answer:
+                lines = answer.aiter_lines()
+                for _ in range(choose.randrange(1, 40)):
+                    await anext(lines)
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(client.post(url, json=long), choose.uniform(0.01, 0.2))
+
     async def one(client: httpx.AsyncClient, n: int, kind: str) -> tuple[str, int]:
         request = body(n % 20, "POISON" if kind == "poison" else f"question {n % 7}")
         url = f"{server.url}/v1/chat/completions"
@@ -120,11 +132,7 @@ def test_500_requests_of_which_many_go_wrong_leave_the_others_as_they_would_be_a
             wrong = choose.choice([{"messages": 3}, {"model": "x"}, {"max_tokens": -1}, {"nonsense": 1}])
             return kind, (await client.post(url, json={**request, **wrong})).status_code
         if kind == "leaves":
-            try:
-                long = {**request, "max_tokens": 300, "stream": choose.random() < 0.5, "n": choose.choice([1, 3])}
-                await asyncio.wait_for(client.post(url, json=long), choose.uniform(0.001, 0.2))
-            except TimeoutError:
-                pass
+            await leave(client, url, request)
             return kind, 0
         answer = await client.post(url, json=request)
         if kind == "healthy" and answer.status_code == 200:
@@ -132,10 +140,14 @@ def test_500_requests_of_which_many_go_wrong_leave_the_others_as_they_would_be_a
             return ("right" if same else "wrong"), 200
         return kind, answer.status_code
 
+    async def some(client: httpx.AsyncClient, jobs: Iterator[tuple[int, str]]) -> list[tuple[str, int]]:
+        return [await one(client, n, kind) for n, kind in jobs]
+
     async def everybody() -> list[tuple[str, int]]:
-        limits = httpx.Limits(max_connections=64)
-        async with httpx.AsyncClient(timeout=120, limits=limits) as client:
-            return await asyncio.gather(*(one(client, n, kind) for n, kind in enumerate(kinds)))
+        jobs = enumerate(kinds)
+        async with httpx.AsyncClient(timeout=120, limits=httpx.Limits(max_connections=None)) as client:
+            done = await asyncio.gather(*(some(client, jobs) for _ in range(48)))
+        return [outcome for outcomes in done for outcome in outcomes]
 
     outcomes = asyncio.run(everybody())
     assert outcomes.count(("right", 200)) == 349
@@ -143,6 +155,8 @@ def test_500_requests_of_which_many_go_wrong_leave_the_others_as_they_would_be_a
     assert all(status in (400, 404) for kind, status in outcomes if kind == "malformed")
     scheduler = server.server.scheduler
     until(lambda: scheduler._in_flight == 0)
+    assert scheduler.accounts.disconnects >= 50, "too few of them left in the middle"
+    assert scheduler.accounts.faults == {"request": 1}
     until(lambda: len(engine.live) == len(scheduler.prefixes))
     assert httpx.get(f"{server.url}/ready").status_code == 200
     assert not scheduler._owners
@@ -155,7 +169,12 @@ def test_memory_is_flat_over_many_requests(serving: Serving) -> None:
 
         def some(n: int) -> None:
             for seed in range(n):
-                client.post("/v1/chat/completions", json=body(seed, f"question {seed % 5}", stream=bool(seed % 2)))
+                request = body(seed, f"question {seed % 5}", stream=bool(seed % 2))
+                client.post("/v1/chat/completions", json=request)
+                client.post("/v1/chat/completions", json={**request, "max_tokens": -1})
+                with client.stream("POST", "/v1/chat/completions", json={**request, "max_tokens": 400, "stream": True}):
+                    pass  # and away
+            until(lambda: server.server.scheduler._in_flight == 0)
 
         some(20)
         gc.collect()

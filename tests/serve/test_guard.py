@@ -71,6 +71,14 @@ def test_pages_of_other_origins_are_refused_unless_allowed(serving: Serving) -> 
     assert "access-control-allow-origin" not in httpx.get(f"{serving().url}/v1/models").headers
 
 
+@pytest.mark.parametrize(
+    "origin", ["*", "chat.example", "https://chat.example/", "https://Chat.example", "null", "", "https://*.example"]
+)
+def test_an_origin_that_no_browser_sends_is_refused_at_once(origin: str) -> None:
+    with pytest.raises(ParameterError, match="SCHEME://HOST"):
+        Settings(origins=(origin,))
+
+
 def test_other_machines_need_a_key() -> None:
     with pytest.raises(ParameterError, match="--api-key-file"):
         Settings(host="0.0.0.0")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from entropix.errors import ParameterError
 
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s*?#@A-Z]+")
 LEAST_KEY = 16
 """Characters of an API key: shorter ones are guessed."""
 
@@ -66,6 +68,12 @@ class Settings:
                 f"an API key is too short or has odd characters; allowed are at least {LEAST_KEY} printable ASCII "
                 "characters without spaces, for example from: openssl rand -hex 24"
             )
+        for origin in self.origins:
+            if not ORIGIN.fullmatch(origin):
+                raise ParameterError(
+                    f"origin {origin!r} is none that a browser sends; allowed is SCHEME://HOST or SCHEME://HOST:PORT in "
+                    "small letters without a path, for example https://chat.example.org; give several one by one"
+                )
         if not self.is_local and not self.keys:
             raise ParameterError(
                 f"host {self.host!r} can be reached from other machines, so an API key is needed; give one with "
