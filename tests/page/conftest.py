@@ -129,7 +129,8 @@ class Handler(BaseHTTPRequestHandler):
     def stream(self, request: dict[str, Any]) -> None:
         ours = request["entropix"]
         options = {"policy": ours["policy"], "seed": request["seed"], "max_tokens": request["max_tokens"]}
-        stream = self.double.model.stream(request["messages"], search=ours["search"], **options, **ours["parameters"])
+        search = None if ours["search"] == "none" else ours["search"]
+        stream = self.double.model.stream(request["messages"], search=search, **options, **ours["parameters"])
         self.event({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]})
         for n, token in enumerate(stream):
             if n == self.double.cut:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from entropix.serve.page import SECURITY, files
+from entropix.serve.page import HERE, SECURITY, files
 from entropix.trace import read_trace
 
 
@@ -66,7 +66,7 @@ def test_a_chat_streams_tinted_tokens_and_sends_the_whole_conversation(chat: Any
     ]
     first = double.asked[0]
     assert (first["model"], first["seed"], first["max_tokens"], first["stream"]) == ("scripted", 7, 512, True)
-    ours = {"policy": "entropix", "parameters": {}, "search": None, "steps": True, "leading": 8}
+    ours = {"policy": "entropix", "parameters": {}, "search": "none", "steps": True, "leading": 8}
     assert first["entropix"] == ours
 
 
@@ -283,6 +283,52 @@ def test_a_server_that_is_gone_is_said_and_what_was_typed_survives_a_reload(
     page.locator("#notice button").click()
     page.locator("#model", has_text="scripted").wait_for()
     seen.errors.clear()
+
+
+def test_what_was_said_survives_a_reload_in_both_columns_and_a_new_chat_forgets_it(chat: Any, double: Any) -> None:
+    page = chat().page
+    ask(page, "One?")
+    page.locator("#compare").click()
+    ask(page, "Two?")
+    before = [t.text_content() for t in page.locator(".answer").all()]
+    page.reload()
+    page.locator("#model", has_text="scripted").wait_for()
+    assert [t.text_content() for t in page.locator(".answer").all()] == before
+    assert page.locator(".user").all_inner_texts() == ["One?", "Two?", "Two?"]
+    page.locator(".answer .t").nth(3).hover()
+    assert "entropy" in words(page.locator(".views").first)
+    ask(page, "Three?")
+    users = [[m["content"] for m in asked["messages"] if m["role"] == "user"] for asked in double.asked[-2:]]
+    assert users == [["One?", "Two?", "Three?"]] * 2
+    page.locator("#fresh").click()
+    page.reload()
+    page.locator("#model", has_text="scripted").wait_for()
+    assert page.locator(".turn").count() == 0
+
+
+def test_of_a_conversation_too_long_to_keep_the_earlier_turns_are_kept_as_messages(chat: Any, double: Any) -> None:
+    seen = chat()
+    page = seen.page
+    script = (HERE / "chat.js").read_text("utf-8")
+    assert "ROOM = 2_000_000" in script
+    page.route(
+        "**/page/chat.js",
+        lambda route: route.fulfill(
+            body=script.replace("ROOM = 2_000_000", "ROOM = 40_000"), content_type="text/javascript"
+        ),
+    )
+    page.reload()
+    page.locator("#model", has_text="scripted").wait_for()
+    for n in range(5):
+        ask(page, f"{n}?")
+    kept = page.evaluate('JSON.parse(sessionStorage.getItem("entropix.said")).columns[0].turns.length')
+    assert 1 <= kept < 5
+    page.reload()
+    page.locator(".hint", has_text=f"Goes on from {5 - kept} earlier turn").wait_for()
+    assert page.locator(".turn").count() == kept
+    ask(page, "more?")
+    users = [m["content"] for m in double.asked[-1]["messages"] if m["role"] == "user"]
+    assert users == ["0?", "1?", "2?", "3?", "4?", "more?"]
 
 
 def test_a_key_is_asked_for_where_one_is_needed_and_never_kept_on_disk(visit: Callable[..., Any], double: Any) -> None:

@@ -102,7 +102,7 @@ class Scheduler:
         if self._in_flight >= self.places + self.settings.queue:
             raise ApiError(
                 429,
-                f"the queue is full: {self._in_flight} requests are answered or wait; try again later",
+                f"the queue is full, with {self._in_flight} answered or waiting; try again later",
                 kind=LIMIT,
                 code="queue_full",
                 retry=self.accounts.seconds_a_request * self._in_flight / self.places,

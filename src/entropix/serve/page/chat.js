@@ -8,6 +8,8 @@ const get = (id) => document.getElementById(id);
 const KEPT = ["message", "system", "seed", "max-tokens"];
 const STORE = "entropix.page";
 const KEY = "entropix.key";
+const SAID = "entropix.said";
+const ROOM = 2_000_000; // characters of all columns; browsers give a tab's storage five million
 
 let info = null;
 let columns = [];
@@ -32,6 +34,34 @@ function restore() {
     get("key").value = sessionStorage.getItem(KEY) || "";
   } catch {
     // as above
+  }
+}
+
+// so does what was said, as far as there is room
+
+function keepSaid() {
+  const saved = columns.map((column) => column.saved(ROOM / columns.length));
+  try {
+    sessionStorage.removeItem(SAID);
+    sessionStorage.setItem(SAID, JSON.stringify({ model: info.model, columns: saved }));
+  } catch {
+    // as above
+  }
+}
+
+// The columns of before a reload, if the server still has the same model.
+function restoreSaid() {
+  try {
+    const said = JSON.parse(sessionStorage.getItem(SAID) || "{}");
+    if (said.model !== info.model) return [];
+    return said.columns.map((saved, n) => {
+      const known = info.policies.some(({ name }) => name === saved.policy);
+      const made = column("AB"[n], known ? saved.policy : null);
+      made.recall(saved);
+      return made;
+    });
+  } catch {
+    return [];
   }
 }
 
@@ -68,11 +98,13 @@ function changed(turn, words) {
   get("again").disabled = running || !columns.some((column) => column.turns.length);
   if (words) get("status").textContent = words;
   else if (running) get("status").textContent = "answering …";
+  else if (turn && turn.failed !== null) get("status").textContent = "the answer failed";
   else if (turn) {
     const { steps, result } = turn.view.data();
     const unsure = result ? `, uncertainty ${percent(result.uncertainty, 0)}` : "";
     get("status").textContent = `done: ${count(steps.length, "token")}${unsure}`;
   }
+  if (!running && columns.length) keepSaid();
   if (turn?.failed === 401) {
     get("key-field").hidden = false;
     get("key").focus();
@@ -151,7 +183,8 @@ async function begin() {
   if (info.key_needed) get("key-field").hidden = false;
   if (info.limits?.max_tokens) get("max-tokens").max = info.limits.max_tokens;
   if (info.notes?.length) notice(...info.notes.map((note) => el("p", { class: "detail" }, note)));
-  columns = [column("A")];
+  columns = restoreSaid();
+  if (!columns.length) columns = [column("A")];
   show();
 }
 

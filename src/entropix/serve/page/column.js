@@ -73,6 +73,36 @@ export class Column {
   }
 
   ask(prompt, seed) {
+    return this.run(this.place(prompt), seed);
+  }
+
+  // What a reload gives back: the latest turns with their steps, within `room` characters, and earlier ones as messages.
+  saved(room) {
+    let kept = [];
+    for (const turn of [...this.turns].reverse()) {
+      const { prompt, text, seed, policy, parameters, system } = turn;
+      const one = { prompt, text, seed, policy, parameters, system, data: turn.view.data() };
+      room -= JSON.stringify(one).length;
+      if (room < 0) break;
+      kept = [one, ...kept];
+    }
+    return { policy: this.policy.name, before: this.history(this.turns.length - kept.length), turns: kept };
+  }
+
+  recall({ before, turns }) {
+    this.before = before;
+    if (before.length) this.conversation.append(el("p", { class: "hint" }, `Goes on from ${count(before.length / 2, "earlier turn")}.`));
+    for (const { data, ...rest } of turns) {
+      const turn = Object.assign(this.place(rest.prompt), rest, { result: data.result });
+      turn.view.load(data);
+      this.finish(turn, data.result ? null : "Ended early.");
+      this.show(turn);
+    }
+    this.scroll(true);
+  }
+
+  // A turn without an answer yet, below the others.
+  place(prompt) {
     this.conversation.querySelector(".hint:only-child")?.remove();
     const body = el("div", { class: "answer" });
     const foot = el("div", { class: "foot" });
@@ -85,7 +115,7 @@ export class Column {
     this.turns.push(turn);
     this.conversation.append(turn.node);
     this.views.append(view);
-    return this.run(turn, seed);
+    return turn;
   }
 
   again(seed) {
@@ -99,8 +129,8 @@ export class Column {
     const { system, maxTokens, key } = this.common();
     const stop = new AbortController();
     const messages = [...(system ? [{ role: "system", content: system }] : []), ...this.history(turn.at)];
-    const spec = this.search.spec;
-    Object.assign(turn, { text: "", stop, seed, policy: this.policy.name, parameters: this.policy.all, system, result: null });
+    const spec = this.search.spec || NONE; // said, as the server may have a search of its own for who says nothing
+    Object.assign(turn, { text: "", failed: null, stop, seed, policy: this.policy.name, parameters: this.policy.all, system, result: null });
     turn.foot.replaceChildren(el("p", { class: "waiting" }, "waiting for the first token …"));
     turn.view.begin({ prompt: turn.prompt, policy: turn.policy, model: this.info.model, seed });
     this.show(turn);
