@@ -176,14 +176,14 @@ def test_memory_is_flat_over_many_requests(serving: Serving) -> None:
                     pass  # and away
             until(lambda: server.server.scheduler._in_flight == 0)
 
-        some(20)
+        some(12)
         gc.collect()
         tracemalloc.start()
         sizes = []
         for _ in range(4):
-            some(20)
+            some(12)
             gc.collect()
             sizes.append(tracemalloc.get_traced_memory()[0])
         tracemalloc.stop()
     grown = [after - before for before, after in pairwise(sizes)]
-    assert min(grown) < 20_000, "bytes stay behind after each request"
+    assert min(grown) < 12_000, "bytes stay behind after each request"

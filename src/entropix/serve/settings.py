@@ -71,7 +71,7 @@ class Settings:
         for origin in self.origins:
             if not ORIGIN.fullmatch(origin):
                 raise ParameterError(
-                    f"origin {origin!r} is none that a browser sends; allowed is SCHEME://HOST or SCHEME://HOST:PORT in "
+                    f"origin {origin!r} is none that a browser sends; allowed is SCHEME://HOST or with :PORT, in "
                     "small letters without a path, for example https://chat.example.org; give several one by one"
                 )
         if not self.is_local and not self.keys:
