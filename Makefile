@@ -14,7 +14,7 @@ demo: $(VENV)/.llama
 	$(BIN)/entropix generate --seed 1 --max-tokens 160 "$(PROMPT)"
 
 test: check chromium
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.overhead
