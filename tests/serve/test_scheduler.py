@@ -108,6 +108,19 @@ def test_a_client_that_goes_away_frees_its_sequences_at_once(serving: Serving, s
     assert len(engine.rows) < 1000
 
 
+def test_a_client_that_goes_away_amid_its_long_prompt_frees_it_at_once(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("entropix.decoding.batch.PIECE", 10)
+    engine = Slow(pause=0.05)
+    server = serving(engine, kept=0)
+    body = {**CHAT, "messages": [{"role": "user", "content": "a" * 1000}]}
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=0.4)
+    until(lambda: engine.cells_used() == 0, 2)
+    assert engine.forwarded < 500
+
+
 def test_a_client_that_goes_away_while_it_waits_leaves_the_line(serving: Serving) -> None:
     engine = Slow()
     server = serving(engine, places=1)

@@ -129,20 +129,21 @@ class Batch:
             self._join(branch)
 
     def prefill(self) -> None:
-        """Compute a piece of the first prompt that is longer than one; all pieces where nobody else runs."""
+        """Compute a piece of the first prompt that is longer than one. Never more, also where nobody else runs: whoever
+        comes, leaves or stops it all is only seen between two steps."""
         cells = self.engine.capabilities.cells
-        while branch := next((b for b in self._opened() if len(b.pending) > PIECE), None):
-            while self.engine.cells_used() + self._claimed() + PIECE > cells and self._evict():
-                pass
-            if self.rows and self.engine.cells_used() + self._claimed() + PIECE > cells:
-                self.close(branch)  # it begins anew when there is room
-                return
-            if branch.sequence is not None:
-                self.engine.forward([(branch.sequence, branch.pending[:PIECE])])
-                branch.book(PIECE)
-            self._enter(branch)
-            if self.rows:
-                return
+        branch = next((b for b in self._opened() if len(b.pending) > PIECE), None)
+        if branch is None:
+            return
+        while self.engine.cells_used() + self._claimed() + PIECE > cells and self._evict():
+            pass
+        if self.rows and self.engine.cells_used() + self._claimed() + PIECE > cells:
+            self.close(branch)  # it begins anew when there is room
+            return
+        if branch.sequence is not None:
+            self.engine.forward([(branch.sequence, branch.pending[:PIECE])])
+            branch.book(PIECE)
+        self._enter(branch)
 
     def _opened(self) -> list[Branch]:
         """The waiting branches that have their sequence."""
