@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,10 @@ from entropix.engines.scripted import ScriptedEngine
 # a deadline per example would measure how busy the machine is
 hypothesis.settings.register_profile("entropix", deadline=None)
 hypothesis.settings.load_profile("entropix")
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # a worker has one core: threads of several workers that spin for each other's cores are ten times slower
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
