@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,10 @@ hypothesis.settings.load_profile("entropix")
 if "PYTEST_XDIST_WORKER" in os.environ:
     # a worker has one core: threads of several workers that spin for each other's cores are ten times slower
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # a shell starts background jobs so, and every process would inherit it: tests of Ctrl-C could not interrupt any
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
