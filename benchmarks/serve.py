@@ -26,6 +26,7 @@ import statistics
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,7 +136,8 @@ def process(arguments: list[str], port: int) -> Iterator[tuple[int, int]]:
     try:
         deadline = time.monotonic() + 120
         while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            # both listen before the model is loaded, and say so with 503
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
                 break
             if running.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the server does not start: {' '.join(arguments)}")
