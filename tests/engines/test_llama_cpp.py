@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -584,3 +585,13 @@ def test_the_compiled_tap_is_kept_in_the_cache_directory(monkeypatch, tmp_path):
     before = kept.stat().st_mtime_ns
     compiled_tap.tap_library.__wrapped__()
     assert kept.stat().st_mtime_ns == before
+
+
+def test_what_is_computed_apart_returns_and_raises_as_usual_and_leaves_no_thread() -> None:
+    from entropix.engines.llama_cpp.library import apart
+
+    before = threading.active_count()
+    assert apart(lambda: threading.current_thread() is not threading.main_thread())
+    with pytest.raises(ZeroDivisionError):
+        apart(lambda: 1 // 0)
+    assert threading.active_count() == before

@@ -14,7 +14,7 @@ import numpy as np
 from entropix.engines.base import SequenceHandle, Work, fingerprint, sample_ids, shared_prefix
 from entropix.engines.llama_cpp.batch import Batch
 from entropix.engines.llama_cpp.cells import Cells, Sequence
-from entropix.engines.llama_cpp.library import available_cpus, load, metadata, open_model, release
+from entropix.engines.llama_cpp.library import apart, available_cpus, load, metadata, open_model, release
 from entropix.engines.llama_cpp.slots import SLOTS, Slots
 from entropix.engines.llama_cpp.tap import Tap, make_tap, set_up
 from entropix.engines.llama_cpp.tokenizer import LlamaCppTokenizer
@@ -94,7 +94,8 @@ class LlamaCppEngine:
             self._tap = None
         if self._tap is not None:
             window = self._llama.llama_model_n_swa(self._model)
-            if not set_up(self._tap, attention_layers, self._llama, self._context, self._batch, window):
+            tap = (self._tap, attention_layers, self._llama, self._context, self._batch, window)
+            if not apart(lambda: set_up(*tap)):
                 self._tap = None
         if attention_layers is not None and self._tap is None:
             self.shutdown()

@@ -5,11 +5,15 @@ from __future__ import annotations
 import ctypes
 import os
 from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from entropix.errors import ModelError
+
+T = TypeVar("T")
 
 MAGIC = b"GGUF"
 ERROR_LEVEL = 4
@@ -141,6 +145,16 @@ def metadata(model: Any, key: str) -> str | None:
         if needed < size:
             return buffer.raw[:needed].decode("utf-8", "replace")
         size = needed + 1
+
+
+def apart(compute: Callable[[], T]) -> T:
+    """What `compute` returns, computed in a thread that ends with it.
+
+    OpenMP keeps a team for every thread that has computed. With more of them than processors it no longer spins for
+    work, and a single text takes twice as long: so whoever loads a model must not leave a team behind, since it is
+    often another thread that decodes."""
+    with ThreadPoolExecutor(1, "entropix-load") as thread:
+        return thread.submit(compute).result()
 
 
 def release(context: Any, model: Any, _kept: Any) -> None:
