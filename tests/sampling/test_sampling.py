@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 from entropix.arrays import to_numpy
 from entropix.native import kernel
-from entropix.sampling import Window, apply_filters, choose, keyed_gumbel, noise_key, top_window
+from entropix.sampling import (
+    Window,
+    apply_filters,
+    choose,
+    keyed_gumbel,
+    noise_key,
+    position_keys,
+    seed_key,
+    top_window,
+)
 from entropix.sampling import window as window_module
 from entropix.sampling.noise import keyed_uniform
 from entropix.types import Decisions
@@ -134,6 +143,17 @@ def test_noise_is_the_same_on_both_libraries_and_depends_on_every_key() -> None:
     np.testing.assert_allclose(keyed_gumbel(keys(seeds, positions), ids), -np.log(-np.log(a)), rtol=1e-12)
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(-(2**70), 2**70), st.integers(0, 2**31)), min_size=1, max_size=5))
+def test_keys_of_whole_arrays_are_those_of_single_places(places: list[tuple[int, int]]) -> None:
+    torch = pytest.importorskip("torch")
+    seeds = np.array([seed_key(seed) for seed, _ in places], np.int64)
+    positions = np.array([position for _, position in places], np.int64)
+    wanted = [noise_key(seed, position) for seed, position in places]
+    assert position_keys(seeds, positions).tolist() == wanted
+    assert position_keys(torch.from_numpy(seeds), torch.from_numpy(positions)).tolist() == wanted
+
+
 def test_noise_is_uniform_and_uncorrelated_along_each_key() -> None:
     n = 20_000
     along = {
@@ -192,6 +212,25 @@ def test_more_candidates_than_possible_tokens() -> None:
     choice = choose(window, decisions(candidates=4), keys([0], [0]))
     assert choice.tokens.tolist() == [0]
     assert sorted(choice.drawn[0].tolist()) == [-1, -1, 0, 1]  # type: ignore[index]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 6), st.integers(1, 5))
+def test_a_draw_that_reads_nothing_back_draws_the_same(seed: int, rows: int, more: int) -> None:
+    g = np.random.default_rng(seed)
+    window = top_window(g.normal(0, 3, (rows, 300)).astype(np.float32))
+    d = decisions(rows)
+    for column, values in (
+        (d.temperature, [0.0, 0.7, 1.5]),
+        (d.top_k, [0, 1, 7]),
+        (d.top_p, [0.3, 1.0]),
+        (d.min_p, [0.0, 0.1]),
+        (d.candidates, [1, 2, 4]),
+    ):
+        column[:] = g.choice(values, rows)
+    places = keys(g.integers(0, 99, rows), g.integers(0, 99, rows))
+    blind = choose(window, d, places, most=int(d.candidates.max()) + more)
+    assert blind.tokens.tolist() == choose(window, d, places).tokens.tolist()
 
 
 @settings(max_examples=40, deadline=None)

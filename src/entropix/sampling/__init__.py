@@ -1,7 +1,19 @@
 """Candidate window, filters, keyed noise → token. Works on any array library, a row a sequence."""
 
 from entropix.sampling.choose import Choice, apply_filters, choose, reach
-from entropix.sampling.noise import keyed_gumbel, noise_key
+from entropix.sampling.noise import keyed_gumbel, noise_key, position_keys, seed_key
 from entropix.sampling.window import WINDOW, Window, top_window
 
-__all__ = ["WINDOW", "Choice", "Window", "apply_filters", "choose", "keyed_gumbel", "noise_key", "reach", "top_window"]
+__all__ = [
+    "WINDOW",
+    "Choice",
+    "Window",
+    "apply_filters",
+    "choose",
+    "keyed_gumbel",
+    "noise_key",
+    "position_keys",
+    "reach",
+    "seed_key",
+    "top_window",
+]

@@ -44,8 +44,7 @@ def apply_filters(logits: Array, temperature: Array, top_k: Array, top_p: Array,
     z = (z - z[:, :1]) / warm[:, None]
     rank = xp.arange(z.shape[-1], device=getattr(z, "device", None))[None, :]
     limit = xp.where(greedy, xp.ones_like(top_k), xp.where(top_k <= 0, xp.full_like(top_k, z.shape[-1]), top_k))
-    hidden = xp.asarray(-math.inf, dtype=dtype, device=z.device)
-    z = xp.where(rank < limit[:, None], z, hidden)
+    z = xp.where(rank < limit[:, None], z, -math.inf)  # a bare number: an array of one would wait for the device
     p = xp.exp(z)
     total = xp.sum(p, axis=-1, keepdims=True)
     # a token stays while the mass before it is below top_p: the first always stays. min-p compares with the
@@ -53,7 +52,7 @@ def apply_filters(logits: Array, temperature: Array, top_k: Array, top_p: Array,
     before = (xp.cumulative_sum(p, axis=-1) - p) / total
     keep = ((before < top_p[:, None]) & (p >= min_p[:, None]) & (p > 0)) | (rank == 0)
     p = xp.where(keep, p, xp.zeros_like(p))
-    z = xp.where(keep, z, hidden)
+    z = xp.where(keep, z, -math.inf)
     return z - xp.log(xp.sum(p, axis=-1, keepdims=True))
 
 
@@ -67,8 +66,9 @@ def reach(decisions: Decisions, window: int) -> int:
     return min(max(int(xp.max(widths)), 1), window)
 
 
-def choose(window: Window, decisions: Decisions, keys: Array) -> Choice:
-    """Draw each row's token. keys: `(rows,)` int64, `noise_key(seed, position)` of each row.
+def choose(window: Window, decisions: Decisions, keys: Array, *, most: int | None = None) -> Choice:
+    """Draw each row's token. keys: `(rows,)` int64, `noise_key(seed, position)` of each row. most: no row has more
+    candidates than this; then nothing is read back from the device, and the whole window is looked at.
 
     With one candidate this is Gumbel-max: a draw from the filtered distribution. With n candidates the n
     largest of log p + noise are n distinct draws without replacement, of which the likeliest is kept: a
@@ -76,17 +76,17 @@ def choose(window: Window, decisions: Decisions, keys: Array) -> Choice:
     """
     xp = namespace(window.logits)
     greedy = decisions.temperature <= 0
-    if bool(xp.all(greedy)):
+    if most is None and bool(xp.all(greedy)):
         ranks = xp.zeros(window.ids.shape[0], dtype=xp.int64, device=window.ids.device)
         return Choice(window.ids[:, 0], ranks)
     # nothing behind the largest top_k can be drawn, so nothing behind it needs noise, sorting or exp
     size = window.ids.shape[1]
-    width = reach(decisions, size)
+    width = reach(decisions, size) if most is None else size
     ids = window.ids[:, :width]
     logits = window.logits[:, :width]
     filtered = apply_filters(logits, decisions.temperature, decisions.top_k, decisions.top_p, decisions.min_p)
     noisy = filtered + keyed_gumbel(keys, ids)
-    n = int(xp.max(xp.where(greedy, 1, decisions.candidates)))
+    n = int(xp.max(xp.where(greedy, 1, decisions.candidates))) if most is None else most
     rows = xp.arange(ids.shape[0], device=ids.device)
     drawn = None
     if n <= 1:

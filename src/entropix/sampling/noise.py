@@ -23,7 +23,17 @@ _ARRAY_GOLDEN, _ARRAY_1, _ARRAY_2 = _signed(_GOLDEN), _signed(_MIX_1), _signed(_
 
 def noise_key(seed: int, position: int) -> int:
     """What a row's noise depends on beside the token: an int64 from any whole seed and a position."""
-    return _signed(_mix_one(_mix_one(seed + _GOLDEN) + position * _GOLDEN))
+    return _signed(_mix_one(seed_key(seed) + position * _GOLDEN))
+
+
+def seed_key(seed: int) -> int:
+    """The part of `noise_key` that the seed alone decides, an int64; `position_keys` does the rest for whole arrays."""
+    return _signed(_mix_one(seed + _GOLDEN))
+
+
+def position_keys(seeds: Array, positions: Array) -> Array:
+    """`noise_key` of arrays, where they lie. seeds: `(rows,)` int64 from `seed_key`; positions: `(rows,)` int64."""
+    return _mix(seeds + positions * _ARRAY_GOLDEN)
 
 
 def _mix_one(x: int) -> int:
