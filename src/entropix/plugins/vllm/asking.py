@@ -1,0 +1,88 @@
+"""What a request asks of Entropix inside vLLM: read and checked where requests are admitted, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from entropix.errors import ParameterError
+from entropix.policies import Policy, make_policy, parse_spec
+from entropix.types import Thresholds
+
+KEY, PREFIX, OFF = "entropix", "entropix_", "off"
+LONGEST = 1000
+"""Characters of an injected text: it is forced token by token into somebody's answer."""
+
+ANY_MODEL = Thresholds(entropy_low=0.25, entropy_high=2.5, varentropy_low=0.35, varentropy_high=3.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A policy and its parameters. policy "off": vLLM's own sampling, whatever the operator's default is."""
+
+    policy: str
+    values: tuple[tuple[str, int | float | str], ...] = ()
+
+    @property
+    def is_off(self) -> bool:
+        return self.policy == OFF
+
+    def make(
+        self, thresholds: Thresholds, vocabulary: int, own: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> Policy:
+        """The policy for one model. own: by policy, what takes the place of its defaults on this model.
+
+        Raises ParameterError."""
+        return make_policy(
+            self.policy, thresholds, vocabulary, **{**(own or {}).get(self.policy, {}), **dict(self.values)}
+        )
+
+
+def read(arguments: Mapping[str, Any] | None) -> Asked | None:
+    """What `vllm_xargs` ask for: {"entropix": SPEC, "entropix_PARAMETER": value, …}, SPEC being "NAME",
+    "NAME:parameter=value,…" or "off". None when they do not mention Entropix.
+
+    Raises ParameterError, also for a policy or a parameter that does not exist."""
+    ours = {key: value for key, value in (arguments or {}).items() if key == KEY or key.startswith(PREFIX)}
+    if not ours:
+        return None
+    spec = ours.pop(KEY, None)
+    if spec is None:
+        raise ParameterError(
+            f"{', '.join(sorted(ours))}: {KEY!r} is missing, which says the policy; "
+            f'give for example {{"{KEY}": "entropix", …}}'
+        )
+    if not isinstance(spec, str) or not spec.strip():
+        raise ParameterError(
+            f'{KEY}={spec!r} is no policy; allowed is a text such as "entropix", "entropix:temperature=0.8" or "{OFF}"'
+        )
+    name, values = parse_spec(spec)
+    if name == OFF:
+        if values or ours:
+            raise ParameterError(
+                f'{KEY}="{OFF}" takes no parameters, but {", ".join([*values, *sorted(ours)])} came along'
+            )
+        return Asked(OFF)
+    for key, value in ours.items():
+        parameter = key.removeprefix(PREFIX)
+        if parameter in values:
+            raise ParameterError(f"{parameter} is given twice, in {KEY}={spec!r} and as {key}; give it once")
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+            raise ParameterError(f"{key}={value!r} is neither a number nor a text")
+        values[parameter] = value
+    asked = Asked(name, tuple(sorted(values.items())))
+    policy = asked.make(ANY_MODEL, vocabulary=32_000)
+    if len(policy.injection) > LONGEST:
+        raise ParameterError(f"{name}: inject has {len(policy.injection)} characters; allowed are at most {LONGEST}")
+    return asked
+
+
+def check(sampling: Any) -> None:
+    """Raise ValueError, which vLLM answers with a 400, for a request that asks for what there is not.
+
+    sampling: vLLM's SamplingParams."""
+    try:
+        read(sampling.extra_args)
+    except ParameterError as error:
+        raise ValueError(str(error)) from error

@@ -1,0 +1,161 @@
+"""Logits → one token a row, chosen by each request's policy, and rows in which nothing else is left to choose."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+
+from entropix.arrays import namespace
+from entropix.decoding.rows import rows_of
+from entropix.plugins.vllm.asking import Asked
+from entropix.plugins.vllm.model import Served
+from entropix.plugins.vllm.plan import Decided, Plan, Saved, Step, merge
+from entropix.sampling import WINDOW, choose, position_keys, reach, seed_key, top_window
+from entropix.signals import measure_unchecked
+from entropix.types import Array, AttentionSignals
+
+
+class Meter(Protocol):
+    """What counts decisions."""
+
+    def record(self, regimes: Array, entropies: Array) -> None:
+        """regimes `(rows,)`, −1 for a row of which no token comes; entropies `(rows,)` in nats, NaN where nothing was
+        decided."""
+        ...
+
+
+class Draw:
+    """Chooses for all requests of one engine. Both of vLLM's interfaces end here.
+
+    A slot is a request's number while it runs. Nothing in `step` waits for the device, and nothing in it raises for
+    what logits may hold: an error there would end the engine and everybody's answers.
+    """
+
+    def __init__(self, served: Served, slots: int, depth: int, like: Array, meter: Meter | None = None) -> None:
+        xp = namespace(like)
+        self.served, self.slots, self.depth = served, slots, depth
+        self.like = like
+        self.meter = meter
+        self.plans: dict[tuple[Asked, bool], Plan] = {}
+        self.seats: dict[int, tuple[Asked, bool]] = {}
+        self.seeds = xp.zeros((slots + 1,), dtype=xp.int64, device=like.device)
+        self.asking = xp.zeros((slots + 1,), dtype=xp.bool, device=like.device)
+
+    @property
+    def nobody(self) -> int:
+        """The slot of rows that are not ours."""
+        return self.slots
+
+    def join(self, slot: int, asked: Asked, seed: int, saved: Saved | None = None, *, injects: bool = True) -> None:
+        """A request takes a slot. injects: whether texts may be put into its answer."""
+        key = (asked, injects)
+        plan = self.plans.get(key)
+        if plan is None:
+            plan = Plan(asked, self.served, self.slots, self.depth, self.like, injects=injects)
+            self.plans[key] = plan
+        plan.join(slot, seed, saved)
+        self.seats[slot] = key
+        self.seeds[slot] = seed_key(seed)
+        self.asking[slot] = True
+
+    def leave(self, slot: int) -> Saved:
+        """A request gives its slot back; with what is returned it can go on elsewhere."""
+        key = self.seats.pop(slot)
+        plan = self.plans[key]
+        saved = plan.leave(slot)
+        self.asking[slot] = False
+        if not plan.users:
+            del self.plans[key]
+        return saved
+
+    def remembers(self, slot: int) -> bool:
+        """Whether the request's next decision depends on its earlier ones."""
+        return self.plans[self.seats[slot]].remembers
+
+    def saved(self, slot: int) -> Saved:
+        """What `leave` would return, the request staying."""
+        return self.plans[self.seats[slot]].saved(slot)
+
+    def restore(self, slot: int, saved: Saved, known: Array) -> None:
+        """Give a request back what it had, where `known`, a bool `()`, says that it is the one."""
+        self.plans[self.seats[slot]].restore(slot, saved, known)
+
+    def step(
+        self,
+        logits: Array,
+        slots: Array,
+        starts: Array,
+        *,
+        level: Array | None = None,
+        counts: Array | None = None,
+        attention: AttentionSignals | None = None,
+    ) -> None:
+        """Choose, and leave each of our rows of `logits` `(rows, vocabulary)` float32 nothing but its choice.
+
+        slots, starts, level, counts: as in `Step`; starts are positions from the prompt's first token.
+        attention: `(rows,)` each."""
+        if type(logits) is not np.ndarray:
+            tokens = self._choose(logits, slots, starts, level, counts, attention)
+            force(logits, self.asking[slots], tokens)
+            return
+        rows = np.flatnonzero(self.asking[slots])
+        if not rows.size:
+            return
+        ours = logits if rows.size == len(logits) else logits[rows]
+
+        def some(array: Array | None) -> Array | None:
+            return None if array is None else array[rows]
+
+        if attention is not None:
+            names = AttentionSignals.__dataclass_fields__
+            attention = AttentionSignals(**{name: getattr(attention, name)[rows] for name in names})
+        with np.errstate(all="ignore"):
+            tokens = self._choose(ours, slots[rows], starts[rows], some(level), some(counts), attention)
+        logits[rows] = -np.inf
+        logits[rows, tokens] = 0.0
+
+    def _choose(
+        self,
+        logits: Array,
+        slots: Array,
+        starts: Array,
+        level: Array | None,
+        counts: Array | None,
+        attention: AttentionSignals | None,
+    ) -> Array:
+        xp = namespace(logits)
+        plans = list(self.plans.values())
+        where = Step(slots, starts, level, counts, partial(is_possible, logits))
+        signals = measure_unchecked(logits, attention, spread=any(plan.policy.needs_spread for plan in plans))
+        decided: Decided | None = None
+        for plan in plans:
+            seen = signals if plan.policy.uses_attention else rows_of(signals, slice(None), False)
+            found, mine = plan.decide(seen, where)
+            decided = found if decided is None else merge(mine, found, decided)
+        assert decided is not None, "a row asks, but there is no plan"
+        blind = xp is not np
+        decisions, forced = decided.decisions, decided.forced
+        window = top_window(logits, WINDOW if blind else reach(decisions, WINDOW))
+        keys = position_keys(self.seeds[slots], starts if level is None else starts + level)
+        choice = choose(window, decisions, keys, most=max(plan.most for plan in plans) if blind else None)
+        if self.meter is not None:
+            token = self.asking[slots] if counts is None else self.asking[slots] & counts
+            regimes = xp.where(token, decisions.regime, xp.full_like(decisions.regime, -1))
+            entropies = signals.entropy
+            self.meter.record(regimes, xp.where(decided.held, xp.full_like(entropies, float("nan")), entropies))
+        return xp.where(forced >= 0, forced, choice.tokens)
+
+
+def is_possible(logits: Array, tokens: Array) -> Array:
+    """Whether masks leave each row this token, `(rows,)`."""
+    xp = namespace(logits)
+    return xp.take_along_axis(logits, tokens[:, None], axis=-1)[:, 0] > -float("inf")
+
+
+def force(logits: Any, ours: Any, tokens: Any) -> None:
+    """Leave our rows of a torch tensor nothing but their token, in place and without knowing on the host which."""
+    kept = logits.gather(1, tokens[:, None])
+    logits.masked_fill_(ours[:, None], -float("inf"))
+    logits.scatter_(1, tokens[:, None], kept.masked_fill(ours[:, None], 0.0))
