@@ -73,7 +73,15 @@ def test_no_file_is_a_book(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["entropix", "entropix.cli", "entropix.engines", "entropix.decoding", "entropix.constraints", "entropix.remote"],
+    [
+        "entropix",
+        "entropix.cli",
+        "entropix.engines",
+        "entropix.decoding",
+        "entropix.constraints",
+        "entropix.remote",
+        "entropix.plugins.vllm",
+    ],
 )
 def test_importing_loads_no_runtime(module: str) -> None:
     code = f"import sys, {module}; print([m for m in {RUNTIMES!r} if m in sys.modules])"

@@ -14,7 +14,10 @@ from entropix.plugins.vllm.model import Served
 from entropix.plugins.vllm.plan import Decided, Plan, Saved, Step, merge
 from entropix.sampling import WINDOW, choose, position_keys, reach, seed_key, top_window
 from entropix.signals import measure_unchecked
-from entropix.types import Array, AttentionSignals
+from entropix.types import Array, AttentionSignals, Signals
+
+PIECE = 1 << 25
+"""Most logits that are measured at a time on a device: 128 MB of float32, of which some five are held."""
 
 
 class Meter(Protocol):
@@ -128,7 +131,7 @@ class Draw:
         xp = namespace(logits)
         plans = list(self.plans.values())
         where = Step(slots, starts, level, counts, partial(is_possible, logits))
-        signals = measure_unchecked(logits, attention, spread=any(plan.policy.needs_spread for plan in plans))
+        signals = measured(logits, attention, spread=any(plan.policy.needs_spread for plan in plans))
         decided: Decided | None = None
         for plan in plans:
             seen = signals if plan.policy.uses_attention else rows_of(signals, slice(None), False)
@@ -146,6 +149,23 @@ class Draw:
             entropies = signals.entropy
             self.meter.record(regimes, xp.where(decided.held, xp.full_like(entropies, float("nan")), entropies))
         return xp.where(forced >= 0, forced, choice.tokens)
+
+
+def measured(logits: Array, attention: AttentionSignals | None, *, spread: bool) -> Signals:
+    """`measure_unchecked`, some rows at a time: vLLM leaves its device little memory beside the KV cache, and what is
+    computed with a whole vocabulary is as large as the logits several times over."""
+    some = max(PIECE // logits.shape[-1], 1)
+    if type(logits) is np.ndarray or logits.shape[0] <= some:
+        return measure_unchecked(logits, attention, spread=spread)
+    xp = namespace(logits)
+    parts = [measure_unchecked(logits[n : n + some], spread=spread) for n in range(0, logits.shape[0], some)]
+
+    def joined(name: str) -> Array:
+        return xp.concat([getattr(part, name) for part in parts])
+
+    return Signals(
+        joined("entropy"), joined("varentropy"), joined("normaliser"), attention, joined("spread") if spread else None
+    )
 
 
 def is_possible(logits: Array, tokens: Array) -> Array:

@@ -22,7 +22,8 @@ class Desk:
     def __init__(self, served: Served, config: Any) -> None:
         self.served = served
         self.meter: Meter | None = None
-        replica = int(getattr(config.parallel_config, "data_parallel_rank", 0) or 0)
+        # the rank is 0 in every replica of a dense model; the index is not
+        replica = int(getattr(config.parallel_config, "data_parallel_index", 0) or 0)
         self._seeds = np.random.default_rng([int(config.model_config.seed or 0), replica])
 
     def asked(self, sampling: Any) -> Asked | None:

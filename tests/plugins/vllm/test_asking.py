@@ -1,0 +1,81 @@
+"""What a request may ask for, and what it is told when it asks for something else."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from entropix.errors import EntropixError, ParameterError
+from entropix.plugins.vllm.asking import ANY_MODEL, Asked, check, read
+from entropix.plugins.vllm.model import _settings
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (None, None),
+        ({}, None),
+        ({"session_id": "x", "entropy": 3}, None),
+        ({"entropix": "off"}, Asked("off")),
+        ({"entropix": " greedy "}, Asked("greedy")),
+        ({"entropix": "entropix:temperature=0.8", "other": []}, Asked("entropix", (("temperature", 0.8),))),
+        ({"entropix": "entropix", "entropix_temperature": 0.8}, Asked("entropix", (("temperature", 0.8),))),
+        (
+            {"entropix": "entropix", "entropix_inject": "Hm, 🤔: wait,"},
+            Asked("entropix", (("inject", "Hm, 🤔: wait,"),)),
+        ),
+        ({"entropix": "entropix:control=low"}, Asked("entropix", (("control", "low"),))),
+    ],
+)
+def test_what_can_be_asked(arguments: dict[str, Any] | None, wanted: Asked | None) -> None:
+    assert read(arguments) == wanted
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"entropix": "nix"}, "no policy 'nix'; known are entropix, greedy"),
+        ({"entropix": ""}, "is no policy"),
+        ({"entropix": 1}, "entropix=1 is no policy"),
+        ({"entropix": ["entropix"]}, "is no policy"),
+        ({"entropix": "entropix:heat"}, "'heat' is not of the form parameter=value"),
+        ({"entropix": "entropix:heat=1"}, "no parameter 'heat'; it has temperature"),
+        ({"entropix": "entropix", "entropix_heat": 1}, "no parameter 'heat'"),
+        ({"entropix": "entropix", "entropix_temperature": 9}, "temperature=9.0 is out of range; allowed is"),
+        ({"entropix": "entropix", "entropix_temperature": "warm"}, "temperature='warm' is out of range"),
+        ({"entropix": "entropix", "entropix_temperature": True}, "neither a number nor a text"),
+        ({"entropix": "entropix", "entropix_candidates": [3]}, "neither a number nor a text"),
+        ({"entropix": "entropix", "entropix_candidates": 2.5}, "candidates=2.5 is out of range; allowed is a whole"),
+        ({"entropix": "entropix", "entropix_inject": "x" * 1001}, "inject has 1001 characters; allowed are at most"),
+        ({"entropix": "entropix", "entropix_control": "high"}, "control='high' is unknown; allowed are random"),
+        ({"entropix": "entropix:top_k=3", "entropix_top_k": 4}, "top_k is given twice"),
+        ({"entropix": "off", "entropix_top_k": 4}, "takes no parameters, but entropix_top_k came along"),
+        ({"entropix_top_k": 4}, "entropix_top_k: 'entropix' is missing"),
+    ],
+)
+def test_what_cannot(arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(ParameterError, match=said.replace("(", r"\(").replace("[", r"\[")):
+        read(arguments)
+    with pytest.raises(ValueError, match=said.replace("(", r"\(").replace("[", r"\[")):
+        check(SimpleNamespace(extra_args=arguments))
+
+
+def test_a_profile_s_parameters_give_way_to_the_request_s() -> None:
+    own = {"entropix": {"temperature": 0.5, "top_p": 0.7}}
+    policy: Any = Asked("entropix", (("top_p", 0.8),)).make(ANY_MODEL, 1000, own)
+    assert (policy.temperature, policy.top_p) == (0.5, 0.8)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("entropix", "must be an object"),
+        ({"polcy": "entropix"}, "no setting 'polcy'; it has policy, profile"),
+        ({"policy": 3}, "entropix.policy is 3; it must be a text"),
+    ],
+)
+def test_an_operator_s_mistakes(settings: Any, said: str) -> None:
+    with pytest.raises(EntropixError, match=said):
+        _settings(SimpleNamespace(additional_config={"entropix": settings}))
