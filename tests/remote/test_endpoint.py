@@ -283,6 +283,23 @@ def test_seed_stop_and_further_fields_are_sent_and_the_key_is_a_header(asking: A
     assert server.headers[0]["authorization"] == "Bearer secret"
 
 
+def test_all_requests_of_an_answer_are_one_session_and_the_next_answer_is_another(asking: Asking) -> None:
+    server, endpoint = asking(answers("7", "8", "7", "8", "7", "7"))
+    endpoint.generate("?", search="vote:n=4,answer=number,early=no", seed=1)
+    endpoint.generate("?", seed=1)
+    sessions = [headers["x-session-id"] for headers in server.headers]
+    assert len(sessions) == 5
+    assert len(set(sessions[:4])) == 1
+    assert sessions[4] != sessions[0]
+
+
+def test_a_session_of_ones_own_and_further_headers_are_sent_with_every_request(asking: Asking) -> None:
+    server, endpoint = asking(answers("7", "7", "7"))
+    headers = {"X-Session-ID": "conversation-7", "X-Tenant": "red"}
+    endpoint.generate("?", search="vote:n=3,answer=number,early=no", seed=1, headers=headers)
+    assert [(h["x-session-id"], h["x-tenant"]) for h in server.headers] == [("conversation-7", "red")] * 3
+
+
 def test_it_works_where_an_event_loop_runs(asking: Asking) -> None:
     _, endpoint = asking(answers("7"))
 
@@ -338,6 +355,8 @@ def test_a_watcher_that_does_not_go_on_keeps_what_was_said(asking: Asking) -> No
         ({"seed": "x"}, ParameterError, "seed='x'"),
         ({"stop": 3}, ParameterError, "stop is a text"),
         ({"fields": {"logprobs": False}}, ParameterError, "logprobs cannot be given"),
+        ({"headers": {"x session": "a"}}, ParameterError, "no name of a header"),
+        ({"headers": {"x-session": "a\nb: c"}}, ParameterError, "no line of ASCII"),
     ],
 )
 def test_mistakes_are_named_before_anything_is_asked(options: dict[str, Any], error: type, says: str) -> None:

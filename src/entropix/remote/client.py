@@ -46,18 +46,24 @@ class Learned:
 
 @dataclass
 class Client:
-    """Asks one endpoint, for one answer: connections belong to the event loop it was made in."""
+    """Asks one endpoint, for one answer: connections belong to the event loop it was made in. headers:
+    of every request."""
 
     url: str
     learned: Learned
     api_key: str | None
     retries: int
     timeout: float
+    headers: Mapping[str, str]
     _client: openai.AsyncOpenAI = field(init=False)
 
     async def __aenter__(self) -> Client:
         self._client = openai.AsyncOpenAI(
-            base_url=self.url, api_key=self.api_key or "none", max_retries=self.retries, timeout=self.timeout
+            base_url=self.url,
+            api_key=self.api_key or "none",
+            max_retries=self.retries,
+            timeout=self.timeout,
+            default_headers=self.headers,
         )
         return self
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -18,6 +19,9 @@ from entropix.types import ModelInfo, Result
 
 UNKNOWN = ModelInfo("unknown", "unknown", 0, 0, 0, vocabulary=49152, fingerprint="")
 """What is known of a model behind an endpoint: nothing; the vocabulary is the one of the generic thresholds."""
+
+SESSION = "x-session-id"
+"""What routers and vLLM itself call the header that says which requests belong together."""
 
 RESERVED = ("model", "messages", "prompt", "stream", "logprobs", "top_logprobs", "n", "seed", "stop", "max_tokens")
 """Fields that further ones may not replace."""
@@ -98,14 +102,17 @@ class Endpoint:
         stop: str | Sequence[str] = (),
         raw: bool = False,
         fields: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
         watch: Callable[[], bool] | None = None,
     ) -> Result:
         """Answer a prompt: a text, which is a user's message unless raw, or a list of messages.
 
         search: "vote:n=8,answer=number", "tree:trigger=entropy+vote:answer=number", … (docs/remote.md); None is one
         text. temperature, top_p: None is the endpoint's own default. seed: None is drawn and recorded. fields: further
-        ones of every request, such as {"min_p": 0.1}. watch: asked ten times a second; False ends the answer and keeps
-        what has been said. Cancelling closes every request.
+        ones of every request, such as {"min_p": 0.1}. headers: likewise, of HTTP; `x-session-id`, the same for all
+        requests of an answer and another for the next answer, is sent unless it is given: a router that keeps a session
+        on one replica finds the prefix of a fork in that replica's cache. watch: asked ten times a second; False ends
+        the answer and keeps what has been said. Cancelling closes every request.
 
         Entropies are of the leading tokens that the endpoint shows, renormalised, as `Step.truncated` says. Raises
         EntropixError subclasses with a message to show, EndpointError if it is the endpoint that fails.
@@ -126,6 +133,7 @@ class Endpoint:
         if taken:
             raise ParameterError(f"fields: {', '.join(taken)} cannot be given there; use the option of that name")
         stops = [stop] if isinstance(stop, str) else list(stop)
+        sessioned = _headers(headers)
         sent = {"temperature": temperature, "top_p": top_p, "stop": stops or None}
         ask = Ask(
             prompt=_asked(prompt, raw),
@@ -138,7 +146,7 @@ class Endpoint:
             stop=bool(stops),
         )
         policy = make_policy("greedy", self.profile.thresholds, self.profile.vocabulary)
-        async with Client(self.url, self._learned, self.api_key, self.retries, self.timeout) as client:
+        async with Client(self.url, self._learned, self.api_key, self.retries, self.timeout, sessioned) as client:
             answering = Answering(client, ask, Reader(policy, temperature, top_p), watch)
             await answering.run()
         notes.insert(0, f"signals are of the {client.top} likeliest tokens at most: the endpoint shows no more")
@@ -158,6 +166,18 @@ def checked_url(url: str) -> str:
     if not good:
         raise ParameterError(f"{url!r} is no address of an endpoint; give one like http://localhost:8000/v1")
     return url.rstrip("/") + ("" if parts.path.strip("/") else "/v1")
+
+
+def _headers(given: Mapping[str, str] | None) -> dict[str, str]:
+    """Headers by their lower-case names, with a session's. Raises ParameterError for what HTTP cannot carry."""
+    headers = {SESSION: secrets.token_hex(8)}
+    for name, value in (given or {}).items():
+        if not (isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9-]+", name)):
+            raise ParameterError(f"headers: {name!r} is no name of a header; letters, digits and - are allowed")
+        if not (isinstance(value, str) and value.isascii() and value.isprintable()):
+            raise ParameterError(f"headers: the value of {name} is no line of ASCII text")
+        headers[name.lower()] = value
+    return headers
 
 
 def _asked(prompt: Any, raw: bool) -> str | list[Mapping[str, Any]]:
