@@ -116,7 +116,7 @@ class Draw:
             attention = AttentionSignals(**{name: getattr(attention, name)[rows] for name in names})
         with np.errstate(all="ignore"):
             tokens = self._choose(ours, slots[rows], starts[rows], some(level), some(counts), attention)
-        logits[rows] = -np.inf
+        logits[rows if ours is not logits else slice(None)] = -np.inf
         logits[rows, tokens] = 0.0
 
     def _choose(
