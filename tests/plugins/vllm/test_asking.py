@@ -72,8 +72,9 @@ def test_a_profile_s_parameters_give_way_to_the_request_s() -> None:
     ("settings", "said"),
     [
         ("entropix", "must be an object"),
-        ({"polcy": "entropix"}, "no setting 'polcy'; it has policy, profile"),
+        ({"polcy": "entropix"}, "no setting 'polcy'; it has policy, profile, attention"),
         ({"policy": 3}, "entropix.policy is 3; it must be a text"),
+        ({"attention": "yes"}, "entropix.attention is 'yes'; it must be true or false"),
     ],
 )
 def test_an_operator_s_mistakes(settings: Any, said: str) -> None:

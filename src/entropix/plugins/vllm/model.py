@@ -14,7 +14,7 @@ from entropix.plugins.vllm.asking import KEY, Asked, read
 from entropix.profiles import Profile, find, named
 from entropix.types import ModelInfo
 
-SETTINGS = ("policy", "profile")
+SETTINGS: dict[str, type] = {"policy": str, "profile": str, "attention": bool}
 log = logging.getLogger(__name__)
 
 
@@ -31,7 +31,7 @@ class Served:
 
 def served(config: Any) -> Served:
     """From vLLM's VllmConfig. The operator's settings are `--additional-config '{"entropix": {"policy": "entropix",
-    "profile": "NAME or FILE"}}'`, both optional.
+    "profile": "NAME or FILE", "attention": true}}'`, each optional.
 
     Raises EntropixError for settings that cannot be kept: vLLM then does not start."""
     settings = _settings(config)
@@ -60,8 +60,9 @@ def _settings(config: Any) -> dict[str, Any]:
     for name, value in found.items():
         if name not in SETTINGS:
             raise ParameterError(f"additional-config: {KEY!r} has no setting {name!r}; it has {known}")
-        if not isinstance(value, str):
-            raise ParameterError(f"additional-config: {KEY}.{name} is {value!r}; it must be a text")
+        if not isinstance(value, SETTINGS[name]):
+            wanted = "true or false" if SETTINGS[name] is bool else "a text"
+            raise ParameterError(f"additional-config: {KEY}.{name} is {value!r}; it must be {wanted}")
     return found
 
 
