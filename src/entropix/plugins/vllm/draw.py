@@ -73,6 +73,10 @@ class Draw:
             del self.plans[key]
         return saved
 
+    def looks(self, slot: int) -> bool:
+        """Whether the request's policy wants attention signals."""
+        return self.plans[self.seats[slot]].policy.uses_attention
+
     def remembers(self, slot: int) -> bool:
         """Whether the request's next decision depends on its earlier ones."""
         return self.plans[self.seats[slot]].remembers

@@ -11,6 +11,7 @@ import torch
 from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor, MoveDirectionality
 
 from entropix.plugins.vllm.asking import check
+from entropix.plugins.vllm.attention.board import Board
 from entropix.plugins.vllm.draw import Draw
 from entropix.plugins.vllm.model import served
 from entropix.plugins.vllm.penalties import Penalties
@@ -52,7 +53,9 @@ class FirstRunner(LogitsProcessor):  # type: ignore[misc]
         like = np.zeros(1) if self.host else torch.zeros(1, device=device)
         self.desk = Desk(served(vllm_config), vllm_config)
         self.draw = Draw(self.desk.served, slots, 2, like, self.desk.meter)
+        self.board = Board(vllm_config)
         self.free = list(range(slots))
+        self.rows = 0
         self.seats: dict[int, Seat] = {}
 
     @classmethod
@@ -63,8 +66,15 @@ class FirstRunner(LogitsProcessor):  # type: ignore[misc]
         return False
 
     def update_state(self, batch_update: BatchUpdate | None) -> None:
-        if batch_update is None:
-            return
+        if batch_update is not None:
+            self.rows = batch_update.batch_size
+            self._change(batch_update)
+        looks = [row for row, seat in self.seats.items() if self.draw.looks(seat.slot)]
+        wanted = np.zeros(self.rows, np.bool_)
+        wanted[looks] = True
+        self.board.wants(wanted if looks else None)
+
+    def _change(self, batch_update: BatchUpdate) -> None:
         for row in batch_update.removed:
             self._leave(row)
         for row, sampling, prompt, answer in batch_update.added:
@@ -110,7 +120,7 @@ class FirstRunner(LogitsProcessor):  # type: ignore[misc]
             if seat.penalties is not None:
                 seat.penalties.apply(logits[row], seat.answer)
         array = logits.numpy() if self.host else logits
-        self.draw.step(array, self._there(slots), self._there(starts))
+        self.draw.step(array, self._there(slots), self._there(starts), attention=self.board.take())
         return logits
 
     def _there(self, array: np.ndarray[Any, Any]) -> Any:
