@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from entropix.decoding import Decoder, Request
-from entropix.engines.scripted import ScriptedEngine, hashed
+from entropix.engines import Engine
+from entropix.engines.scripted import Script, ScriptedEngine, hashed
 from entropix.plugins.vllm.asking import Asked, read
 from entropix.plugins.vllm.draw import Draw
 from entropix.plugins.vllm.model import Served
 from entropix.plugins.vllm.plan import Saved
-from entropix.profiles import Profile
+from entropix.profiles import Profile, find
 from entropix.types import Regime, Thresholds
 
 THRESHOLDS = Thresholds(0.3, 2.0, 0.25, 1.5)
@@ -96,11 +97,19 @@ def arrays(library: str) -> Any:
     return pytest.importorskip("torch").from_numpy
 
 
-def serve(clients: list[Client], chance: np.random.Generator, library: str, *, several: bool) -> Counts:
+def serve(
+    clients: list[Client],
+    chance: np.random.Generator,
+    library: str,
+    *,
+    several: bool,
+    script: Script = script,
+    served: Served = SERVED,
+) -> Counts:
     """Run requests through the plug-in in a random order of joining, leaving, coming back and losing tokens."""
     array = arrays(library)
     counts = Counts()
-    draw = Draw(SERVED, SLOTS, DRAFTS + 2 if several else 2, array(np.zeros(1)), counts)
+    draw = Draw(served, SLOTS, DRAFTS + 2 if several else 2, array(np.zeros(1)), counts)
     free = list(range(SLOTS))
     while waiting := [c for c in clients if len(c.said) < TOKENS]:
         for client in waiting:
@@ -121,7 +130,7 @@ def serve(clients: list[Client], chance: np.random.Generator, library: str, *, s
             rows += [(client, n, (*client.text, *drafts[:n])) for n in range(len(drafts) + 1)]
         if not rows:
             continue
-        stock = (1, 2, 3, 4)
+        stock = clients[0].prompt
         rows.insert(int(chance.integers(len(rows) + 1)) if not several else 0, (None, 0, stock))
         logits = array(np.stack([script(text) for _, _, text in rows]))
         slots = array(np.array([SLOTS if c is None else c.slot for c, _, _ in rows], np.int64))
@@ -139,11 +148,12 @@ def serve(clients: list[Client], chance: np.random.Generator, library: str, *, s
                 assert np.isfinite(chosen[row]).sum() == 1
                 if len(client.said) < TOKENS:
                     client.said.append(int(chosen[row].argmax()))
+            if len(client.said) == TOKENS and client.slot is not None:
+                draw.leave(client.slot)
+                free.append(client.slot)
+                client.slot = None
         row = next(r for r, (c, _, _) in enumerate(rows) if c is None)
         np.testing.assert_array_equal(chosen[row], script(stock), err_msg="a stock request's row was touched")
-    for client in clients:
-        if client.slot is not None:
-            draw.leave(client.slot)
     assert not draw.plans, "a policy stayed behind"
     assert not draw.seats
     return counts
@@ -167,6 +177,46 @@ def test_answers_equal_our_own(seed: int, library: str, several: bool) -> None:
     serve(clients, chance, library, several=several)
     for client in clients:
         assert tuple(client.said) == own(client.prompt, client.spec, client.seed), client.spec
+
+
+class Recorder:
+    """An engine that keeps the logits of every text it was shown."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.logits: dict[tuple[int, ...], np.ndarray[Any, Any]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.engine, name)
+
+    def forward(self, work: Any, **options: Any) -> Any:
+        observation = self.engine.forward(work, **options)
+        for (sequence, _), row in zip(work, observation.logits, strict=True):
+            self.logits[tuple(sequence.tokens)] = np.array(row, np.float32)
+        return observation
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_answers_equal_those_of_a_real_model_on_the_logits_it_showed(llama_engine: Engine, library: str) -> None:
+    profile = find(llama_engine.info)
+    assert profile.source != "generic"
+    vocabulary = llama_engine.info.vocabulary
+    encode = llama_engine.tokenizer.encode
+    engine: Any = Recorder(llama_engine)
+    decoder = Decoder(engine)
+    jobs = []
+    for number, spec in enumerate(SPECS):
+        policy = asked(spec).make(profile.thresholds, vocabulary)
+        prompt = tuple(encode(f"Name {number + 2} rivers and say why"))
+        asks = Request(tokens=prompt, policy=policy, seed=number, max_tokens=TOKENS, ignore_end=True, attention=False)
+        jobs.append(decoder.submit(asks))
+    for _ in decoder.run():
+        pass
+    clients = [Client(job.request.tokens, spec, job.request.seed) for job, spec in zip(jobs, SPECS, strict=True)]
+    served = Served(profile, vocabulary, None, lambda text: tuple(encode(text)))
+    chance = np.random.default_rng(3)
+    serve(clients, chance, library, several=False, script=engine.logits.__getitem__, served=served)
+    assert [tuple(client.said) for client in clients] == [tuple(job.tokens) for job in jobs]
 
 
 def test_every_regime_and_injection_occurs() -> None:
