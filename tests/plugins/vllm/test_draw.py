@@ -86,8 +86,10 @@ class Client:
 class Counts:
     def __init__(self) -> None:
         self.rows: list[tuple[int, float]] = []
+        self.injections = 0
 
-    def record(self, regimes: Any, entropies: Any) -> None:
+    def record(self, regimes: Any, entropies: Any, injected: Any) -> None:
+        self.injections += int(np.asarray(injected)[np.asarray(regimes) >= 0].sum())
         self.rows += zip(np.asarray(regimes).tolist(), np.asarray(entropies).tolist(), strict=True)
 
 
@@ -227,6 +229,16 @@ def test_every_regime_and_injection_occurs() -> None:
     assert {regime for regime, _ in counts.rows} >= {int(r) for r in Regime}
     assert any(97 in client.said for client in clients), "no injection"
     assert any(np.isnan(entropy) for _, entropy in counts.rows), "an injection's second token was decided on"
+
+
+def test_an_injection_is_counted_once_whatever_its_length() -> None:
+    counts = Counts()
+    draw = Draw(SERVED, 2, 2, np.zeros(1), counts)
+    draw.join(0, asked("entropix:inject=abc,inject_cooldown=9"), 3)
+    for start in range(4, 9):
+        draw.step(np.zeros((1, 260), np.float32), np.array([0]), np.array([start]))
+    assert counts.injections == 1
+    assert [np.isnan(entropy) for _, entropy in counts.rows] == [False, True, True, False, False]
 
 
 def test_an_injection_that_masks_forbid_is_not_forced() -> None:

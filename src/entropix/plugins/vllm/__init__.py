@@ -44,4 +44,12 @@ class LogitsProcessor(Interface):
         check(sampling_params)
 
 
-__all__ = ["LogitsProcessor"]
+def register() -> None:
+    """Prepare a process of vLLM: the attention back-end, and the way by which counts reach `/metrics`."""
+    from entropix.plugins.vllm import attention, metrics
+
+    metrics.register()
+    attention.register()
+
+
+__all__ = ["LogitsProcessor", "register"]

@@ -23,9 +23,9 @@ PIECE = 1 << 25
 class Meter(Protocol):
     """What counts decisions."""
 
-    def record(self, regimes: Array, entropies: Array) -> None:
+    def record(self, regimes: Array, entropies: Array, injected: Array) -> None:
         """regimes `(rows,)`, −1 for a row of which no token comes; entropies `(rows,)` in nats, NaN where nothing was
-        decided."""
+        decided; injected `(rows,)`, whether a text begins."""
         ...
 
 
@@ -150,8 +150,9 @@ class Draw:
         if self.meter is not None:
             token = self.asking[slots] if counts is None else self.asking[slots] & counts
             regimes = xp.where(token, decisions.regime, xp.full_like(decisions.regime, -1))
-            entropies = signals.entropy
-            self.meter.record(regimes, xp.where(decided.held, xp.full_like(entropies, float("nan")), entropies))
+            # after an injection's first token nothing was decided
+            entropies = xp.where(decided.held, xp.full_like(signals.entropy, float("nan")), signals.entropy)
+            self.meter.record(regimes, entropies, (forced >= 0) & ~decided.held)
         return xp.where(forced >= 0, forced, choice.tokens)
 
 

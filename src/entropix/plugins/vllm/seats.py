@@ -8,7 +8,7 @@ import numpy as np
 
 from entropix.errors import ParameterError
 from entropix.plugins.vllm.asking import Asked, read
-from entropix.plugins.vllm.draw import Meter
+from entropix.plugins.vllm.meter import Meter
 from entropix.plugins.vllm.model import Served
 
 
@@ -21,7 +21,7 @@ class Desk:
 
     def __init__(self, served: Served, config: Any) -> None:
         self.served = served
-        self.meter: Meter | None = None
+        self.meter = Meter.from_config(config)
         # the rank is 0 in every replica of a dense model; the index is not
         replica = int(getattr(config.parallel_config, "data_parallel_index", 0) or 0)
         self._seeds = np.random.default_rng([int(config.model_config.seed or 0), replica])

@@ -95,6 +95,8 @@ class FirstRunner(LogitsProcessor):  # type: ignore[misc]
         asked = self.desk.asked(sampling)
         if asked is None:
             return
+        if not answer:
+            self.desk.meter.request(asked.policy)
         kept: tuple[int, Saved] | None = getattr(sampling, SAVED, None)
         seed, saved = kept if kept is not None else (self.desk.seed(sampling), None)
         slot = self.free.pop()

@@ -54,6 +54,8 @@ class SecondRunner(LogitsProcessor):  # type: ignore[misc]
             stale = [slot for slot in self.draw.seats if self._key(slot) == key]
             here = [self.traces.depart(slot, key, self.draw.saved(slot)) for slot in stale]
             self.resumed[req_idx] = [*here, *self.traces.of(key)]
+        else:
+            self.desk.meter.request(asked.policy)
         self.draw.join(req_idx, asked, self.desk.seed(sampling_params), injects=injects)
         self.seeds[req_idx] = sampling_params.seed
         return True

@@ -1,7 +1,7 @@
 """Attention signals inside vLLM: a back-end that computes what the platform's own does, and also measures.
 
-`register` is the target of the entry point `entropix` in the group `vllm.general_plugins`, which vLLM loads in
-every process. It only names classes: nothing of ours is built unless the operator asks for it with
+`register` is called by the entry point `entropix` in the group `vllm.general_plugins`, which vLLM loads in every
+process. It only names classes: nothing of ours is built unless the operator asks for it with
 `--additional-config '{"entropix": {"attention": true}}'`.
 """
 
