@@ -21,10 +21,12 @@ class Recorder(LogitsProcessor):
     """Watches requests whose `extra_args` hold `watch`, a name of the test's own.
 
     `shown[name][position]` are the four signals at the position from which a token was drawn, `steps` the sizes
-    of the batches that `apply` saw, each with the number of rows that asked."""
+    of the batches that `apply` saw, each with the number of rows that asked, `entered` the names in the order in
+    which they came into the batch, again after every pre-emption."""
 
     shown: dict[str, dict[int, list[float] | None]] = {}  # noqa: RUF012 - shared on purpose: vLLM makes the instance
     steps: list[tuple[int, int]] = []  # noqa: RUF012
+    entered: list[str] = []  # noqa: RUF012
 
     def __init__(self, vllm_config: VllmConfig, device: torch.device, is_pin_memory: bool) -> None:
         self.board = Board(vllm_config)
@@ -42,10 +44,12 @@ class Recorder(LogitsProcessor):
         rows[list(self.watched)] = True
         self.board.wants(rows)
 
-    @staticmethod
-    def entry(params: SamplingParams, prompt: list[int] | None, output: list[int]) -> Any:
+    def entry(self, params: SamplingParams, prompt: list[int] | None, output: list[int]) -> Any:
         name = (params.extra_args or {}).get("watch")
-        return None if name is None else (name, len(prompt or ()), output)
+        if name is None:
+            return None
+        self.entered.append(name)
+        return name, len(prompt or ()), output
 
     def apply(self, logits: torch.Tensor) -> torch.Tensor:
         assert len(logits) == self.size
