@@ -90,6 +90,15 @@ def test_a_longer_bound_than_the_longest_row_changes_nothing() -> None:
         assert torch.allclose(getattr(tight, name), getattr(loose, name), atol=1e-6)
 
 
+@pytest.mark.parametrize("length", [1, 31, 32, 70])
+def test_rows_of_one_length_need_no_mask(length: int) -> None:
+    cache = Cache(as_rows, [length] * 3)
+    args = (cache.queries, cache.keys, paged.rows_of_keys, cache.table, cache.lengths, length, 0.2)
+    masked, plain = paged.paged_signals(*args), paged.paged_signals(*args, level=True)
+    for name in ATTENTION:
+        assert torch.allclose(getattr(masked, name), getattr(plain, name), atol=1e-6)
+
+
 @pytest.mark.parametrize("layout", paged.LAYOUTS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_the_layout_is_found_by_where_known_keys_went(layout: Any, dtype: Any) -> None:

@@ -78,14 +78,16 @@ class ObservingImpl(CPUAttentionBackendImpl):  # type: ignore[misc]  # as above
         whole = np.full((len(ATTENTION), len(rows)), np.nan, np.float32)
         for group in alike(lengths, keys.shape[2]):
             index = torch.from_numpy(asking[group])
+            longest = int(lengths[group].max())
             signals = paged_signals(
                 query[torch.from_numpy(ends[group])],
                 keys,
                 self.layout,
                 metadata.block_table[index],
                 metadata.seq_lens[index],
-                int(lengths[group].max()),
+                longest,
                 self.scale,
+                level=int(lengths[group].min()) == longest,
             )
             whole[:, asking[group]] = torch.stack([getattr(signals, name) for name in ATTENTION]).numpy()
         return AttentionSignals(*whole)

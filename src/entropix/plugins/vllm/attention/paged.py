@@ -81,13 +81,16 @@ def paged_signals(
     lengths: torch.Tensor,
     longest: int,
     scale: float,
+    *,
+    level: bool = False,
 ) -> AttentionSignals:
     """Signals of n rows' last queries over their valid keys; torch, float32, `(n,)`.
 
     queries: `(n, heads, width)`. keys: `(blocks, kv_heads, block, width)` as stored, `layout` reads it. table:
     `(n, at least ⌈longest / block⌉)`, each row's blocks in order; entries past a row's length are any valid
     block. lengths: `(n,)`, each at least 1, on the device of the cache. longest: an upper bound of them that
-    the host knows, so that nothing here waits for a device."""
+    the host knows, so that nothing here waits for a device. level: whether every row is known to be that long,
+    which saves the mask."""
     n, heads, width = queries.shape
     kv_heads, block = keys.shape[1:3]
     count = -(-longest // block)
@@ -102,5 +105,5 @@ def paged_signals(
     scores = parts[0] if len(parts) == 1 else torch.cat(parts)
     scores = scores.view(n, count, kv_heads, heads // kv_heads, block).permute(0, 2, 3, 1, 4)
     scores = scores.reshape(n, heads, count * block)[:, :, :longest]
-    valid = torch.arange(longest, device=queries.device) < lengths[:, None]
+    valid = None if level else torch.arange(longest, device=queries.device) < lengths[:, None]
     return attention_signals(scores, valid)
