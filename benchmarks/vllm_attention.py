@@ -68,7 +68,7 @@ def main() -> None:
         spent += time.thread_time() - before
         return result
 
-    ObservingImpl.observe = timed
+    setattr(ObservingImpl, "observe", timed)  # noqa: B010 - a type checker forbids the plain way
     llm = LLM(
         args.model,
         max_model_len=args.prompt + args.tokens,
@@ -96,8 +96,9 @@ def main() -> None:
                     if on:
                         costs.append(1000 * spent / Asking.steps)
         quotient = statistics.median(on / off for on, off in zip(rates[True], rates[False], strict=True))
-        off, on = (statistics.median(rates[switch]) for switch in (False, True))
-        print(f"{sequences:9} {off:10.1f} {on:10.1f} {quotient:7.3f} {statistics.median(costs):18.2f}", flush=True)
+        without, with_it = statistics.median(rates[False]), statistics.median(rates[True])
+        cost = statistics.median(costs)
+        print(f"{sequences:9} {without:10.1f} {with_it:10.1f} {quotient:7.3f} {cost:18.3f}", flush=True)
 
 
 if __name__ == "__main__":

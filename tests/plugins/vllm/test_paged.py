@@ -12,7 +12,7 @@ from entropix.types import ATTENTION
 
 torch = pytest.importorskip("torch")
 
-from entropix.plugins.vllm.attention import paged  # noqa: E402
+from entropix.plugins.vllm.attention import compiled, paged  # noqa: E402
 
 BLOCK, KV_HEADS, HEADS, WIDTH = 32, 2, 6, 64
 LENGTHS = [1, 2, 31, 32, 33, 64, 100, 129]
@@ -76,6 +76,33 @@ def test_every_layout_in_any_blocks_gives_the_signals_of_the_valid_keys(
     for row in range(len(LENGTHS)):
         for name, true in cache.true(row, 0.2).items():
             assert float(getattr(signals, name)[row]) == pytest.approx(true, abs=2e-6), (name, LENGTHS[row])
+
+
+@pytest.mark.parametrize("layout", compiled.ORDERS)
+@pytest.mark.parametrize("dtype", compiled.KINDS)
+def test_c_gives_what_tensors_give(layout: Any, dtype: Any) -> None:
+    if compiled.library() is None:
+        pytest.skip("there is no C compiler")
+    cache = Cache(STORED[layout], LENGTHS)
+    whole = torch.cat([cache.keys, cache.keys], dim=2).to(dtype)
+    keys = whole[:, :, :BLOCK]
+    found = compiled.compiled_signals(cache.queries, keys, layout, cache.table, cache.lengths.numpy(), 0.2)
+    true = paged.paged_signals(cache.queries, keys, layout, cache.table, cache.lengths, max(LENGTHS), 0.2)
+    for i, name in enumerate(ATTENTION):
+        assert found[:, i] == pytest.approx(getattr(true, name).numpy(), abs=1e-6), name
+
+
+def test_c_leaves_to_tensors_what_it_cannot_read_or_threads_do_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = Cache(as_columns, LENGTHS)
+
+    def signals(layout: Any, keys: Any) -> Any:
+        return compiled.compiled_signals(cache.queries, keys, layout, cache.table, cache.lengths.numpy(), 0.2)
+
+    assert signals(paged.rows_of_keys, cache.keys) is None
+    assert signals(paged.columns_of_keys, cache.keys.half()) is None
+    monkeypatch.setattr(compiled, "MOST", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: compiled.FEW + 1)
+    assert signals(paged.columns_of_keys, cache.keys) is None
 
 
 def test_a_longer_bound_than_the_longest_row_changes_nothing() -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from vllm.config import get_current_vllm_config_or_none
 from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend, CPUAttentionBackendImpl, CPUAttentionMetadata
 
 from entropix.plugins.vllm.attention.board import Board, Rows, switched_on
+from entropix.plugins.vllm.attention.compiled import compiled_signals
 from entropix.plugins.vllm.attention.paged import Layout, alike, find_layout, paged_signals
 from entropix.types import ATTENTION, AttentionSignals
 
@@ -70,27 +73,46 @@ class ObservingImpl(CPUAttentionBackendImpl):  # type: ignore[misc]  # as above
         self, rows: Rows, query: torch.Tensor, kv_cache: torch.Tensor, metadata: CPUAttentionMetadata
     ) -> AttentionSignals:
         """Signals of the rows that ask, NaN elsewhere; NumPy float32 `(requests,)`."""
-        assert self.layout is not None
         keys = keys_of(kv_cache)
         asking = np.flatnonzero(rows)
         lengths = metadata.seq_lens.numpy()[asking]
         ends = metadata.query_start_loc.numpy()[1:][asking] - 1
         whole = np.full((len(ATTENTION), len(rows)), np.nan, np.float32)
+        for part, found in self._measured(query, ends, keys, metadata, asking, lengths):
+            whole[:, part] = found
+        return AttentionSignals(*whole)
+
+    def _measured(
+        self,
+        query: torch.Tensor,
+        ends: npt.NDArray[np.int64],
+        keys: torch.Tensor,
+        metadata: CPUAttentionMetadata,
+        asking: npt.NDArray[np.int64],
+        lengths: npt.NDArray[np.int64],
+    ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.floating[Any]]]]:
+        """Rows that ask and their four signals `(4, those rows)`: all at once in C, or in tensors group by group."""
+        assert self.layout is not None
+        queries = query[torch.from_numpy(ends)]
+        table = metadata.block_table[torch.from_numpy(asking)]
+        found = compiled_signals(queries, keys, self.layout, table, lengths, self.scale)
+        if found is not None:
+            yield asking, found.T
+            return
         for group in alike(lengths, keys.shape[2]):
-            index = torch.from_numpy(asking[group])
-            longest = int(lengths[group].max())
+            index, longest = torch.from_numpy(group), int(lengths[group].max())
+            level = int(lengths[group].min()) == longest
             signals = paged_signals(
-                query[torch.from_numpy(ends[group])],
+                queries[index],
                 keys,
                 self.layout,
-                metadata.block_table[index],
-                metadata.seq_lens[index],
+                table[index],
+                metadata.seq_lens[torch.from_numpy(asking[group])],
                 longest,
                 self.scale,
-                level=int(lengths[group].min()) == longest,
+                level=level,
             )
-            whole[:, asking[group]] = torch.stack([getattr(signals, name) for name in ATTENTION]).numpy()
-        return AttentionSignals(*whole)
+            yield asking[group], torch.stack([getattr(signals, name) for name in ATTENTION]).numpy()
 
     def _find_layout(self, layer: Any) -> Layout | None:
         """Let vLLM write known keys into a block of a cache of our own, and see where they went."""
