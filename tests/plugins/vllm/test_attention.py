@@ -30,6 +30,8 @@ sys.path.insert(0, str(Path(__file__).parent))  # vLLM imports a processor by na
 from recorder import Recorder
 
 from entropix.engines.transformers import TransformersEngine
+from entropix.plugins.vllm.attention import compiled
+from entropix.plugins.vllm.attention.cpu import ObservingImpl
 from entropix.types import ATTENTION
 
 pytestmark = pytest.mark.slow
@@ -166,6 +168,17 @@ def test_every_step_of_a_mixed_batch_shows_what_transformers_shows(
     assert any(0 < asked < size for size, asked in Recorder.steps)
 
 
+def test_without_a_compiler_tensors_show_the_same(
+    model: Any, directory: Path, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "library", lambda: None)
+    llm = running.start(directory, additional_config=SWITCH, max_num_batched_tokens=96)
+    prompts = draw([1, 33, 150, 260, 31], seed=3)
+    watch = {0, 2, 3, 4}
+    texts = generate(llm, prompts, watch)
+    assert_shown(model, prompts, texts, watch)
+
+
 def test_all_four_signals_are_those_of_our_own_engine(model: Any, directory: Path, running: Running) -> None:
     llm = running.start(directory, additional_config=SWITCH, max_num_batched_tokens=96)
     prompts = draw([3, 40, 200], seed=5)
@@ -257,6 +270,23 @@ def test_bfloat16_shows_the_signals_of_its_own_rounded_keys(directory: Path, run
             a = eager(rounded, text[:position], -1)
             h = -np.sum(a * np.log(np.maximum(a, 1e-300)), axis=1) / np.log(position)
             assert Recorder.shown[str(i)][position][0] == pytest.approx(h.mean(), abs=0.04)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("alibi_slopes", torch.ones(6), "ALiBi"),
+        ("logits_soft_cap", 50.0, "caps its scores softly (at 50)"),
+        ("sinks", torch.zeros(6), "sinks"),
+        ("is_fp8_kv_cache", True, "keeps its keys as fp8"),
+    ],
+)
+def test_layers_whose_scores_are_not_plain_products_are_refused(field: str, value: Any, reason: str) -> None:
+    plain = {"alibi_slopes": None, "logits_soft_cap": 0, "sinks": None, "is_fp8_kv_cache": False}
+    impl = object.__new__(ObservingImpl)
+    for name, setting in (plain | {"kv_cache_dtype": "fp8", field: value}).items():
+        setattr(impl, name, setting)
+    assert reason in (impl.refusal(None) or "")
 
 
 def test_a_worker_process_of_its_own_registers_the_back_end_too(directory: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -73,46 +72,39 @@ class ObservingImpl(CPUAttentionBackendImpl):  # type: ignore[misc]  # as above
         self, rows: Rows, query: torch.Tensor, kv_cache: torch.Tensor, metadata: CPUAttentionMetadata
     ) -> AttentionSignals:
         """Signals of the rows that ask, NaN elsewhere; NumPy float32 `(requests,)`."""
-        keys = keys_of(kv_cache)
         asking = np.flatnonzero(rows)
         lengths = metadata.seq_lens.numpy()[asking]
         ends = metadata.query_start_loc.numpy()[1:][asking] - 1
         whole = np.full((len(ATTENTION), len(rows)), np.nan, np.float32)
-        for part, found in self._measured(query, ends, keys, metadata, asking, lengths):
-            whole[:, part] = found
+        whole[:, asking] = self._measured(
+            query[torch.from_numpy(ends)], keys_of(kv_cache), metadata.block_table[torch.from_numpy(asking)], lengths
+        )
         return AttentionSignals(*whole)
 
     def _measured(
-        self,
-        query: torch.Tensor,
-        ends: npt.NDArray[np.int64],
-        keys: torch.Tensor,
-        metadata: CPUAttentionMetadata,
-        asking: npt.NDArray[np.int64],
-        lengths: npt.NDArray[np.int64],
-    ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.floating[Any]]]]:
-        """Rows that ask and their four signals `(4, those rows)`: all at once in C, or in tensors group by group."""
+        self, queries: torch.Tensor, keys: torch.Tensor, table: torch.Tensor, lengths: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.floating[Any]]:
+        """The four signals `(4, rows)`: in C, or in tensors and rows of similar length together."""
         assert self.layout is not None
-        queries = query[torch.from_numpy(ends)]
-        table = metadata.block_table[torch.from_numpy(asking)]
         found = compiled_signals(queries, keys, self.layout, table, lengths, self.scale)
         if found is not None:
-            yield asking, found.T
-            return
+            return found.T
+        whole = np.empty((len(ATTENTION), len(lengths)), np.float32)
         for group in alike(lengths, keys.shape[2]):
-            index, longest = torch.from_numpy(group), int(lengths[group].max())
-            level = int(lengths[group].min()) == longest
+            index, some = torch.from_numpy(group), lengths[group]
+            longest = int(some.max())
             signals = paged_signals(
                 queries[index],
                 keys,
                 self.layout,
                 table[index],
-                metadata.seq_lens[torch.from_numpy(asking[group])],
+                torch.from_numpy(some),
                 longest,
                 self.scale,
-                level=level,
+                level=int(some.min()) == longest,
             )
-            yield asking[group], torch.stack([getattr(signals, name) for name in ATTENTION]).numpy()
+            whole[:, group] = torch.stack([getattr(signals, name) for name in ATTENTION]).numpy()
+        return whole
 
     def _find_layout(self, layer: Any) -> Layout | None:
         """Let vLLM write known keys into a block of a cache of our own, and see where they went."""
