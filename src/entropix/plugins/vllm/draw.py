@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, Protocol
 
@@ -98,13 +99,16 @@ class Draw:
         level: Array | None = None,
         counts: Array | None = None,
         attention: AttentionSignals | None = None,
+        here: Iterable[int] | None = None,
     ) -> None:
         """Choose, and leave each of our rows of `logits` `(rows, vocabulary)` float32 nothing but its choice.
 
         slots, starts, level, counts: as in `Step`; starts are positions from the prompt's first token.
-        attention: `(rows,)` each."""
+        attention: `(rows,)` each. here: whose rows these are, as the host knows it, at least one of them ours; None for
+        all who have a slot."""
+        plans = self._plans(here)
         if type(logits) is not np.ndarray:
-            tokens = self._choose(logits, slots, starts, level, counts, attention)
+            tokens = self._choose(plans, logits, slots, starts, level, counts, attention)
             force(logits, self.asking[slots], tokens)
             return
         rows = np.flatnonzero(self.asking[slots])
@@ -119,12 +123,20 @@ class Draw:
             names = AttentionSignals.__dataclass_fields__
             attention = AttentionSignals(**{name: getattr(attention, name)[rows] for name in names})
         with np.errstate(all="ignore"):
-            tokens = self._choose(ours, slots[rows], starts[rows], some(level), some(counts), attention)
+            tokens = self._choose(plans, ours, slots[rows], starts[rows], some(level), some(counts), attention)
         logits[rows if ours is not logits else slice(None)] = -np.inf
         logits[rows, tokens] = 0.0
 
+    def _plans(self, here: Iterable[int] | None) -> list[Plan]:
+        """The plans that have rows: under V2 a request that has ended keeps its slot until the next one comes."""
+        if here is None:
+            return list(self.plans.values())
+        keys = {self.seats[slot]: None for slot in here if slot in self.seats}
+        return [self.plans[key] for key in keys]
+
     def _choose(
         self,
+        plans: list[Plan],
         logits: Array,
         slots: Array,
         starts: Array,
@@ -133,7 +145,6 @@ class Draw:
         attention: AttentionSignals | None,
     ) -> Array:
         xp = namespace(logits)
-        plans = list(self.plans.values())
         where = Step(slots, starts, level, counts, partial(is_possible, logits))
         signals = measured(logits, attention, spread=any(plan.policy.needs_spread for plan in plans))
         decided: Decided | None = None

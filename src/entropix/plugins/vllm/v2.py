@@ -81,7 +81,8 @@ class SecondRunner(LogitsProcessor):  # type: ignore[misc]
         self.resumed.clear()
 
     def apply(self, logits: torch.Tensor, ctx: LogitsContext) -> torch.Tensor:
-        if not any(int(slot) in self.draw.seats for slot in ctx.idx_mapping_np):
+        here = [slot for slot in ctx.idx_mapping_np.tolist() if slot in self.draw.seats]
+        if not here:
             return logits
         slots = self.array(ctx.expanded_idx_mapping)
         several = logits.shape[0] != len(ctx.idx_mapping_np)
@@ -90,7 +91,7 @@ class SecondRunner(LogitsProcessor):  # type: ignore[misc]
         starts = after if level is None else after - level
         # the last row of an unfinished prompt predicts what is known already
         counts = starts == self.array(self.states.total_len.gpu)[slots]
-        self.draw.step(self.array(logits), slots, starts, level=level, counts=counts)
+        self.draw.step(self.array(logits), slots, starts, level=level, counts=counts, here=here)
         return logits
 
     @property
