@@ -20,7 +20,7 @@ class Departed:
     """A request that has lost its slot, finished or not.
 
     key: what it asked for. digests, lengths `(depth,)`: of all its tokens, and of all but the last 1, 2, …: what was in
-    flight when a request is pre-empted is dropped.
+    flight when a request is pre-empted is dropped. A length of −1: so far back reaches no state.
     """
 
     key: tuple[Any, ...]
@@ -45,6 +45,8 @@ class Traces:
         digests, total = self._digests(slot)
         xp = namespace(digests)
         lengths = total - xp.arange(self.depth, device=digests.device)
+        # one with the same text that stopped before the states begin is another, and further back
+        lengths = xp.where(lengths < saved.start, xp.full_like(lengths, -1), lengths)
         return Departed(key, digests[xp.clip(lengths, 0, None)], lengths, saved)
 
     def keep(self, departed: Departed) -> None:
