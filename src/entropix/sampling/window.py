@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from entropix.arrays import namespace
+from entropix.arrays import namespace, take_along
 from entropix.native import address, kernel
 from entropix.types import Array
 
@@ -46,9 +46,9 @@ def top_window(logits: Array, k: int = WINDOW) -> Window:
     xp = namespace(logits)
     values, ids = logits.topk(k, dim=-1) if hasattr(logits, "topk") else _top_by_sort(xp, logits, k)
     order = xp.argsort(ids, axis=-1, stable=True)
-    ids, values = xp.take_along_axis(ids, order, axis=-1), xp.take_along_axis(values, order, axis=-1)
+    ids, values = take_along(ids, order), take_along(values, order)
     order = xp.argsort(values, axis=-1, descending=True, stable=True)
-    return Window(xp.take_along_axis(ids, order, axis=-1), xp.take_along_axis(values, order, axis=-1))
+    return Window(take_along(ids, order), take_along(values, order))
 
 
 def _top_in_c(library: ctypes.CDLL, logits: np.ndarray[Any, Any], k: int) -> Window:
@@ -65,7 +65,7 @@ def _top_in_c(library: ctypes.CDLL, logits: np.ndarray[Any, Any], k: int) -> Win
 def _top_by_sort(xp: Any, logits: Array, k: int) -> tuple[Array, Array]:
     """For array libraries without a top-k of their own."""
     ids = xp.argsort(logits, axis=-1, descending=True, stable=True)[:, :k]
-    return xp.take_along_axis(logits, ids, axis=-1), ids
+    return take_along(logits, ids), ids
 
 
 def _top_row(row: np.ndarray[Any, Any], k: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

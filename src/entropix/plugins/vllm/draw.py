@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from entropix.arrays import namespace
+from entropix.arrays import namespace, take_along
 from entropix.decoding.rows import rows_of
 from entropix.plugins.vllm.asking import Asked
 from entropix.plugins.vllm.model import Served
@@ -186,8 +186,7 @@ def measured(logits: Array, attention: AttentionSignals | None, *, spread: bool)
 
 def is_possible(logits: Array, tokens: Array) -> Array:
     """Whether masks leave each row this token, `(rows,)`."""
-    xp = namespace(logits)
-    return xp.take_along_axis(logits, tokens[:, None], axis=-1)[:, 0] > -float("inf")
+    return take_along(logits, tokens[:, None])[:, 0] > -float("inf")
 
 
 def force(logits: Any, ours: Any, tokens: Any) -> None:
