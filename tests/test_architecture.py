@@ -12,7 +12,7 @@ import pytest
 import entropix
 
 ROOT = Path(entropix.__file__).parent
-FOUNDATION = {"types", "errors", "arrays", "native"}
+FOUNDATION = {"types", "errors", "arrays", "native", "fused"}
 CORE = FOUNDATION | {"signals", "sampling", "policies", "engines"}
 TOP = {"model", "models", "profiles", "trace", "cli", "search", "serve", "plugins", "evaluate", "__init__", "__main__"}
 MAY_IMPORT = {
@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "errors": set(),
     "arrays": {"types"},
     "native": set(),
+    "fused": set(),
     "signals": FOUNDATION,
     "sampling": FOUNDATION,
     "policies": FOUNDATION,
@@ -32,7 +33,7 @@ MAY_IMPORT = {
     "trace": CORE | {"decoding", "profiles"},
     "remote": FOUNDATION | {"signals", "policies", "profiles", "search"},
 }
-RUNTIMES = ("torch", "llama_cpp", "transformers", "mlx", "vllm", "fastapi", "llguidance", "openai")
+RUNTIMES = ("torch", "triton", "llama_cpp", "transformers", "mlx", "vllm", "fastapi", "llguidance", "openai")
 LONGEST = 420
 
 

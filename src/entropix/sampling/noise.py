@@ -6,7 +6,13 @@ library, because no generator has a state that could be advanced.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
 from entropix.arrays import namespace, real_dtype
+from entropix.fused import fused
 from entropix.types import Array
 
 
@@ -31,6 +37,17 @@ def seed_key(seed: int) -> int:
     return _signed(_mix_one(seed + _GOLDEN))
 
 
+def _trials(numbers: Array, others: Array) -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
+    """Any numbers; places and tokens as they occur, and as large as they can be."""
+    g = np.random.default_rng(0)
+    rows = 130
+    whole = np.iinfo(np.int64)
+    shape = (rows, *others.shape[1:])
+    small = np.where(g.random(shape) < 0.9, g.integers(0, 300_000, shape), g.integers(whole.min, whole.max, shape))
+    yield g.integers(whole.min, whole.max, rows), small
+
+
+@fused(_trials, exact=True)
 def position_keys(seeds: Array, positions: Array) -> Array:
     """`noise_key` of arrays, where they lie. seeds: `(rows,)` int64 from `seed_key`; positions: `(rows,)` int64."""
     return _mix(seeds + positions * _ARRAY_GOLDEN)
@@ -50,6 +67,7 @@ def _mix(x: Array) -> Array:
     return x ^ ((x >> 31) & ((1 << 33) - 1))
 
 
+@fused(_trials, exact=True, most=1024)
 def keyed_uniform(keys: Array, ids: Array) -> Array:
     """Uniform numbers strictly between 0 and 1.
 

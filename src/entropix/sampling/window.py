@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from entropix.arrays import namespace, take_along
+from entropix.fused import fused
 from entropix.native import address, kernel
 from entropix.types import Array
 
@@ -45,10 +47,28 @@ def top_window(logits: Array, k: int = WINDOW) -> Window:
         return Window(np.stack([r[0] for r in rows]), np.stack([r[1] for r in rows]))
     xp = namespace(logits)
     values, ids = logits.topk(k, dim=-1) if hasattr(logits, "topk") else _top_by_sort(xp, logits, k)
+    values, ids = _ordered(values, ids)
+    return Window(ids, values)
+
+
+def _trials(values: Array, ids: Array) -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
+    """Windows with ties, NaN and nothing."""
+    g = np.random.default_rng(0)
+    size = ids.shape[-1]
+    numbers = g.choice(np.array([-np.inf, -2.5, -0.0, 0.0, 1.0, 3.0, np.nan], np.float32), (6, size))
+    numbers[0] = g.standard_normal(size)
+    numbers[1] = -np.inf
+    yield numbers, g.permuted(np.tile(np.arange(size) * 7, (6, 1)), axis=1)
+
+
+@fused(_trials, exact=True, most=1024)
+def _ordered(values: Array, ids: Array) -> tuple[Array, Array]:
+    """Each row likeliest first, ties by token id."""
+    xp = namespace(values)
     order = xp.argsort(ids, axis=-1, stable=True)
     ids, values = take_along(ids, order), take_along(values, order)
     order = xp.argsort(values, axis=-1, descending=True, stable=True)
-    return Window(take_along(ids, order), take_along(values, order))
+    return take_along(values, order), take_along(ids, order)
 
 
 def _top_in_c(library: ctypes.CDLL, logits: np.ndarray[Any, Any], k: int) -> Window:

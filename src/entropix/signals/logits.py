@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from entropix.arrays import namespace
+from entropix.fused import fused
 from entropix.native import address, kernel
 from entropix.types import Array, AttentionSignals, Signals
 
@@ -56,6 +57,24 @@ def token_confidence(logits: Sequence[float], normaliser: float = 0.0) -> float:
     return normaliser - sum(logits) / len(logits) if logits[-1] > -math.inf else math.nan
 
 
+def _trials(logits: Array) -> Iterator[tuple[np.ndarray[Any, Any]]]:
+    """Rows on which such sums go wrong, in a vocabulary as that of `logits` and in one that divides by nothing."""
+    for vocabulary in (logits.shape[-1], 12_345):
+        noise = np.random.default_rng(vocabulary).standard_normal((9, vocabulary), np.float32)
+        z = noise * np.float32(3)
+        z[1] = 0.0
+        z[2] = noise[2] * np.float32(1e-2)
+        z[2, 0] = 11.0  # a peak over a flat tail
+        z[3, :-1] = -np.inf
+        z[4, vocabulary // 3 :] = -np.inf
+        z[5, : vocabulary // 2] = -np.inf
+        z[6] = -np.inf
+        z[7, vocabulary // 2] = np.nan
+        z[8] *= np.float32(100)
+        yield (z,)
+
+
+@fused(_trials)
 def _entropies(logits: Array) -> tuple[Array, Array, Array]:
     """The reference: a handful of array-API operations on whole arrays."""
     xp = namespace(logits)
@@ -108,6 +127,7 @@ def _entropies_numpy(logits: np.ndarray[Any, Any]) -> tuple[Array, Array, Array]
     return entropy, varentropy, normaliser
 
 
+@fused(_trials)
 def logit_spread(logits: Array) -> Array:
     """Standard deviation of the finite logits, `(rows,)`, as top-nσ needs it (arXiv 2411.07641)."""
     xp = namespace(logits)

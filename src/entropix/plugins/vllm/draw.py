@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, Protocol
 
@@ -10,10 +10,11 @@ import numpy as np
 
 from entropix.arrays import namespace, take_along
 from entropix.decoding.rows import rows_of
+from entropix.fused import fused
 from entropix.plugins.vllm.asking import Asked
 from entropix.plugins.vllm.model import Served
 from entropix.plugins.vllm.plan import Decided, Plan, Saved, Step, merge
-from entropix.sampling import WINDOW, choose, position_keys, reach, seed_key, top_window
+from entropix.sampling import WINDOW, choose, keyed_gumbel, position_keys, reach, seed_key, top_window
 from entropix.signals import measure_unchecked
 from entropix.types import Array, AttentionSignals, Signals
 
@@ -46,6 +47,8 @@ class Draw:
         self.seats: dict[int, tuple[Asked, bool]] = {}
         self.seeds = xp.zeros((slots + 1,), dtype=xp.int64, device=like.device)
         self.asking = xp.zeros((slots + 1,), dtype=xp.bool, device=like.device)
+        if xp is not np:
+            warm(served.vocabulary, like)
 
     @property
     def nobody(self) -> int:
@@ -189,8 +192,27 @@ def is_possible(logits: Array, tokens: Array) -> Array:
     return take_along(logits, tokens[:, None])[:, 0] > -float("inf")
 
 
-def force(logits: Any, ours: Any, tokens: Any) -> None:
+def _trials(logits: Array, ours: Array, tokens: Array) -> Iterator[tuple[np.ndarray[Any, Any], ...]]:
+    for vocabulary in (logits.shape[-1], 12_345):
+        g = np.random.default_rng(vocabulary)
+        logits = g.standard_normal((5, vocabulary), np.float32)
+        logits[1, 0] = -np.inf
+        yield logits, np.array([True, False, True, True, False]), g.integers(0, vocabulary, 5)
+
+
+@fused(_trials, exact=True)
+def force(logits: Any, ours: Any, tokens: Any) -> Any:
     """Leave our rows of a torch tensor nothing but their token, in place and without knowing on the host which."""
     kept = logits.gather(1, tokens[:, None])
     logits.masked_fill_(ours[:, None], -float("inf"))
-    logits.scatter_(1, tokens[:, None], kept.masked_fill(ours[:, None], 0.0))
+    return logits.scatter_(1, tokens[:, None], kept.masked_fill(ours[:, None], 0.0))
+
+
+def warm(vocabulary: int, like: Array) -> None:
+    """Have kernels compiled and tried at the start rather than within somebody's answer."""
+    xp = namespace(like)
+    logits = xp.zeros((1, vocabulary), dtype=xp.float32, device=like.device)
+    measure_unchecked(logits, spread=True)
+    ids = top_window(logits, WINDOW).ids
+    keyed_gumbel(position_keys(ids[:, 0], ids[:, 0]), ids)
+    force(logits, xp.zeros((1,), dtype=xp.bool, device=like.device), ids[:, 0])
