@@ -5,7 +5,7 @@ cannot do is put right below; nothing else of vLLM is changed. Everything that o
 recorded, and afterwards our own decoder must give the same answers on the same logits.
 """
 
-# ruff: noqa: E402, I001 — the interpreter must be on before anything imports vLLM
+# ruff: noqa: E402 — the interpreter must be on before anything imports vLLM
 
 from __future__ import annotations
 
