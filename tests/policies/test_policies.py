@@ -216,6 +216,8 @@ def test_top_n_sigma_keeps_what_lies_within_n_sigma() -> None:
         ("entropix", {"candidates": 0}, ["candidates=0", "1 to 16"]),
         ("entropix", {"candidates": True}, ["candidates=True"]),
         ("greedy:temperature=1", {}, ["temperature", "none"]),
+        ("sample", {"thresholds": 1}, ["thresholds", "temperature", "top_p"]),
+        ("sample", {"vocabulary": 1}, ["vocabulary", "temperature", "top_p"]),
     ],
 )
 def test_bad_parameters_are_named_with_what_is_allowed(spec: str, values: dict[str, Any], words: list[str]) -> None:

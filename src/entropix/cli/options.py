@@ -175,7 +175,7 @@ def check_policy(spec: str, values: dict[str, Any]) -> dict[str, Any]:
         if kind and value not in known and value != "control":
             raise ParameterError(f"{name}: there is no parameter {value!r}; it has {', '.join(known) or 'none'}")
     anything = Thresholds(entropy_low=1, entropy_high=2, varentropy_low=1, varentropy_high=2)
-    policy = make_policy(spec, anything, vocabulary=50_000, **(values if kind else {}))
+    policy = make_policy(spec, anything, 50_000, **(values if kind else {}))
     if isinstance(policy, Control):
         return {**{name: getattr(policy.of, name) for name in known}, "control": policy.kind}
     return {name: getattr(policy, name) for name in known}

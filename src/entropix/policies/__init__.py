@@ -60,7 +60,7 @@ def parse_value(text: str) -> int | float | str:
     return text
 
 
-def make_policy(spec: str, thresholds: Thresholds, vocabulary: int, **values: Any) -> Policy:
+def make_policy(spec: str, thresholds: Thresholds, vocabulary: int, /, **values: Any) -> Policy:
     """The policy that `spec` names, for a model with these thresholds and this vocabulary.
 
     `values` are parameters beside those in the spec; control="random", "shuffled" or "low" makes a control of any
