@@ -15,7 +15,7 @@ from entropix.profiles import Profile, find, named
 from entropix.types import ModelInfo
 
 SETTINGS: dict[str, type] = {"policy": str, "profile": str, "attention": bool}
-log = logging.getLogger(__name__)
+log = logging.getLogger("vllm.entropix")  # below vLLM's own, so that its lines are among vLLM's
 
 
 @dataclass(frozen=True)
