@@ -81,8 +81,15 @@ def read(arguments: Mapping[str, Any] | None) -> Asked | None:
 def check(sampling: Any) -> None:
     """Raise ValueError, which vLLM answers with a 400, for a request that asks for what there is not.
 
-    sampling: vLLM's SamplingParams."""
+    sampling: vLLM's SamplingParams. Where a policy is asked for, the temperature of a server's request becomes 0: to
+    vLLM's own sampler nothing is left to choose, and above 0 it makes a generator of the request's seed, which it
+    cannot rewind on a CPU, so that a pre-emption, or a prompt computed in pieces, would end the engine. Parameters that
+    belong to a caller of the library are left as they are."""
     try:
-        read(sampling.extra_args)
+        asked = read(sampling.extra_args)
     except ParameterError as error:
         raise ValueError(str(error)) from error
+    made_for_this_request = getattr(sampling, "skip_clone", False)
+    if asked is not None and not asked.is_off and made_for_this_request:
+        sampling.temperature = 0.0
+        vars(sampling).pop("sampling_type", None)  # cached, and read off the temperature
