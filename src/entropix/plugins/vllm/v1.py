@@ -38,6 +38,29 @@ class Seat:
         return self.prompt + len(self.answer)
 
 
+@dataclass(frozen=True)
+class Left:
+    """A request that has left the batch, finished or not. answer: vLLM's own list of its tokens."""
+
+    answer: list[int]
+    seed: int
+    saved: Saved
+
+
+def comes_back(left: list[Left], answer: list[int]) -> Left | None:
+    """Which of those that left with these parameters has `answer`; it is taken out. None for a request that is new.
+
+    Answers to one request without a seed share their parameters where vLLM runs in one process. Who has no token yet
+    loses nothing by beginning anew. With asynchronous scheduling the list is another one after a pre-emption, and its
+    last tokens may not have been known when the request left: −1."""
+    if not answer:
+        return None
+    for i, one in enumerate(left):
+        if one.answer is answer or all(a in (b, -1) for a, b in zip(one.answer, answer, strict=False)):
+            return left.pop(i)
+    return None
+
+
 class FirstRunner(LogitsProcessor):  # type: ignore[misc]
     """Entropix for Model Runner V1.
 
@@ -97,8 +120,8 @@ class FirstRunner(LogitsProcessor):  # type: ignore[misc]
             return
         if not answer:
             self.desk.meter.request(asked.policy)
-        kept: tuple[int, Saved] | None = getattr(sampling, SAVED, None)
-        seed, saved = kept if kept is not None else (self.desk.seed(sampling), None)
+        left = comes_back(vars(sampling).get(SAVED, []), answer)
+        seed, saved = (self.desk.seed(sampling), None) if left is None else (left.seed, left.saved)
         slot = self.free.pop()
         self.draw.join(slot, asked, seed, saved, injects=self.desk.injects(sampling))
         penalties = Penalties.of(sampling, prompt or [])
@@ -108,7 +131,8 @@ class FirstRunner(LogitsProcessor):  # type: ignore[misc]
         seat = self.seats.pop(row, None)
         if seat is None:
             return
-        setattr(seat.sampling, SAVED, (seat.seed, self.draw.leave(seat.slot)))
+        left = Left(seat.answer, seat.seed, self.draw.leave(seat.slot))
+        vars(seat.sampling).setdefault(SAVED, []).append(left)
         self.free.append(seat.slot)
 
     def apply(self, logits: torch.Tensor) -> torch.Tensor:
