@@ -1,20 +1,27 @@
-# make demo   set up what the default model needs and decode a prompt with it
-# make test   set up everything and run all checks and tests
-# make bench  measure the overhead of every policy (benchmarks/README.md)
-# make check  lint, format and types only
+# make demo       set up what the default model needs and decode a prompt with it
+# make test       set up everything and run all checks and tests
+# make test-vllm  set up a vLLM for the CPU in an environment of its own and test the plug-in in its server
+# make bench      measure the overhead of every policy (benchmarks/README.md)
+# make check      lint, format and types only
 
 PYTHON ?= python3
 VENV ?= .venv
+VLLM_VENV ?= .venv-vllm
 BIN = $(VENV)/bin
+VLLM_BIN = $(VLLM_VENV)/bin
 PROMPT ?= A farmer has 17 sheep. All but 9 run away. How many are left?
 
-.PHONY: demo test bench check chromium clean
+.PHONY: demo test test-vllm bench check chromium clean
 
 demo: $(VENV)/.llama
 	$(BIN)/entropix generate --seed 1 --max-tokens 160 "$(PROMPT)"
 
 test: check chromium
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+# ENTROPIX_REQUIRE_VLLM: a test that would be skipped fails, so that this cannot pass by testing nothing
+test-vllm: $(VLLM_VENV)/.ready
+	ENTROPIX_REQUIRE_VLLM=1 $(VLLM_BIN)/python -m pytest tests/plugins/vllm
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.overhead
@@ -45,5 +52,15 @@ $(VENV)/.dev: $(VENV)/.llama
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[llama,transformers,constrained,eval,lm-eval,serve,remote,dev]'
 	touch $@
 
+# the list is whole, and why pip must not add to it is said there
+$(VLLM_VENV)/.vllm: constraints-vllm.txt
+	$(PYTHON) -m venv --clear $(VLLM_VENV)
+	$(VLLM_BIN)/pip install --quiet --no-deps --only-binary :all: --requirement constraints-vllm.txt
+	touch $@
+
+$(VLLM_VENV)/.ready: $(VLLM_VENV)/.vllm pyproject.toml
+	$(VLLM_BIN)/pip install --quiet --no-deps --editable .
+	touch $@
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VLLM_VENV)
