@@ -21,7 +21,7 @@ test: check chromium
 
 # ENTROPIX_REQUIRE_VLLM: a test that would be skipped fails, so that this cannot pass by testing nothing
 test-vllm: $(VLLM_VENV)/.ready
-	ENTROPIX_REQUIRE_VLLM=1 $(VLLM_BIN)/python -m pytest tests/plugins/vllm
+	ENTROPIX_REQUIRE_VLLM=1 $(VLLM_BIN)/python -m pytest tests/plugins/vllm tests/fused
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.overhead

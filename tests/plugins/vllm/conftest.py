@@ -21,6 +21,9 @@ from .traffic import PROMPTS, Answer, Ask, one_by_one
 REQUIRED = "ENTROPIX_REQUIRE_VLLM" in os.environ
 ROOT = Path(__file__).parents[3]
 
+# these need no vLLM, but engines of ours: `make test` runs them
+collect_ignore = [f"test_{name}.py" for name in ("asking", "board", "draw", "meter", "paged")] if REQUIRED else []
+
 GREEDY = [Ask(prompt, more={"temperature": 0, "logprobs": True}) for prompt in PROMPTS[:6]]
 SEEDED = [Ask(prompt, more={"temperature": 1.0, "seed": seed}) for seed, prompt in enumerate(PROMPTS[:4])]
 # everything that changes logits before a token is chosen, at temperature 0

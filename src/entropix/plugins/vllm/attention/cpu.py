@@ -10,7 +10,7 @@ import torch
 from vllm.config import get_current_vllm_config_or_none
 from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend, CPUAttentionBackendImpl, CPUAttentionMetadata
 
-from entropix.plugins.vllm.attention.board import Board, Rows, switched_on
+from entropix.plugins.vllm.attention.board import Board, Rows, logger, switched_on
 from entropix.plugins.vllm.attention.compiled import compiled_signals
 from entropix.plugins.vllm.attention.paged import Layout, alike, find_layout, paged_signals
 from entropix.types import ATTENTION, AttentionSignals
@@ -50,8 +50,18 @@ class ObservingImpl(CPUAttentionBackendImpl):  # type: ignore[misc]  # as above
         if board is not None and attn_metadata is not None:
             rows = board.rows
             if rows is not None and len(rows) == len(attn_metadata.seq_lens):
-                board.put(self.observe(rows, query, kv_cache, attn_metadata))
+                self._show(board, rows, query, kv_cache, attn_metadata)
         return result
+
+    def _show(
+        self, board: Board, rows: Rows, query: torch.Tensor, kv_cache: torch.Tensor, metadata: CPUAttentionMetadata
+    ) -> None:
+        """Measure for the board. What goes wrong ends the signals, not the engine with everybody's answers."""
+        try:
+            board.put(self.observe(rows, query, kv_cache, metadata))
+        except Exception:
+            self.board = None
+            logger.warning("Attention signals end here. Decisions are made from the logits alone.", exc_info=True)
 
     def refusal(self, layer: Any) -> str | None:
         """Why this layer cannot be measured, None if it can; then `layout` is known."""
