@@ -115,7 +115,7 @@ class Runner:
         self.states = RequestState(slots, LONGEST, 256, drafts, VOCABULARY, torch.device("cpu"))
         config = SimpleNamespace(
             speculative_config=SimpleNamespace(num_speculative_tokens=drafts) if drafts else None,
-            parallel_config=SimpleNamespace(data_parallel_rank=0),
+            parallel_config=SimpleNamespace(data_parallel_index=0),
             model_config=SimpleNamespace(seed=0),
             reasoning_config=None,
             additional_config={},
@@ -359,9 +359,8 @@ def test_what_asks_for_nothing_is_left_alone() -> None:
     assert not runner.sampler.needs_logits_processing.any()
     assert not runner.processor.draw.seats
     logits = torch.randn(2, VOCABULARY)
-    context = SimpleNamespace(idx_mapping_np=np.array([3, 2]))
     before = logits.clone()
-    assert runner.processor.apply(logits, context) is logits
+    assert runner.processor.apply(logits, SimpleNamespace(idx_mapping_np=np.array([3, 2]))) is logits
     assert torch.equal(logits, before)
 
 
@@ -406,7 +405,7 @@ def test_both_runners_choose_the_same() -> None:
     config = SimpleNamespace(
         scheduler_config=SimpleNamespace(max_num_seqs=8),
         model_config=SimpleNamespace(seed=0),
-        parallel_config=SimpleNamespace(data_parallel_rank=0),
+        parallel_config=SimpleNamespace(data_parallel_index=0),
     )
     first = v1.FirstRunner(config, torch.device("cpu"), False)
     answers: list[list[int]] = [[] for _ in requests]

@@ -41,7 +41,7 @@ def config(monkeypatch: pytest.MonkeyPatch) -> Any:
     return SimpleNamespace(
         served=SERVED,
         speculative_config=None,
-        parallel_config=SimpleNamespace(data_parallel_rank=0),
+        parallel_config=SimpleNamespace(data_parallel_index=0),
         model_config=SimpleNamespace(seed=0),
     )
 
