@@ -21,7 +21,8 @@ test: check chromium
 
 # ENTROPIX_REQUIRE_VLLM: a test that would be skipped fails, so that this cannot pass by testing nothing
 test-vllm: $(VLLM_VENV)/.ready
-	ENTROPIX_REQUIRE_VLLM=1 $(VLLM_BIN)/python -m pytest tests/plugins/vllm tests/fused
+	ENTROPIX_REQUIRE_VLLM=1 $(VLLM_BIN)/python -m pytest tests/plugins/vllm tests/fused/test_targets.py
+	TRITON_INTERPRET=1 $(VLLM_BIN)/python -m pytest tests/fused/test_kernels.py
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.overhead

@@ -34,7 +34,10 @@ with pytest.MonkeyPatch.context() as patch:
     language = pytest.importorskip("triton.language")
     module = pytest.importorskip("entropix.fused.kernels")
 if not all(isinstance(f, interpreter.InterpretedFunction) for f in (language.sum, module._force)):
-    pytest.skip("triton was imported without its interpreter; run this file alone", allow_module_level=True)
+    pytest.skip(
+        "triton was imported without its interpreter; set TRITON_INTERPRET=1 and run this file alone",
+        allow_module_level=True,
+    )
 
 Matrix = np.ndarray[Any, Any]
 
