@@ -1,7 +1,7 @@
 # make demo       set up what the default model needs and decode a prompt with it
 # make test       set up everything and run all checks and tests
 # make test-vllm  set up a vLLM for the CPU in an environment of its own and test the plug-in in its server
-# make bench      measure the overhead of every policy (benchmarks/README.md)
+# make bench      measure the overhead of every policy (README, Speed)
 # make check      lint, format and types only
 
 PYTHON ?= python3
