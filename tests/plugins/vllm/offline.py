@@ -47,7 +47,7 @@ def crowd(llm: Any) -> dict[str, Any]:
     rng, engine, processor = random.Random(1), llm.llm_engine, processor_of(llm)
     policies = ("entropix", "greedy", "edt", "entropix:control=random", "sample", None)
     most, aborted, finished = 0, 0, 0
-    waiting = [f"request-{number}" for number in range(40)]
+    waiting = [f"request-{number}" for number in range(32)]
     running: set[str] = set()
     while waiting or engine.has_unfinished_requests():
         if waiting and rng.random() < 0.5:

@@ -11,7 +11,7 @@ import openai
 from .server import Server
 from .traffic import PROMPTS, Answer, Ask, ask, one_by_one, running, stream
 
-REQUESTS, SECONDS = 200, 20.0
+REQUESTS, SECONDS = 200, 15.0
 POLICIES: tuple[dict[str, Any] | None, ...] = (
     None,  # the operator's default
     {"entropix": "entropix", "entropix_inject": " Hm 🤔,", "entropix_inject_cooldown": 5, "entropix_inject_max": 4},
@@ -48,13 +48,13 @@ def ours(rng: random.Random, number: int) -> Ask:
         policy = POLICIES[1]
     prompt = rng.choice(PROMPTS) + " " * rng.randrange(2)
     chat = "top_logprobs" in more or rng.random() < 0.7
-    return Ask(prompt, policy, rng.randrange(4, 64), chat, more)
+    return Ask(prompt, policy, rng.randrange(4, 48), chat, more)
 
 
 def theirs(rng: random.Random) -> Ask:
     """A request for vLLM's own sampling. Without a seed: on a CPU, vLLM ends where such a one is pre-empted."""
     heat = rng.choice((0.0, 1.0))
-    return Ask(rng.choice(PROMPTS), {"entropix": "off"}, rng.randrange(4, 64), more={"temperature": heat})
+    return Ask(rng.choice(PROMPTS), {"entropix": "off"}, rng.randrange(4, 48), more={"temperature": heat})
 
 
 def test_who_finishes_got_the_answer_that_the_request_gets_alone(pressed: Server) -> None:
@@ -81,7 +81,7 @@ def test_who_finishes_got_the_answer_that_the_request_gets_alone(pressed: Server
     assert len(finished) > 80
 
     async def again(client: openai.AsyncOpenAI) -> dict[int, list[Answer]]:
-        places = asyncio.Semaphore(6)  # so few that everyone has room
+        places = asyncio.Semaphore(8)  # so few that everyone has room
 
         async def one_more(number: int) -> list[Answer]:
             async with places:
