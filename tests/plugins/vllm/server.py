@@ -25,7 +25,7 @@ START = 180.0  # seconds until it must answer; about 30 on two idle cores
 STOP = 20.0
 ANSWER = 300.0  # seconds for one request
 NAME = "smollm2"
-# float32: in bfloat16 greedy answers of vLLM alone depend on what else is in the batch (7 of 16 were as alone, here all)
+# float32: in bfloat16 greedy answers of vLLM itself depend on the batch (7 of 16 were as alone, here all)
 SETTINGS = ("--dtype", "float32", "--enforce-eager", "--max-model-len", "1024", "--max-num-seqs", "64")
 
 
