@@ -272,3 +272,13 @@ def test_a_broken_row_ends_nobody_s_answer(library: str, value: float) -> None:
     found, wanted = np.asarray(logits).argmax(-1), np.asarray(alone).argmax(-1)
     assert (found[0], found[2]) == (wanted[0], wanted[2])
     assert 0 <= found[1] < 260
+
+
+def test_what_a_policy_remembers_grows_with_its_requests_and_not_with_the_slots() -> None:
+    """Everybody may ask for parameters of their own, and a control remembers 60 kB of a request."""
+    draw = Draw(SERVED, 1000, 2, np.zeros(1))
+    for number in range(20):
+        draw.join(number, asked(f"entropix:control=random,temperature={0.5 + number / 100}"), number)
+    held = sum(array.nbytes for plan in draw.plans.values() for array in plan.state.values())
+    assert len(draw.plans) == 20
+    assert held < 20 * 400_000

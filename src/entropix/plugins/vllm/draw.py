@@ -73,7 +73,7 @@ class Draw:
         plan = self.plans[key]
         saved = plan.leave(slot)
         self.asking[slot] = False
-        if not plan.users:
+        if not plan.taken:
             del self.plans[key]
         return saved
 

@@ -13,6 +13,9 @@ from entropix.types import Action, Array, Decisions, Regime, Signals, State
 PENDING = "vllm.pending"
 """State beside the policy's: which token of an injected text comes next, 0 for none."""
 
+NOBODY = 0
+"""A place in a plan that takes what belongs to none of its requests."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -58,14 +61,14 @@ class Plan:
         self.injection = xp.asarray(tokens, dtype=xp.int64, device=like.device) if tokens else None
         self.length = len(tokens)
         self.most = int(getattr(getattr(self.policy, "of", self.policy), "candidates", 1))
-        self.users = 0
         self.depth = depth
-        self.nobody = slots  # a place that takes what is nobody's
-        self.mine = xp.zeros((slots + 1,), dtype=xp.bool, device=like.device)
-        self.starts = xp.full((slots + 1,), -1, dtype=xp.int64, device=like.device)
+        self.places = xp.zeros((slots + 1,), dtype=xp.int64, device=like.device)  # by slot, NOBODY's where not ours
+        self.taken: dict[int, int] = {}
+        self.free: list[int] = []
+        self.starts = xp.full((1,), -1, dtype=xp.int64, device=like.device)
         zero = {**self.policy.begin(0, like), PENDING: xp.zeros((1,), dtype=xp.int64, device=like.device)}
         self.state: State = {
-            name: xp.zeros((slots + 1, depth, *value.shape[1:]), dtype=value.dtype, device=like.device)
+            name: xp.zeros((1, depth, *value.shape[1:]), dtype=value.dtype, device=like.device)
             for name, value in zero.items()
         }
         self.zero = zero
@@ -73,63 +76,76 @@ class Plan:
 
     def join(self, slot: int, seed: int, saved: Saved | None) -> None:
         """Give a request a slot; `saved`: where it was before."""
-        self.users += 1
-        self.mine[slot] = True
+        if not self.free:
+            self._grow()
+        place = self.taken[slot] = self.free.pop()
+        self.places[slot] = place
         if saved is not None:
-            self.starts[slot] = saved.start
+            self.starts[place] = saved.start
             for name, value in saved.state.items():
-                self.state[name][slot] = value
+                self.state[name][place] = value
             return
-        self.starts[slot] = -1
+        self.starts[place] = -1
         for name, value in {**self.zero, **self.policy.begin(seed, self.starts)}.items():
-            self.state[name][slot, 0] = value[0]
+            self.state[name][place, 0] = value[0]
+
+    def _grow(self) -> None:
+        """Twice as many places: as many as there are slots, for each of many policies, would not fit the memory."""
+        xp = namespace(self.starts)
+        have = self.starts.shape[0]
+        self.free += range(have, 2 * have)
+        self.starts = xp.concat([self.starts, self.starts])
+        self.state = {name: xp.concat([value, value]) for name, value in self.state.items()}
 
     def restore(self, slot: int, saved: Saved, known: Array) -> None:
         """Take over `saved` where `known`, a bool `()`, holds."""
         xp = namespace(self.starts)
-        self.starts[slot] = xp.where(known, saved.start, self.starts[slot])
+        place = self.taken[slot]
+        self.starts[place] = xp.where(known, saved.start, self.starts[place])
         for name, value in saved.state.items():
-            self.state[name][slot] = xp.where(known, value, self.state[name][slot])
+            self.state[name][place] = xp.where(known, value, self.state[name][place])
 
     def leave(self, slot: int) -> Saved:
         """Take a request out, with what it takes to go on later."""
-        self.users -= 1
-        self.mine[slot] = False
-        return self.saved(slot)
+        saved = self.saved(slot)
+        self.places[slot] = NOBODY
+        self.free.append(self.taken.pop(slot))
+        return saved
 
     def saved(self, slot: int) -> Saved:
         """Copies of what a slot holds."""
-        xp = namespace(self.starts)
+        xp, place = namespace(self.starts), self.taken[slot]
         return Saved(
-            xp.asarray(self.starts[slot], copy=True),
-            {k: xp.asarray(v[slot], copy=True) for k, v in self.state.items()},
+            xp.asarray(self.starts[place], copy=True),
+            {k: xp.asarray(v[place], copy=True) for k, v in self.state.items()},
         )
 
     def decide(self, signals: Signals, step: Step) -> tuple[Decided, Array]:
         """A decision a row, and which rows, `(rows,)`, are this plan's; the others hold anything. States move on."""
         xp = namespace(step.slots)
-        mine = self.mine[step.slots]
+        places = self.places[step.slots]
+        mine = places != NOBODY
         lasts = mine if step.counts is None else mine & step.counts
-        before = self.starts[step.slots]
+        before = self.starts[places]
         went = xp.clip(step.starts - before, 0, self.depth - 1)
         went = xp.where(before < 0, xp.zeros_like(went), went)
-        state = {name: value[step.slots, went] for name, value in self.state.items()}
-        first = lasts if step.level is None else lasts & (step.level == 0)
-        self._keep(xp.where(first, step.slots, self.nobody), 0, state)
-        self.starts[xp.where(first, step.slots, self.nobody)] = step.starts
+        state = {name: value[places, went] for name, value in self.state.items()}
+        first = xp.where(lasts if step.level is None else lasts & (step.level == 0), places, NOBODY)
+        self._keep(first, 0, state)
+        self.starts[first] = step.starts
         decided, after = self._once(signals, state, step)
         for level in range(self.depth - 1 if step.level is not None else 1):
             here = lasts if step.level is None else lasts & (step.level == level)
             if level and step.level is not None:
-                state = {name: value[step.slots, level] for name, value in self.state.items()}
+                state = {name: value[places, level] for name, value in self.state.items()}
                 later, after = self._once(signals, state, step)
                 decided = merge(step.level == level, later, decided)
-            self._keep(xp.where(here, step.slots, self.nobody), level + 1, after)
+            self._keep(xp.where(here, places, NOBODY), level + 1, after)
         return decided, mine
 
-    def _keep(self, slots: Array, depth: int, state: State) -> None:
+    def _keep(self, places: Array, depth: int, state: State) -> None:
         for name, value in state.items():
-            self.state[name][slots, depth] = value
+            self.state[name][places, depth] = value
 
     def _once(self, signals: Signals, state: State, step: Step) -> tuple[Decided, State]:
         """One decision a row, and the state after it."""
