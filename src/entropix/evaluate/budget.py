@@ -10,7 +10,7 @@ from typing import Any
 
 from entropix.evaluate import statistics as st
 from entropix.evaluate.store import cost
-from entropix.search.ballots import tally
+from entropix.search.tally import tally
 
 Outcome = dict[str, Any]
 

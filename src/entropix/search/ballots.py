@@ -12,8 +12,8 @@ from entropix.search.answers import extractor
 from entropix.search.config import Vote
 from entropix.search.record import AnyBallot, Ballot
 from entropix.search.scores import path_probability, score, trace_confidence
+from entropix.search.tally import CUT_OFF, tally, voting
 
-CUT_OFF = ("length", "context", "constraint")
 NO_VOTE = "search: no vote was held (no answer extractor); this is the likeliest text"
 
 
@@ -22,22 +22,6 @@ def _checked(answer: object) -> str | None:
     if answer is None or isinstance(answer, str):
         return answer
     raise ParameterError(f"vote: answer's function returned {answer!r}; it returns a text, or None for no answer")
-
-
-def voting(ends: Sequence[str]) -> list[bool]:
-    """Which ballots vote, by how their texts ended: one that was cut off mentions numbers without having answered, and
-    abstains unless all were cut off."""
-    whole = [end not in CUT_OFF for end in ends]
-    return whole if any(whole) else [True] * len(whole)
-
-
-def tally(answers: Sequence[str | None], weights: Sequence[float], ends: Sequence[str]) -> dict[str, float]:
-    """Each answer's weight, largest first, of equals the one cast first. One entry a ballot, in order of casting."""
-    sums: dict[str, float] = {}
-    for answer, weight, votes in zip(answers, weights, voting(ends), strict=True):
-        if answer is not None and votes:
-            sums[answer] = sums.get(answer, 0.0) + weight
-    return {answer: sums[answer] for answer in sorted(sums, key=lambda a: -sums[a])}
 
 
 def _is_valid(ballot: Ballot) -> bool:
