@@ -162,7 +162,7 @@ def policies(engine: Engine, sequences: int, tokens: int, short: bool) -> dict[s
         if short and name not in ("entropix", "greedy", "sample"):
             continue
         found[name] = through_the_loop(engine, name, sequences, tokens, attention=False)
-        if kind.uses_attention and engine.capabilities.attention:
+        if "attention" in kind.wants and engine.capabilities.attention:
             found[f"{name} with attention"] = through_the_loop(engine, name, sequences, tokens, attention=True)
     return found
 

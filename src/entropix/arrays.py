@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import is_dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 
 from entropix.types import Array
+
+T = TypeVar("T")
 
 
 def namespace(array: Array) -> Any:
@@ -19,6 +23,19 @@ def namespace(array: Array) -> Any:
     import array_api_compat
 
     return array_api_compat.array_namespace(array)
+
+
+def map_arrays(function: Callable[..., Array], first: T, *others: T) -> T:
+    """`function` of each array of a dataclass of arrays, field by field, also of a dataclass within it. A field that is
+    None in `first` stays None. others: of the same class; their arrays are further arguments."""
+    found = {}
+    for name in first.__dataclass_fields__:  # type: ignore[attr-defined]
+        value = getattr(first, name)
+        if value is not None:
+            rest = [getattr(other, name) for other in others]
+            value = map_arrays(function, value, *rest) if is_dataclass(value) else function(value, *rest)
+        found[name] = value
+    return type(first)(**found)
 
 
 def take_along(array: Array, index: Array) -> Array:

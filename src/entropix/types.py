@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
@@ -64,14 +64,18 @@ class Signals:
 
     `entropy` in nats, `varentropy` in nats². `attention` is None where the engine shows none.
     `normaliser` is the log-sum-exp of the logits: logit − normaliser is a log-probability.
-    `spread` is the standard deviation of the unmasked logits, measured only for policies that need it.
+    `logit_std` is the standard deviation of the unmasked logits, measured only for policies that ask for it.
     """
 
     entropy: Array
     varentropy: Array
     normaliser: Array | None = None
     attention: AttentionSignals | None = None
-    spread: Array | None = None
+    logit_std: Array | None = None
+
+
+SIGNALS = frozenset(f.name for f in fields(Signals))
+"""The names of the signals, as policies ask for them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from entropix.decoding import Decoder, Job, Request
 from entropix.engines.scripted import END, ScriptedEngine, hashed, saying
 from entropix.errors import CapabilityError, CapacityError, ParameterError, PromptError
-from entropix.policies import Policy, make_policy
+from entropix.policies import Greedy, Policy, make_policy, sampled
 from entropix.types import Action, Thresholds
 
 THRESHOLDS = Thresholds(0.3, 2.0, 0.25, 1.5, {"entropy": (0.5, 0.1), "agreement": (0.5, 0.1)})
@@ -86,6 +87,36 @@ def test_bad_requests_are_refused() -> None:
         request(max_tokens=0)
     with pytest.raises(ParameterError, match="stop"):
         request(stop=("a", ""))
+
+
+class Looks(Greedy):
+    """A policy that cannot do without attention, as it may come from outside."""
+
+    name = "looks"
+    needs = frozenset({"attention"})
+
+
+def test_a_policy_that_needs_what_the_host_does_not_show_is_refused_by_both_names() -> None:
+    wanted = Request(tokens=(72,), policy=Looks(thresholds=THRESHOLDS), max_tokens=2)
+    with pytest.raises(CapabilityError, match="policy 'looks' needs attention, and the engine of 'scripted'"):
+        Decoder(ScriptedEngine(attention=False)).submit(wanted)
+    with pytest.raises(CapabilityError, match="policy 'looks' needs attention, and this request"):
+        Decoder(ScriptedEngine()).submit(replace(wanted, attention=False))
+    (job,) = decode(ScriptedEngine(), wanted)
+    assert job.steps[0].attention is not None
+
+
+@pytest.mark.parametrize("declared", [1, 2, 16])
+def test_no_more_candidates_are_drawn_than_a_policy_declares(declared: int) -> None:
+    class Draws(Greedy):
+        name = "draws"
+        max_candidates = declared
+
+        def decide(self, signals: Any, regime: Any, state: Any) -> Any:
+            return sampled(regime, like=signals.entropy, temperature=1.0, candidates=3), state
+
+    (job,) = decode(ScriptedEngine(), Request(tokens=(72,), policy=Draws(thresholds=THRESHOLDS), max_tokens=4))
+    assert {step.candidates for step in job.steps} == {min(declared, 3)}
 
 
 def test_attention_is_insisted_on_or_done_without() -> None:

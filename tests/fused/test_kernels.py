@@ -174,7 +174,7 @@ def test_the_spread_equals_float64(kind: str, rows: int, vocabulary: int) -> Non
     logits[-1, 1] = 2.0
     finite = [row[np.isfinite(row)].astype(np.float64) for row in logits]
     wanted = np.array([row.std() if row.size else np.nan for row in finite])
-    got = module.logit_spread(torch.from_numpy(logits)).double().numpy()
+    got = module.logit_std(torch.from_numpy(logits)).double().numpy()
     # flat rows: the rounding of a number as large as theirs
     np.testing.assert_allclose(
         got, wanted, rtol=1e-3, atol=1e-6 * max(1.0, *(np.abs(row).max(initial=0) for row in finite))
@@ -235,7 +235,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As if host memory were a GPU's."""
     monkeypatch.setattr(gate, "DEVICES", frozenset({"cpu"}))
     monkeypatch.delenv(gate.SWITCH, raising=False)
-    every = [f.kernel for f in (signals._entropies, signals.logit_spread, window._ordered, force)]
+    every = [f.kernel for f in (signals._entropies, signals.logit_std, window._ordered, force)]
     every += [noise.position_keys.kernel, noise.keyed_uniform.kernel]
     gate.library.cache_clear()
     yield
@@ -248,16 +248,14 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("here")
 def test_kernels_pass_their_own_trial_and_are_used(caplog: pytest.LogCaptureFixture) -> None:
     logits = torch.from_numpy(rows_of("random", 3, 5000))
-    spread = measure_unchecked(logits, spread=True).spread
+    spread = measure_unchecked(logits, asked={"logit_std"}).logit_std
     ids = top_window(logits).ids
     u = noise.keyed_uniform(noise.position_keys(ids[:, 0], ids[:, 1]), ids)
     force(logits, torch.tensor([True, False, True]), ids[:, 0].contiguous())
     assert spread is not None
     assert u.dtype == torch.float64
     assert not caplog.records
-    kernels = [
-        f.kernel for f in (signals._entropies, signals.logit_spread, window._ordered, noise.keyed_uniform, force)
-    ]
+    kernels = [f.kernel for f in (signals._entropies, signals.logit_std, window._ordered, noise.keyed_uniform, force)]
     assert [list(kernel.tried.values()) for kernel in kernels] == [[True]] * 5
 
 
@@ -272,7 +270,7 @@ def test_a_kernel_that_fails_its_trial_is_dropped_with_one_line(
         calls.append(logits)
         if kind == "raises":
             raise RuntimeError("no such instruction")
-        got = module.logit_spread(logits)  # of the same shape, and wrong
+        got = module.logit_std(logits)  # of the same shape, and wrong
         return (got, got, got[:1] if kind == "another shape" else got)
 
     monkeypatch.setattr(module, "entropies", broken)

@@ -29,8 +29,8 @@ piece, row = {"BLOCK": k.BLOCK}, {"PIECES": 64}
 kernels = {
     "_entropies_of_pieces": ([dtype, "*fp32", "i32", "i32"], {**piece, "FLOOR": k.FLOOR}),
     "_entropies_of_rows": (["*fp32", "*fp32", "i32"], {**row, "FLOOR": k.FLOOR}),
-    "_spread_of_pieces": ([dtype, "*fp32", "i32", "i32"], piece),
-    "_spread_of_rows": (["*fp32", "*fp32", "i32"], row),
+    "_std_of_pieces": ([dtype, "*fp32", "i32", "i32"], piece),
+    "_std_of_rows": (["*fp32", "*fp32", "i32"], row),
     "_order": ([dtype, "*i64", dtype, "*i64", "i32"], {"K": 256, "SOME": 16}),
     "_position_keys": (["*i64", "*i64", "*i64", "i32"], {**mix, "SOME": 128}),
     "_uniform": (["*i64", "*i64", "*fp64", "i32", "i32"], {**mix, "K": 256}),
@@ -54,7 +54,7 @@ from entropix.sampling import noise, window
 from entropix.signals import logits
 
 warm(152_064, torch.zeros(1, device="cuda"))
-every = (logits._entropies, logits.logit_spread, window._ordered, noise.position_keys, noise.keyed_uniform, force)
+every = (logits._entropies, logits.logit_std, window._ordered, noise.position_keys, noise.keyed_uniform, force)
 for function in every:
     print(function.kernel.name, list(function.kernel.tried.values()), function.kernel.failed)
     assert list(function.kernel.tried.values()) == [True], function.kernel.name

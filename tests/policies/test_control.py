@@ -16,6 +16,7 @@ from entropix.types import AttentionSignals, Decisions, Signals, Thresholds
 
 THRESHOLDS = Thresholds(0.3, 2.0, 0.25, 1.5, {"entropy": (0.5, 0.1)})
 STEPS = 200
+SIGMA = "top-n-sigma:temperature=2.0"
 
 
 def control(kind: str, of: str = "entropix") -> Any:
@@ -96,6 +97,19 @@ def test_an_answer_is_the_same_alone_and_in_a_batch(kind: str) -> None:
         alone = [model.generate(p, policy=f"entropix:control={kind}", seed=7, max_tokens=30) for p in prompts]
     assert [r.tokens for r in together] == [r.tokens for r in alone]
     assert together[0].policy == f"entropix:control={kind}"
+
+
+@pytest.mark.parametrize("kind", CONTROLS)
+def test_every_signal_is_controlled(kind: str) -> None:
+    """top-n-sigma decides by the standard deviation of the logits alone."""
+    with Model(ScriptedEngine(hashed(sharpness=2.0))) as model:
+        found = [model.generate("one", policy=p, seed=7, max_tokens=40) for p in (SIGMA, f"{SIGMA},control={kind}")]
+    assert found[0].tokens != found[1].tokens
+
+
+def test_a_control_takes_any_integer_as_its_seed() -> None:
+    with Model(ScriptedEngine(hashed(sharpness=2.0))) as model:
+        assert model.generate("one", policy="entropix:control=random", seed=-3, max_tokens=5).tokens
 
 
 def test_a_search_on_a_controlled_policy_has_a_controlled_trigger() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from entropix.arrays import to_numpy
 from entropix.errors import ParameterError
-from entropix.policies import POLICIES, Entropix, make_policy, parameters, parse_spec
+from entropix.policies import POLICIES, Entropix, Greedy, make_policy, parameters, parse_spec
 from entropix.types import Action, AttentionSignals, Decisions, Regime, Signals, Thresholds
 
 THRESHOLDS = Thresholds(
@@ -31,7 +31,7 @@ def signals(h: Any, v: Any, attention: Any = None, xp: Any = np.asarray) -> Sign
     shown = None
     if attention is not None:
         shown = AttentionSignals(*(xp(np.broadcast_to(np.asarray(a, float), h.shape).copy()) for a in attention))
-    return Signals(xp(h), xp(v), attention=shown, spread=xp(np.full(h.shape, 2.0)))
+    return Signals(xp(h), xp(v), attention=shown, logit_std=xp(np.full(h.shape, 2.0)))
 
 
 def run(p: Any, s: Signals) -> tuple[Decisions, Any]:
@@ -196,7 +196,7 @@ def test_top_n_sigma_keeps_what_lies_within_n_sigma() -> None:
     from entropix.signals import measure
 
     logits = np.random.default_rng(0).normal(size=(1, 1000)) * 2
-    s = measure(logits, spread=True)
+    s = measure(logits, asked={"logit_std"})
     d = run(policy("top-n-sigma", n=1.2, temperature=0.8), s)[0]
     window = top_window(logits, 1000)
     kept = np.isfinite(apply_filters(window.logits, d.temperature, d.top_k, d.top_p, d.min_p))[0]
@@ -256,6 +256,22 @@ def test_a_policy_of_ones_own_needs_only_decide() -> None:
     assert run(Halves(thresholds=THRESHOLDS), signals([1.0, 2.0], 1.0))[0].temperature.tolist() == [0.5, 0.5]
     with pytest.raises(ParameterError):
         Halves(thresholds=THRESHOLDS, heat=2.0)
+
+
+def test_what_a_policy_asks_for_must_be_a_signal() -> None:
+    class Typo(Greedy):
+        name = "typo"
+        wants = frozenset({"atention"})
+
+    with pytest.raises(ParameterError, match="policy 'typo' asks for atention; signals are attention, entropy"):
+        Typo(thresholds=THRESHOLDS)
+
+
+def test_a_control_asks_for_what_its_policy_asks_for() -> None:
+    for name in POLICIES:
+        plain, controlled = policy(name), policy(f"{name}:control=random")
+        assert (plain.needs, plain.wants) == (controlled.needs, controlled.wants)
+        assert plain.max_candidates == controlled.max_candidates
 
 
 def test_extreme_coefficients_stay_clamped() -> None:

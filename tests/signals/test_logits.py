@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from entropix.arrays import to_numpy
-from entropix.signals import logit_spread, measure
+from entropix.signals import logit_std, measure
 
 Matrix = np.ndarray[Any, Any]
 LIBRARIES = ("numpy", "torch")
@@ -136,7 +136,7 @@ def test_impossible_logits_are_refused(library: str, bad: float) -> None:
 def test_spread_is_the_standard_deviation_of_the_possible(library: str) -> None:
     logits = random_logits("masked", 300)[:3]
     wanted = [row[np.isfinite(row)].astype(np.float64).std() for row in logits]
-    np.testing.assert_allclose(to_numpy(logit_spread(in_library(library, logits))), wanted, rtol=1e-5)
+    np.testing.assert_allclose(to_numpy(logit_std(in_library(library, logits))), wanted, rtol=1e-5)
 
 
 def test_without_a_compiler_numpy_measures_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

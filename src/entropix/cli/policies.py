@@ -49,7 +49,8 @@ def describe(policy: Any) -> dict[str, Any]:
 
     return {
         "summary": policy.summary,
-        "uses_attention": policy.uses_attention,
+        "needs": sorted(policy.needs),
+        "wants": sorted(policy.wants),
         "parameters": {
             name: {
                 "default": field.default,
@@ -80,10 +81,10 @@ def show(args: argparse.Namespace, policies: dict[str, dict[str, Any]]) -> None:
     screen = Screen(args.color)
     if not args.name:
         rows = [
-            (name, str(len(policy["parameters"])), "yes" if policy["uses_attention"] else "", policy["summary"])
+            (name, str(len(policy["parameters"])), ", ".join(policy["needs"] + policy["wants"]), policy["summary"])
             for name, policy in policies.items()
         ]
-        write_table(screen, ("policy", "parameters", "attention", "what it does"), rows)
+        write_table(screen, ("policy", "parameters", "signals", "what it does"), rows)
         return
     policy = policies[args.name]
     screen.out.print(f"{args.name}: {policy['summary']}", soft_wrap=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from entropix.decoding.request import Request
 from entropix.engines import Engine
 from entropix.errors import CapabilityError, ParameterError, PromptError
+from entropix.policies import check_needs
+from entropix.types import SIGNALS
 
 
 def check_request(engine: Engine, request: Request) -> tuple[bool, list[str]]:
@@ -34,8 +36,11 @@ def check_request(engine: Engine, request: Request) -> tuple[bool, list[str]]:
 
 def _attention(engine: Engine, request: Request) -> tuple[bool, list[str]]:
     """Whether to measure attention for a request, and what its reader must know. Raises CapabilityError."""
-    wants = request.policy.uses_attention if request.attention is None else request.attention
-    if wants and not engine.capabilities.attention:
+    policy, shows = request.policy, engine.capabilities.attention
+    wants = "attention" in policy.asked if request.attention is None else request.attention
+    shown = SIGNALS if shows and wants else SIGNALS - {"attention"}
+    check_needs(policy, shown, f"the engine of {engine.info.name!r}" if not shows else "this request")
+    if wants and not shows:
         if request.attention:
             raise CapabilityError(
                 f"policy {request.policy.name!r} was asked to use attention signals, and the engine of "

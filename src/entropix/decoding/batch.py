@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import takewhile
 
-from entropix.arrays import namespace
+from entropix.arrays import map_arrays, namespace
 from entropix.decoding.job import Branch, Job
-from entropix.decoding.rows import rows_of
+from entropix.decoding.rows import call, rows_of
 from entropix.engines import Engine, SequenceHandle
 from entropix.errors import CapacityError
 from entropix.policies import Policy
@@ -65,24 +65,24 @@ class Group:
 
 def decide(groups: list[Group], logits: Array, observation: Observation) -> tuple[Signals, Decisions, list[State]]:
     """The signals of all rows, each group's decisions, and each group's state after them."""
-    signals = measure(logits, observation.attention, spread=any(g.policy.needs_spread for g in groups))
+    asked = frozenset().union(*(group.policy.asked for group in groups))
+    signals = measure(logits, observation.attention, asked=asked)
     for group in groups:
         if group.joining:
             group.admit(signals.entropy)
     if len(groups) == 1:
-        decisions, state = groups[0].policy(signals, groups[0].state or {})
+        decisions, state = call(groups[0].policy, signals, groups[0].state or {})
         return signals, decisions, [state]
     parts, states = [], []
     start = 0
     for group in groups:
         rows = slice(start, start + len(group.branches))
         start = rows.stop
-        decisions, state = group.policy(rows_of(signals, rows, group.attention), group.state or {})
+        decisions, state = call(group.policy, rows_of(signals, rows, group.attention), group.state or {})
         parts.append(decisions)
         states.append(state)
     xp = namespace(signals.entropy)
-    columns = Decisions.__dataclass_fields__
-    return signals, Decisions(**{c: xp.concat([getattr(p, c) for p in parts]) for c in columns}), states
+    return signals, map_arrays(lambda *columns: xp.concat(columns), *parts), states
 
 
 class Batch:

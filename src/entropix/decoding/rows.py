@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from entropix.arrays import namespace
+from entropix.arrays import map_arrays, namespace
 from entropix.decoding.job import Branch
 from entropix.decoding.record import Recorder
 from entropix.engines import Tokenizer
+from entropix.policies import Policy
 from entropix.sampling import Window, choose, noise_key
-from entropix.types import Array, Decisions, Signals, Step
+from entropix.types import Array, Decisions, Signals, State, Step
 
 
 def noise_keys(places: Sequence[tuple[int, int]], like: Array) -> Array:
@@ -34,8 +35,8 @@ class Redraw:
         signals, decisions, window = self.arrays
         rows = [row] * len(seeds)
         signals = rows_of(signals, rows, True)
-        decisions = Decisions(**{c: getattr(decisions, c)[rows] for c in Decisions.__dataclass_fields__})
-        window = Window(window.ids[rows], window.logits[rows])
+        decisions = map_arrays(lambda array: array[rows], decisions)
+        window = map_arrays(lambda array: array[rows], window)
         keys = noise_keys([(seed, branch.length) for seed in seeds], window.logits)
         recorder = Recorder(signals, decisions, window, choose(window, decisions, keys))
         job = branch.job
@@ -48,16 +49,12 @@ class Redraw:
 def rows_of(signals: Signals, rows: slice | list[int], attention: bool) -> Signals:
     """The signals of some rows, without attention if they do without."""
 
-    def cut(array: Array | None) -> Array | None:
-        return None if array is None else array[rows]
+    shown = signals if attention or signals.attention is None else replace(signals, attention=None)
+    return map_arrays(lambda array: array[rows], shown)
 
-    shown = signals.attention if attention else None
-    if shown is not None:
-        shown = replace(
-            shown,
-            entropy=cut(shown.entropy),
-            varentropy=cut(shown.varentropy),
-            agreement=cut(shown.agreement),
-            interaction=cut(shown.interaction),
-        )
-    return Signals(cut(signals.entropy), cut(signals.varentropy), cut(signals.normaliser), shown, cut(signals.spread))
+
+def call(policy: Policy, signals: Signals, state: State) -> tuple[Decisions, State]:
+    """The policy's decisions, with no more candidates than it has declared, and its next state."""
+    decisions, state = policy(signals, state)
+    xp = namespace(decisions.candidates)
+    return replace(decisions, candidates=xp.clip(decisions.candidates, None, policy.max_candidates)), state

@@ -80,7 +80,7 @@ def entropies(logits: Any) -> tuple[Any, Any, Any]:
 
 
 @triton.jit
-def _spread_of_pieces(logits, pieces, stride, vocabulary, BLOCK: tl.constexpr):
+def _std_of_pieces(logits, pieces, stride, vocabulary, BLOCK: tl.constexpr):
     row, piece = tl.program_id(0).to(tl.int64), tl.program_id(1)
     column = piece * BLOCK + tl.arange(0, BLOCK)
     z = tl.load(logits + row * stride + column, mask=column < vocabulary, other=float("-inf")).to(tl.float32)
@@ -95,7 +95,7 @@ def _spread_of_pieces(logits, pieces, stride, vocabulary, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _spread_of_rows(pieces, out, count, PIECES: tl.constexpr):
+def _std_of_rows(pieces, out, count, PIECES: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     piece = tl.arange(0, PIECES)
     inside = piece < count
@@ -108,14 +108,14 @@ def _spread_of_rows(pieces, out, count, PIECES: tl.constexpr):
     tl.store(out + row, tl.sqrt(tl.sum(squares + counts * means * means, 0) / total))
 
 
-def logit_spread(logits: Any) -> Any:
+def logit_std(logits: Any) -> Any:
     """The standard deviation of what is finite."""
     rows, vocabulary = logits.shape
     count = triton.cdiv(vocabulary, BLOCK)
     pieces = torch.empty((rows, count, 3), dtype=torch.float32, device=logits.device)
     out = torch.empty((rows,), dtype=torch.float32, device=logits.device)
-    _spread_of_pieces[(rows, count)](logits, pieces, logits.stride(0), vocabulary, BLOCK=BLOCK)
-    _spread_of_rows[(rows,)](pieces, out, count, PIECES=triton.next_power_of_2(count))
+    _std_of_pieces[(rows, count)](logits, pieces, logits.stride(0), vocabulary, BLOCK=BLOCK)
+    _std_of_rows[(rows,)](pieces, out, count, PIECES=triton.next_power_of_2(count))
     return out
 
 

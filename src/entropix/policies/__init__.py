@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from entropix.errors import ParameterError
-from entropix.policies.base import Policy, parameter, parameters, sampled
+from entropix.policies.base import Policy, check_needs, parameter, parameters, sampled
 from entropix.policies.baselines import DynaTemp, Edt, Greedy, Sample, TopNSigma
 from entropix.policies.control import CONTROLS, Control
 from entropix.policies.entropix import Entropix
@@ -28,6 +28,7 @@ __all__ = [
     "Policy",
     "Sample",
     "TopNSigma",
+    "check_needs",
     "make_policy",
     "parameter",
     "parameters",

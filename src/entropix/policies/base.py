@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Set
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, ClassVar
@@ -14,8 +15,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from entropix.arrays import namespace, real_dtype
-from entropix.errors import ParameterError
-from entropix.types import Action, Array, Decisions, Regime, Signals, State, Thresholds
+from entropix.errors import CapabilityError, ParameterError
+from entropix.types import SIGNALS, Action, Array, Decisions, Regime, Signals, State, Thresholds
+
+CANDIDATES = 16
+"""Most candidates of a policy that does not say how many it draws."""
 
 
 def parameter(default: float | int | str, low: float = -math.inf, high: float = math.inf, *, doc: str) -> Any:
@@ -38,14 +42,32 @@ class Policy:
 
     name: ClassVar[str] = ""
     summary: ClassVar[str] = ""
-    uses_attention: ClassVar[bool] = False
-    needs_spread: ClassVar[bool] = False
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """Names of the signals without which it cannot decide: a host that does not show one refuses the request."""
+    wants: ClassVar[frozenset[str]] = frozenset()
+    """Names of the signals that it decides by where the host shows them, and does without elsewhere."""
 
     thresholds: Thresholds
 
     def __post_init__(self) -> None:
+        unknown = sorted(self.asked - SIGNALS)
+        if unknown:
+            raise ParameterError(
+                f"policy {self.name!r} asks for {', '.join(unknown)}; signals are {', '.join(sorted(SIGNALS))}"
+            )
         for name, f in parameters(type(self)).items():
             check_parameter(self.name, name, getattr(self, name), f)
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """The signals that are measured for it where they can be."""
+        return self.needs | self.wants
+
+    @property
+    def max_candidates(self) -> int:
+        """Most candidates that a decision of it draws; every host cuts `Decisions.candidates` to this. A device that
+        must not be waited for draws as many, so say 1 where there is never more than one."""
+        return CANDIDATES
 
     @property
     def injection(self) -> str:
@@ -109,6 +131,16 @@ REGIME_TABLE = np.array(
     ],
     dtype=np.int64,
 ).reshape(-1)
+
+
+def check_needs(policy: Policy, shown: Set[str], host: str) -> None:
+    """Raise CapabilityError unless a host shows every signal that the policy needs. host: its name, for the message."""
+    missing = sorted(policy.needs - shown)
+    if missing:
+        raise CapabilityError(
+            f"policy {policy.name!r} needs {' and '.join(missing)}, and {host} does not show it; "
+            "choose another policy, or decode where it is shown"
+        )
 
 
 def check_parameter(policy: str, name: str, value: Any, f: dataclasses.Field[Any]) -> None:

@@ -17,6 +17,7 @@ class Greedy(Policy):
 
     name: ClassVar[str] = "greedy"
     summary: ClassVar[str] = "always the likeliest token"
+    max_candidates: ClassVar[int] = 1
 
     def decide(self, signals: Signals, regime: Array, state: State) -> tuple[Decisions, State]:
         return sampled(regime, like=signals.entropy, temperature=0.0), state
@@ -28,6 +29,7 @@ class Sample(Policy):
 
     name: ClassVar[str] = "sample"
     summary: ClassVar[str] = "fixed temperature, top-k, top-p and min-p"
+    max_candidates: ClassVar[int] = 1
 
     temperature: float = parameter(0.7, 0.0, 10.0, doc="0 takes the likeliest token")
     top_k: int = parameter(0, 0, 1_000_000, doc="0 keeps the whole candidate window")
@@ -56,6 +58,7 @@ class DynaTemp(Policy):
 
     name: ClassVar[str] = "dynatemp"
     summary: ClassVar[str] = "temperature between two limits by H / ln(vocabulary)"
+    max_candidates: ClassVar[int] = 1
 
     vocabulary: int
     low: float = parameter(0.0, 0.0, 10.0, doc="temperature where the model is sure")
@@ -89,6 +92,7 @@ class Edt(Policy):
 
     name: ClassVar[str] = "edt"
     summary: ClassVar[str] = "temperature T₀ · 0.8^(θ/H) (Zhang et al. 2024)"
+    max_candidates: ClassVar[int] = 1
 
     temperature: float = parameter(0.8, 0.0, 10.0, doc="T₀, the temperature at high entropy")
     theta: float = parameter(0.1, 0.0, 10.0, doc="θ, nats: how much entropy the temperature needs")
@@ -109,13 +113,14 @@ class TopNSigma(Policy):
 
     name: ClassVar[str] = "top-n-sigma"
     summary: ClassVar[str] = "logits within n standard deviations of the largest (Tang et al. 2024)"
-    needs_spread: ClassVar[bool] = True
+    needs: ClassVar[frozenset[str]] = frozenset({"logit_std"})
+    max_candidates: ClassVar[int] = 1
 
     n: float = parameter(1.0, 0.0, 10.0, doc="how many standard deviations of the logits")
     temperature: float = parameter(1.0, 0.0, 10.0, doc="0 takes the likeliest token")
 
     def decide(self, signals: Signals, regime: Array, state: State) -> tuple[Decisions, State]:
         xp = namespace(signals.entropy)
-        spread = xp.astype(signals.spread, real_dtype(xp, signals.entropy))
-        min_p = xp.exp(-self.n * spread / max(self.temperature, 1e-6))
+        std = xp.astype(signals.logit_std, real_dtype(xp, signals.entropy))
+        min_p = xp.exp(-self.n * std / max(self.temperature, 1e-6))
         return sampled(regime, like=signals.entropy, temperature=self.temperature, min_p=min_p), state

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from entropix.arrays import namespace, real_dtype
+from entropix.arrays import map_arrays, namespace, real_dtype
 from entropix.errors import ParameterError
 from entropix.policies.base import Policy
-from entropix.types import ATTENTION, Array, Decisions, Signals, State
+from entropix.types import ATTENTION, SIGNALS, Array, Decisions, Signals, State
 
 CONTROLS = {
     "random": "all signals of one earlier token of the same answer, drawn at random",
@@ -23,7 +23,9 @@ MEMORY = 256
 DRAWS = 1024
 """Tokens after which the random draws repeat."""
 
-COLUMNS = 2 + len(ATTENTION)
+FIRST = ("entropy", "varentropy", *(f"attention.{name}" for name in ATTENTION))
+COLUMNS = (*FIRST, *sorted(SIGNALS - {"attention", *FIRST}))
+"""Every signal, in the order of the columns. A signal that is new comes behind, so that the draws of the first stay."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +50,16 @@ class Control(Policy):
         return f"{self.of.name}:control={self.kind}"
 
     @property
-    def uses_attention(self) -> bool:  # type: ignore[override]
-        return self.of.uses_attention
+    def needs(self) -> frozenset[str]:  # type: ignore[override]
+        return self.of.needs
 
     @property
-    def needs_spread(self) -> bool:  # type: ignore[override]
-        return self.of.needs_spread
+    def wants(self) -> frozenset[str]:  # type: ignore[override]
+        return self.of.wants
+
+    @property
+    def max_candidates(self) -> int:
+        return self.of.max_candidates
 
     @property
     def injection(self) -> str:
@@ -69,10 +75,10 @@ class Control(Policy):
         """What was seen so far, and the draws of each row, (rows, tokens, signals)."""
         xp = namespace(like)
         real, device = real_dtype(xp, like), like.device
-        draws = np.stack([np.random.default_rng(seed).random((DRAWS, COLUMNS)) for seed in seeds])
+        draws = np.stack([_draws(seed) for seed in seeds])
         return {
             "control.seen": xp.zeros((len(draws),), dtype=xp.int64, device=device),
-            "control.memory": xp.zeros((len(draws), MEMORY, COLUMNS), dtype=real, device=device),
+            "control.memory": xp.zeros((len(draws), MEMORY, len(COLUMNS)), dtype=real, device=device),
             "control.draws": xp.asarray(draws, dtype=real, device=device),
         }
 
@@ -106,15 +112,30 @@ class Control(Policy):
         return xp.sum(xp.where(wanted, order, xp.zeros_like(order)), axis=1)[:, None]
 
     def _columns(self, signals: Signals) -> Array:
-        """The signals side by side, `(rows, signals)`; attention 0 where it is not shown."""
+        """The signals side by side, `(rows, signals)`; 0 for one that is not shown."""
         xp = namespace(signals.entropy)
         zero = xp.zeros_like(signals.entropy)
-        shown = [getattr(signals.attention, n) if signals.attention is not None else zero for n in ATTENTION]
+        shown = _shown(signals)
         real = real_dtype(xp, signals.entropy)
-        return xp.stack([xp.astype(c, real) for c in (signals.entropy, signals.varentropy, *shown)], axis=-1)
+        return xp.stack([xp.astype(shown.get(name, zero), real) for name in COLUMNS], axis=-1)
 
     def _signals(self, signals: Signals, columns: Array) -> Signals:
-        attention = signals.attention
-        if attention is not None:
-            attention = replace(attention, **{n: columns[:, 2 + i] for i, n in enumerate(ATTENTION)})
-        return replace(signals, entropy=columns[:, 0], varentropy=columns[:, 1], attention=attention)
+        """`signals` with every array that is shown taken from `columns`."""
+        names = iter(_shown(signals))
+        return map_arrays(lambda _: columns[:, COLUMNS.index(next(names))], signals)
+
+
+def _shown(signals: Any, prefix: str = "") -> dict[str, Array]:
+    """The arrays of `signals` by the names in `COLUMNS`, in the order of the fields."""
+    found: dict[str, Array] = {}
+    for field in fields(signals):
+        value, name = getattr(signals, field.name), prefix + field.name
+        if value is not None:
+            found |= _shown(value, f"{name}.") if is_dataclass(value) else {name: value}
+    return found
+
+
+def _draws(seed: int) -> np.ndarray[Any, Any]:
+    """Uniform numbers of one row, `(DRAWS, signals)`."""
+    g = np.random.default_rng(seed & ((1 << 64) - 1))  # any integer is a seed, as for the noise
+    return np.hstack([g.random((DRAWS, n)) for n in (len(FIRST), len(COLUMNS) - len(FIRST))])

@@ -31,7 +31,7 @@ class Entropix(Policy):
 
     name: ClassVar[str] = "entropix"
     summary: ClassVar[str] = "five regimes from entropy and varentropy; parameters follow the signals"
-    uses_attention: ClassVar[bool] = True
+    wants: ClassVar[frozenset[str]] = frozenset({"attention"})
 
     temperature: float = parameter(0.666, 0.0, 1.5, doc="base temperature")
     top_p: float = parameter(0.90, 0.1, 1.0, doc="base nucleus")
@@ -53,6 +53,10 @@ class Entropix(Policy):
     inject: str = parameter("...", doc="clarify: text to inject; empty never injects")
     inject_cooldown: int = parameter(32, 1, 100_000, doc="clarify: tokens between two injections")
     inject_max: int = parameter(3, 0, 1000, doc="clarify: most injections an answer")
+
+    @property
+    def max_candidates(self) -> int:
+        return self.candidates
 
     @property
     def injection(self) -> str:

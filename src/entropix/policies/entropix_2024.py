@@ -32,7 +32,7 @@ class Entropix2024(Policy):
 
     name: ClassVar[str] = "entropix-2024"
     summary: ClassVar[str] = "the first public sampler's thresholds (bits) and formulas, defects repaired"
-    uses_attention: ClassVar[bool] = True
+    wants: ClassVar[frozenset[str]] = frozenset({"attention"})
 
     temperature: float = parameter(0.666, 0.01, 1.5, doc="base temperature")
     top_p: float = parameter(0.90, 0.1, 1.0, doc="base nucleus")
@@ -44,6 +44,10 @@ class Entropix2024(Policy):
     high_varentropy: float = parameter(5.0, 0, 1000, doc="bits²; branch and resample above")
     candidates: int = parameter(5, 1, 16, doc="adapt: distinct candidates drawn, the likeliest kept")
     inject: str = parameter("...", doc="clarify: text to inject, not twice in a row; empty never injects")
+
+    @property
+    def max_candidates(self) -> int:
+        return self.candidates
 
     @property
     def injection(self) -> str:

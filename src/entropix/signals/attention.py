@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from entropix.arrays import namespace
+from entropix.arrays import map_arrays, namespace
 from entropix.types import Array, AttentionSignals
 
 # exp of this is tiny but not denormal in float32; a score this far below the best holds no attention
@@ -64,10 +64,4 @@ def mean_over_layers(layers: list[AttentionSignals]) -> AttentionSignals:
     """The plain mean of several layers' signals; a single layer is returned as it is."""
     if len(layers) == 1:
         return layers[0]
-    n = len(layers)
-
-    def mean(name: str) -> Array:
-        values = [getattr(layer, name) for layer in layers]
-        return sum(values[1:], start=values[0]) / n
-
-    return AttentionSignals(mean("entropy"), mean("varentropy"), mean("agreement"), mean("interaction"))
+    return map_arrays(lambda *values: sum(values[1:], start=values[0]) / len(values), *layers)

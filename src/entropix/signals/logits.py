@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -18,18 +18,19 @@ from entropix.types import Array, AttentionSignals, Signals
 FLOOR = -80.0
 
 
-def measure(logits: Array, attention: AttentionSignals | None = None, *, spread: bool = False) -> Signals:
+def measure(logits: Array, attention: AttentionSignals | None = None, *, asked: Set[str] = frozenset()) -> Signals:
     """The uncertainty that logits (and attention) show.
 
-    logits: `(rows, vocabulary)` before temperature and after masks; −∞ means impossible. spread: also the
-    standard deviation of the unmasked logits. Returns entropy in nats and varentropy in nats², `(rows,)`,
-    within 1e-3 relative or 1e-6 absolute of float64. Raises ValueError for a row of NaN or with no finite logit.
+    logits: `(rows, vocabulary)` before temperature and after masks; −∞ means impossible. asked: names of further
+    signals to measure; those that logits do not show are left out. Returns entropy in nats and varentropy in nats²,
+    `(rows,)`, within 1e-3 relative or 1e-6 absolute of float64. Raises ValueError for a row of NaN or with no finite
+    logit.
 
     With d = z − max z, e = exp d, Z = Σe and m = Σ e·d / Z:  H = ln Z − m,  V = Σ e·(d − m)² / Z.
     V is centred before it is squared: B/Z − (A/Z)² loses every digit to cancellation where most of the
     probability lies in a flat tail under a likelier token. Source: this project, docs/method.md.
     """
-    signals = measure_unchecked(logits, attention, spread=spread)
+    signals = measure_unchecked(logits, attention, asked=asked)
     together = signals.entropy + signals.varentropy
     if type(logits) is np.ndarray:
         finite = math.isfinite(float(together.sum()))
@@ -43,11 +44,14 @@ def measure(logits: Array, attention: AttentionSignals | None = None, *, spread:
     return signals
 
 
-def measure_unchecked(logits: Array, attention: AttentionSignals | None = None, *, spread: bool = False) -> Signals:
+def measure_unchecked(
+    logits: Array, attention: AttentionSignals | None = None, *, asked: Set[str] = frozenset()
+) -> Signals:
     """`measure` without the look at what came out, for which a device's queue would have to drain: a row of NaN has
     signals of NaN, and no row disturbs another."""
     entropy, varentropy, normaliser = _entropies_numpy(logits) if type(logits) is np.ndarray else _entropies(logits)
-    return Signals(entropy, varentropy, normaliser, attention, logit_spread(logits) if spread else None)
+    further = {name: FURTHER[name](logits) for name in asked & FURTHER.keys()}
+    return Signals(entropy, varentropy, normaliser, attention, **further)
 
 
 def token_confidence(logits: Sequence[float], normaliser: float = 0.0) -> float:
@@ -128,7 +132,7 @@ def _entropies_numpy(logits: np.ndarray[Any, Any]) -> tuple[Array, Array, Array]
 
 
 @fused(_trials)
-def logit_spread(logits: Array) -> Array:
+def logit_std(logits: Array) -> Array:
     """Standard deviation of the finite logits, `(rows,)`, as top-nσ needs it (arXiv 2411.07641)."""
     xp = namespace(logits)
     finite = xp.isfinite(logits)
@@ -137,3 +141,7 @@ def logit_spread(logits: Array) -> Array:
     mean = xp.sum(xp.where(finite, logits, zero), axis=-1) / count
     centred = xp.where(finite, logits - mean[:, None], zero)
     return xp.sqrt(xp.sum(centred * centred, axis=-1) / count)
+
+
+FURTHER = {"logit_std": logit_std}
+"""Signals that cost a pass over the logits of their own, so that they are measured only where a policy asks."""

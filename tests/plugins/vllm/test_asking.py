@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from entropix.errors import EntropixError, ParameterError
+from entropix.errors import CapabilityError, EntropixError, ParameterError
 from entropix.plugins.vllm.asking import ANY_MODEL, Asked, check, read
 from entropix.plugins.vllm.model import _settings
+from entropix.policies import POLICIES, Greedy
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,18 @@ from entropix.plugins.vllm.model import _settings
 )
 def test_what_can_be_asked(arguments: dict[str, Any] | None, wanted: Asked | None) -> None:
     assert read(arguments) == wanted
+
+
+def test_a_policy_that_needs_what_vllm_may_not_show_is_refused_by_both_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Looks(Greedy):
+        name = "looks"
+        needs = frozenset({"attention"})
+
+    monkeypatch.setitem(POLICIES, "looks", Looks)
+    with pytest.raises(CapabilityError, match="policy 'looks' needs attention, and vLLM"):
+        read({"entropix": "looks"})
+    with pytest.raises(ValueError, match="policy 'looks' needs attention, and vLLM"):
+        check(SimpleNamespace(extra_args={"entropix": "looks"}))
 
 
 @pytest.mark.parametrize(

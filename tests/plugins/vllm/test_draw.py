@@ -19,6 +19,8 @@ from entropix.plugins.vllm.asking import Asked, read
 from entropix.plugins.vllm.draw import Draw
 from entropix.plugins.vllm.model import Served
 from entropix.plugins.vllm.plan import Saved
+from entropix.policies import POLICIES, Greedy, sampled
+from entropix.policies.base import CANDIDATES
 from entropix.profiles import Profile, find
 from entropix.types import Regime, Thresholds
 
@@ -219,6 +221,27 @@ def test_answers_equal_those_of_a_real_model_on_the_logits_it_showed(llama_engin
     chance = np.random.default_rng(3)
     serve(clients, chance, library, several=False, script=engine.logits.__getitem__, served=served)
     assert [tuple(client.said) for client in clients] == [tuple(job.tokens) for job in jobs]
+
+
+class Three(Greedy):
+    """Three candidates, and no parameter of that name that could say so."""
+
+    name = "three"
+
+    @property
+    def max_candidates(self) -> int:
+        return CANDIDATES
+
+    def decide(self, signals: Any, regime: Any, state: Any) -> Any:
+        return sampled(regime, like=signals.entropy, temperature=1.5, candidates=3), state
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_candidates_need_no_parameter_of_that_name(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(POLICIES, "three", Three)
+    clients = [Client((1, n), "three", n) for n in range(5)]
+    serve(clients, np.random.default_rng(1), library, several=False)
+    assert [tuple(client.said) for client in clients] == [own(c.prompt, "three", c.seed) for c in clients]
 
 
 def test_every_regime_and_injection_occurs() -> None:

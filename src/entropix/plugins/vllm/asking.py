@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from entropix.errors import ParameterError
-from entropix.policies import Policy, make_policy, parse_spec
-from entropix.types import Thresholds
+from entropix.errors import EntropixError, ParameterError
+from entropix.policies import Policy, check_needs, make_policy, parse_spec
+from entropix.types import SIGNALS, Thresholds
 
 KEY, PREFIX, OFF = "entropix", "entropix_", "off"
+SHOWN = SIGNALS - {"attention"}
+"""What every vLLM shows. Attention needs the operator's switch and a back-end that measures, which are not known where
+requests are admitted: policies may want it there and not need it."""
 LONGEST = 1000
 """Characters of an injected text: it is forced token by token into somebody's answer."""
 
@@ -43,7 +46,8 @@ def read(arguments: Mapping[str, Any] | None) -> Asked | None:
     """What `vllm_xargs` ask for: {"entropix": SPEC, "entropix_PARAMETER": value, …}, SPEC being "NAME",
     "NAME:parameter=value,…" or "off". None when they do not mention Entropix.
 
-    Raises ParameterError, also for a policy or a parameter that does not exist."""
+    Raises ParameterError, also for a policy or a parameter that does not exist, and CapabilityError for a policy that
+    needs a signal which is not sure to be there."""
     ours = {key: value for key, value in (arguments or {}).items() if key == KEY or key.startswith(PREFIX)}
     if not ours:
         return None
@@ -73,6 +77,7 @@ def read(arguments: Mapping[str, Any] | None) -> Asked | None:
         values[parameter] = value
     asked = Asked(name, tuple(sorted(values.items())))
     policy = asked.make(ANY_MODEL, vocabulary=32_000)
+    check_needs(policy, SHOWN, "vLLM, where a request is admitted without knowing the back-end,")
     if len(policy.injection) > LONGEST:
         raise ParameterError(f"{name}: inject has {len(policy.injection)} characters; allowed are at most {LONGEST}")
     return asked
@@ -87,7 +92,7 @@ def check(sampling: Any) -> None:
     belong to a caller of the library are left as they are."""
     try:
         asked = read(sampling.extra_args)
-    except ParameterError as error:
+    except EntropixError as error:
         raise ValueError(str(error)) from error
     made_for_this_request = getattr(sampling, "skip_clone", False)
     if asked is not None and not asked.is_off and made_for_this_request:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
-from entropix.arrays import namespace, take_along
-from entropix.decoding.rows import rows_of
+from entropix.arrays import map_arrays, namespace, take_along
 from entropix.fused import fused
 from entropix.plugins.vllm.asking import Asked
 from entropix.plugins.vllm.model import Served
 from entropix.plugins.vllm.plan import Decided, Plan, Saved, Step, merge
 from entropix.sampling import WINDOW, choose, keyed_gumbel, position_keys, reach, seed_key, top_window
 from entropix.signals import measure_unchecked
-from entropix.types import Array, AttentionSignals, Signals
+from entropix.types import SIGNALS, Array, AttentionSignals, Signals
 
 PIECE = 1 << 25
 """Most logits that are measured at a time on a device: 128 MB of float32, of which some five are held."""
@@ -79,7 +79,7 @@ class Draw:
 
     def looks(self, slot: int) -> bool:
         """Whether the request's policy wants attention signals."""
-        return self.plans[self.seats[slot]].policy.uses_attention
+        return "attention" in self.plans[self.seats[slot]].policy.asked
 
     def remembers(self, slot: int) -> bool:
         """Whether the request's next decision depends on its earlier ones."""
@@ -123,8 +123,7 @@ class Draw:
             return None if array is None else array[rows]
 
         if attention is not None:
-            names = AttentionSignals.__dataclass_fields__
-            attention = AttentionSignals(**{name: getattr(attention, name)[rows] for name in names})
+            attention = map_arrays(some, attention)
         with np.errstate(all="ignore"):
             tokens = self._choose(plans, ours, slots[rows], starts[rows], some(level), some(counts), attention)
         logits[rows if ours is not logits else slice(None)] = -np.inf
@@ -149,10 +148,10 @@ class Draw:
     ) -> Array:
         xp = namespace(logits)
         where = Step(slots, starts, level, counts, partial(is_possible, logits))
-        signals = measured(logits, attention, spread=any(plan.policy.needs_spread for plan in plans))
+        signals = measured(logits, attention, frozenset().union(*(plan.policy.asked for plan in plans)))
         decided: Decided | None = None
         for plan in plans:
-            seen = signals if plan.policy.uses_attention else rows_of(signals, slice(None), False)
+            seen = signals if "attention" in plan.policy.asked else replace(signals, attention=None)
             found, mine = plan.decide(seen, where)
             decided = found if decided is None else merge(mine, found, decided)
         assert decided is not None, "a row asks, but there is no plan"
@@ -170,21 +169,15 @@ class Draw:
         return xp.where(forced >= 0, forced, choice.tokens)
 
 
-def measured(logits: Array, attention: AttentionSignals | None, *, spread: bool) -> Signals:
+def measured(logits: Array, attention: AttentionSignals | None, asked: frozenset[str]) -> Signals:
     """`measure_unchecked`, some rows at a time: vLLM leaves its device little memory beside the KV cache, and what is
     computed with a whole vocabulary is as large as the logits several times over."""
     some = max(PIECE // logits.shape[-1], 1)
     if type(logits) is np.ndarray or logits.shape[0] <= some:
-        return measure_unchecked(logits, attention, spread=spread)
+        return measure_unchecked(logits, attention, asked=asked)
     xp = namespace(logits)
-    parts = [measure_unchecked(logits[n : n + some], spread=spread) for n in range(0, logits.shape[0], some)]
-
-    def joined(name: str) -> Array:
-        return xp.concat([getattr(part, name) for part in parts])
-
-    return Signals(
-        joined("entropy"), joined("varentropy"), joined("normaliser"), attention, joined("spread") if spread else None
-    )
+    parts = [measure_unchecked(logits[n : n + some], asked=asked) for n in range(0, logits.shape[0], some)]
+    return replace(map_arrays(lambda *arrays: xp.concat(arrays), *parts), attention=attention)
 
 
 def is_possible(logits: Array, tokens: Array) -> Array:
@@ -212,7 +205,7 @@ def warm(vocabulary: int, like: Array) -> None:
     """Have kernels compiled and tried at the start rather than within somebody's answer."""
     xp = namespace(like)
     logits = xp.zeros((1, vocabulary), dtype=xp.float32, device=like.device)
-    measure_unchecked(logits, spread=True)
+    measure_unchecked(logits, asked=SIGNALS)
     ids = top_window(logits, WINDOW).ids
     keyed_gumbel(position_keys(ids[:, 0], ids[:, 0]), ids)
     force(logits, xp.zeros((1,), dtype=xp.bool, device=like.device), ids[:, 0])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from entropix.arrays import namespace
+from entropix.arrays import map_arrays, namespace
+from entropix.decoding.rows import call
 from entropix.plugins.vllm.asking import Asked
 from entropix.plugins.vllm.model import Served
 from entropix.types import Action, Array, Decisions, Regime, Signals, State
@@ -60,7 +61,7 @@ class Plan:
         tokens = served.encode(text) if text and served.encode is not None else ()
         self.injection = xp.asarray(tokens, dtype=xp.int64, device=like.device) if tokens else None
         self.length = len(tokens)
-        self.most = int(getattr(getattr(self.policy, "of", self.policy), "candidates", 1))
+        self.most = self.policy.max_candidates
         self.depth = depth
         self.places = xp.zeros((slots + 1,), dtype=xp.int64, device=like.device)  # by slot, NOBODY's where not ours
         self.taken: dict[int, int] = {}
@@ -151,7 +152,7 @@ class Plan:
         """One decision a row, and the state after it."""
         xp = namespace(step.slots)
         own = {name: value for name, value in state.items() if name != PENDING}
-        decisions, after = self.policy(signals, own)
+        decisions, after = call(self.policy, signals, own)
         if self.injection is None:
             nothing = Decided(decisions, xp.full_like(step.slots, -1), xp.zeros_like(step.slots, dtype=xp.bool))
             return nothing, {**after, PENDING: state[PENDING]}
@@ -187,7 +188,7 @@ def merge(where: Array, one: Decided, other: Decided) -> Decided:
     xp = namespace(where)
     a, b = one.decisions, other.decisions
     return Decided(
-        Decisions(**{c: xp.where(where, getattr(a, c), getattr(b, c)) for c in Decisions.__dataclass_fields__}),
+        map_arrays(lambda mine, others: xp.where(where, mine, others), a, b),
         xp.where(where, one.forced, other.forced),
         xp.where(where, one.held, other.held),
     )

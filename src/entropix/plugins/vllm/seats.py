@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from entropix.errors import ParameterError
+from entropix.errors import EntropixError
 from entropix.plugins.vllm.asking import Asked, read
 from entropix.plugins.vllm.meter import Meter
 from entropix.plugins.vllm.model import Served
@@ -31,7 +31,7 @@ class Desk:
         caller who went round admission: then what cannot be read is not ours."""
         try:
             found = read(sampling.extra_args)
-        except ParameterError:
+        except EntropixError:
             return None
         found = self.served.default if found is None else found
         return None if found is None or found.is_off else found
