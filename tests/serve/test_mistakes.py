@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
+from entropix.engines.scripted import ScriptedEngine
+from entropix.policies import POLICIES, Greedy
 from entropix.serve.process import Background
 
 from .conftest import MESSAGES
@@ -29,6 +31,20 @@ def error_of(answer: httpx.Response) -> dict[str, Any]:
     assert "File " not in answer.text
     error: dict[str, Any] = body["error"]
     return error
+
+
+def test_a_policy_that_needs_what_the_model_does_not_show_is_refused_by_both_names(
+    serving: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Looks(Greedy):
+        name = "looks"
+        needs = frozenset({"attention"})
+
+    monkeypatch.setitem(POLICIES, "looks", Looks)
+    server = serving(ScriptedEngine(attention=False))
+    answer = post(server, json={**CHAT, "entropix": {"policy": "looks"}})
+    assert answer.status_code == 400
+    assert "policy 'looks' needs attention, and the engine of 'scripted'" in error_of(answer)["message"]
 
 
 @pytest.mark.parametrize(
