@@ -12,7 +12,7 @@ from entropix.constraints import Grammar, Vocabulary, make_grammar
 from entropix.decoding import Constraint, Decoder, Job, Request
 from entropix.decoding.request import LEADING
 from entropix.engines import Engine, Message, SequenceHandle, Tokenizer
-from entropix.errors import ParameterError, PromptError
+from entropix.errors import EntropixError, ParameterError, PromptError
 from entropix.models import DEFAULT, load_engine
 from entropix.policies import Policy, make_policy, parse_spec
 from entropix.profiles import Profile, find, named
@@ -36,7 +36,8 @@ class Stream:
     """The tokens of one or several answers, as they become certain.
 
     Iterate over it; afterwards `results` has an answer a prompt and `result` the only one. `close` (also at the
-    end of a `with`) cancels what still runs and keeps what was said.
+    end of a `with`) cancels what still runs and keeps what was said. An answer that fails alone ends with
+    finish_reason "error", and `failures` says why; the iteration raises at its end when every answer has failed.
     """
 
     def __init__(self, model: Model, decoder: Decoder, jobs: list[Job]) -> None:
@@ -56,6 +57,10 @@ class Stream:
                         yield Token(event.job.index, event.step.text, event.step)
                 if self.watch is not None and not self.watch():
                     return
+            errors = [job.error for job in self._jobs if job.error is not None]
+            bugs = [error for error in errors if not isinstance(error, EntropixError)]
+            if bugs or len(errors) == len(self._jobs):
+                raise (bugs or errors)[0]
         finally:
             self._end()
 
@@ -89,6 +94,11 @@ class Stream:
     def results(self) -> list[Result]:
         """One result a prompt, in order; those of answers that still run are as far as they have come."""
         return [self._model.result(job) for job in self._jobs]
+
+    @property
+    def failures(self) -> dict[int, Exception]:
+        """Why answers have failed, by the prompt's number from 0 on."""
+        return {n: job.error for n, job in enumerate(self._jobs) if job.error is not None}
 
     @property
     def searches(self) -> list[SearchRecord | None]:
@@ -201,7 +211,8 @@ class Model:
         JSON schema as a dict, or `json_schema`, `regex`, `lark` of entropix.constraints; docs/constraints.md); further
         keywords are the policy's parameters.
 
-        Returns a Result, or a list of them for a list. Raises EntropixError subclasses with a message to show.
+        Returns a Result, or a list of them for a list. Raises EntropixError subclasses with a message to show; an
+        answer of several that fails alone has finish_reason "error" and a note, and nothing is raised.
         """
         several = _is_several(prompt)
         with self.stream(prompt, **options) as stream:
@@ -328,12 +339,13 @@ class Model:
             raise PromptError("the list of prompts is empty; give at least one")
         first = self.request(prompts[0], raw=raw, **options)
         requests = [first, *(replace(first, tokens=self.encode(prompt, raw)) for prompt in prompts[1:])]
-        decoder = Decoder(self.engine)
+        decoder = Decoder(self.engine, isolate=True)
         return decoder, [decoder.submit(request, index) for index, request in enumerate(requests)]
 
     def result(self, job: Job) -> Result:
         """A job of a decoder as a Result, as far as it has come."""
         request = job.request
+        failure = () if job.error is None else (str(job.error),)
         return Result(
             text=job.stream.text,
             finish_reason=job.finish_reason,
@@ -346,7 +358,7 @@ class Model:
             profile=self.profile.name,
             model=self.info.name,
             seconds=job.seconds,
-            notes=(*self.notes, *job.notes, *(job.search.notes if job.search else ())),
+            notes=(*self.notes, *job.notes, *failure, *(job.search.notes if job.search else ())),
             search=job.search,
             thresholds=self.profile.thresholds,
         )

@@ -266,8 +266,9 @@ class Result:
 
     finish_reason: "end" (the model ended its turn, or the constraint is fulfilled), "stop" (a stop string), "length"
     (max_tokens), "context" (the context is full), "constraint" (no token is possible that constraint and bias allow,
-    a note says why), "cancelled". tokens are the answer's, without the prompt. surprisal is −Σ ln p of the
-    model's own tokens, before temperature, in nats; seconds is wall time from submission to the last token.
+    a note says why), "cancelled", "error" (it failed alone, a note says why). tokens are the answer's, without the
+    prompt. surprisal is −Σ ln p of the model's own tokens, before temperature, in nats; seconds is wall time from
+    submission to the last token.
     notes say what the reader must know, such as attention that the engine does not show. thresholds are the
     profile's, None where they are not known.
     """

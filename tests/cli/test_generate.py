@@ -8,9 +8,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from entropix.engines.scripted import saying
+from entropix.engines.scripted import ASSISTANT, saying
 from entropix.model import Stream
 from entropix.trace import TraceWriter, read_trace
 
@@ -269,3 +270,40 @@ def test_the_trace_of_an_earlier_run_survives_a_mistake(cli: Any, tmp_path: Path
     before = path.read_bytes()
     assert cli("generate", "x" * 5000, "--trace", str(path)).code == 2
     assert path.read_bytes() == before
+
+
+def broken_after(n: int) -> Any:
+    """A model that says "a" and computes NaN from the n-th token of an answer to BAD on."""
+
+    def script(tokens: tuple[int, ...]) -> Any:
+        logits = np.zeros(260)
+        start = max(at for at, token in enumerate(tokens) if token == ASSISTANT)
+        if b"BAD" in bytes(t % 256 for t in tokens) and len(tokens) > start + n:
+            logits[3] = np.nan
+        logits[ord("a")] = 20.0
+        return logits
+
+    return script
+
+
+@pytest.mark.parametrize("json_output", [False, True])
+def test_d23_logits_that_are_no_numbers_get_one_message_and_what_was_said_stays(
+    cli: Any, tmp_path: Path, json_output: bool
+) -> None:
+    cli.script = broken_after(4)
+    trace = tmp_path / "t.jsonl"
+    outcome = cli("generate", "-q", "-n", "9", "--trace", str(trace), *(["--json"] if json_output else []), "BAD")
+    assert outcome.code == 2
+    assert outcome.err.count("\n") == 1
+    assert "computes NaN or infinite logits" in outcome.err
+    said = json.loads(outcome.out)["text"] if json_output else outcome.out.strip()
+    assert said == "aaaa"
+    assert '"error"' in trace.read_text()
+
+
+def test_d23_of_several_prompts_the_others_are_answered(cli: Any) -> None:
+    cli.script = broken_after(2)
+    outcome = cli("generate", "-q", "-n", "4", "BAD", "good", "fine")
+    assert outcome.code == 2
+    assert [line for line in outcome.out.splitlines() if line and "──" not in line] == ["aa", "aaaa", "aaaa"]
+    assert outcome.err.count("NaN") == 1

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from entropix.decoding import Decoder, Job, Request
-from entropix.engines.scripted import END, ScriptedEngine, hashed, saying
+from entropix.engines.scripted import END, USER, ScriptedEngine, hashed, saying
 from entropix.errors import CapabilityError, CapacityError, ParameterError, PromptError
 from entropix.policies import Greedy, Policy, make_policy, sampled
+from entropix.search import make_search
 from entropix.types import Action, Thresholds
 
 THRESHOLDS = Thresholds(0.3, 2.0, 0.25, 1.5, {"entropy": (0.5, 0.1), "agreement": (0.5, 0.1)})
@@ -334,3 +335,44 @@ def test_random_traffic_leaks_nothing_and_ends_every_answer(data: Any) -> None:
     assert not engine.live
     assert all(j.finish_reason for j in jobs)
     assert engine.forwarded == sum(j.ledger.forwarded for j in jobs)
+
+
+def spells(*tokens: int) -> ScriptedEngine:
+    """A model that says these tokens after its prompt, again and again."""
+
+    def script(before: tuple[int, ...]) -> Any:
+        logits = np.zeros(260)
+        logits[tokens[(len(before) - 2) % len(tokens)]] = 30.0
+        return logits
+
+    return ScriptedEngine(script)
+
+
+SEARCHES = [None, "vote:n=2,answer=text,early=no", "tree:when=end+vote:answer=text", "backtrack"]
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("stop", ["<user>", "b<user>", "<user>a", "<user>ab<us"])
+def test_b10_a_stop_text_that_is_a_control_token_stops(stop: str, search: str | None) -> None:
+    engine = spells(ord("a"), ord("b"), USER)
+    (job,) = decode(engine, request("sample", stop=(stop,), max_tokens=20, search=make_search(search)))
+    assert job.finish_reason == "stop"
+    assert job.stream.text == ("a" if stop.startswith("b") else "ab")
+
+
+def test_b10_a_stop_text_of_an_end_token_stops_too() -> None:
+    (job,) = decode(spells(ord("a"), END), request(stop=("<end>",), max_tokens=20))
+    assert (job.stream.text, job.finish_reason) == ("a", "stop")
+
+
+def test_b10_a_bias_towards_a_control_token_and_its_name_as_stop_text() -> None:
+    (job,) = decode(says("Hi"), request(stop=("<user>",), max_tokens=4, logit_bias={USER: 100.0}))
+    assert (job.tokens, job.stream.text, job.finish_reason) == ([USER], "", "stop")
+
+
+def test_an_injection_that_holds_a_stop_text_ends_there() -> None:
+    flat = ScriptedEngine(lambda _: np.zeros(260))
+    (job,) = decode(flat, request("entropix:inject=Wait no", stop=("ait",), max_tokens=40))
+    assert (job.stream.text, job.finish_reason) == ("W", "stop")
+    assert bytes(job.tokens) == b"Wait"
+    assert job.ledger.forwarded == flat.forwarded

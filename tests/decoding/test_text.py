@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -79,3 +81,69 @@ def test_bytes_that_are_no_character_are_replaced_at_the_end() -> None:
     assert [s.text for s in stream.finish()] == ["\ufffd"]
     assert stream.text == "\ufffd"
     assert stream.finish() == []
+
+
+MARK = "<|im_start|>"
+
+
+def control(n: int, label: str = MARK) -> Step:
+    return replace(step(n), label=label)
+
+
+def run(stops: tuple[str, ...], *tokens: bytes | str) -> TextStream:
+    """The stream after tokens: bytes of text, or the name of a control token."""
+    stream = TextStream(stops)
+    for n, token in enumerate(tokens):
+        if isinstance(token, str):
+            stream.push(control(n, token), b"")
+        else:
+            stream.push(step(n), token)
+        if stream.stopped:
+            break
+    stream.finish()
+    return stream
+
+
+@pytest.mark.parametrize(
+    ("stop", "tokens", "text"),
+    [
+        (MARK, (b"Hi", MARK, b"user"), "Hi"),
+        ("im_start", (b"Hi", MARK), "Hi"),
+        (f"{MARK}user", (b"Hi", MARK, b"us", b"er"), "Hi"),
+        (f"\n{MARK}", (b"Hi", b"\n", MARK), "Hi"),
+        (f"{MARK}{MARK}", (b"Hi", MARK, b"!", MARK, MARK), "Hi!"),
+        (MARK, (b"say <|im", b"_start|> now"), "say "),
+        ("ab", (b"xa", MARK, b"bc"), "x"),
+        ("user", (b"Hi", MARK, b" a us", b"er"), "Hi a "),
+    ],
+)
+def test_b10_a_stop_string_that_names_a_control_token_ends_the_text(
+    stop: str, tokens: tuple[bytes | str, ...], text: str
+) -> None:
+    stream = run((stop,), *tokens)
+    assert (stream.stopped, stream.text) == (True, text)
+
+
+def test_b10_control_tokens_that_no_stop_string_names_add_nothing_and_stop_nothing() -> None:
+    stream = run((f"{MARK}user", "<|im_end|>"), b"a", MARK, b"us", b"a", "<|im_sep|>", b"z")
+    assert (stream.stopped, stream.text) == (False, "ausaz")
+
+
+def test_b10_what_may_be_part_of_a_stop_string_with_a_control_token_is_held_back() -> None:
+    stream = TextStream((f"{MARK}user",))
+    assert [s.text for s in stream.push(step(0), b"a")] == ["a"]
+    assert stream.push(control(1), b"") == []
+    assert stream.push(step(2), b"us") == []
+    twin, waiting = stream.copy()
+    assert len(waiting) == 2
+    assert [s.text for s in stream.push(step(3), b"a")] == ["", "us", "a"]
+    assert [s.text for s in twin.push(step(3), b"er")] == ["", "", ""]
+    assert (twin.stopped, twin.text, stream.stopped, stream.text) == (True, "a", False, "ausa")
+
+
+def test_after_a_stop_string_nothing_is_added() -> None:
+    stream = TextStream(("stop",))
+    stream.push(step(0), b"a stop b")
+    stream.push(step(1), b" c")
+    stream.finish()
+    assert (stream.stopped, stream.text) == (True, "a ")

@@ -187,3 +187,32 @@ def test_memory_is_flat_over_many_requests(serving: Serving) -> None:
         tracemalloc.stop()
     grown = [after - before for before, after in pairwise(sizes)]
     assert min(grown) < 12_000, "bytes stay behind after each request"
+
+
+def test_d23_logits_that_are_no_numbers_fail_their_own_request_and_no_other(serving: Serving) -> None:
+    works = hashed(3.0)
+
+    def script(tokens: tuple[int, ...]) -> Any:
+        logits = works(tokens)
+        if b"POISON" in bytes(t % 256 for t in tokens):
+            logits[7] = float("nan")
+        return logits
+
+    server = serving(ScriptedEngine(script, sequences=24))
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        healthy = [pool.submit(post, server, body(s, f"hello {s}")) for s in range(5)]
+        poisoned = [pool.submit(post, server, body(1, "POISON", **more)) for more in ({}, {"n": 2}, {"stream": True})]
+        texts = [f.result().json()["choices"][0]["message"]["content"] for f in healthy]
+    assert texts == [alone(s, f"hello {s}") for s in range(5)]
+    for answer in poisoned[:2]:
+        assert answer.result().status_code == 500
+        assert "computes NaN or infinite logits" in answer.result().json()["error"]["message"]
+    assert "computes NaN or infinite logits" in poisoned[2].result().text
+    assert httpx.get(f"{server.url}/ready").status_code == 200
+
+
+def test_b10_a_stop_text_that_is_a_control_token_stops(serving: Serving) -> None:
+    server = serving(ScriptedEngine(hashed(3.0), sequences=24))
+    given = body(1, logit_bias={"258": 100}, stop="<user>", entropix={})
+    choice = post(server, given).json()["choices"][0]
+    assert (choice["message"]["content"], choice["finish_reason"]) == ("", "stop")

@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
-def fail(error: EntropixError) -> int:
+def fail(error: EntropixError | str) -> int:
     """Say what was wrong, in one message, and return the exit code for it."""
     from entropix.trace.terminal import visible
 

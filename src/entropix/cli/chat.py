@@ -176,6 +176,8 @@ class Session:
         self.screen.summarise(result)
         if self.writer and self.writer.error:
             self.end_trace()
+        for error in stream.failures.values():
+            raise error
         return interrupt.requested
 
     def help(self, rest: str) -> None:

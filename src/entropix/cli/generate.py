@@ -87,7 +87,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from entropix.cli import INTERRUPTED
+    from entropix.cli import INTERRUPTED, fail
     from entropix.cli.output import JsonOutput, Screen, TextOutput
     from entropix.cli.running import close_trace, follow, header_of, interruptible, loaded
     from entropix.cli.tree import show_tree, showing_tree
@@ -141,7 +141,7 @@ def run(args: argparse.Namespace) -> int:
             if args.show_tree:
                 for result in results:
                     show_tree(screen.err, result.search)
-            said = set(model.notes)
+            said = {*model.notes, *map(str, stream.failures.values())}
             for note in dict.fromkeys(note for result in results for note in result.notes if note not in said):
                 screen.tell(note)
         except EntropixError:
@@ -149,6 +149,8 @@ def run(args: argparse.Namespace) -> int:
             raise
         finally:
             failed = close_trace(writer)
+    for error in dict.fromkeys(map(str, stream.failures.values())):
+        failed = fail(error)
     return INTERRUPTED if interrupt.requested else failed
 
 

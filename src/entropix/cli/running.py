@@ -123,7 +123,8 @@ def follow(
 ) -> list[Result]:
     """Iterate to the end or to Ctrl-C, showing and tracing every step; the results, also of what was stopped.
 
-    `first` is the number of the first answer in the trace. Whatever ends the stream, the trace gets the results.
+    `first` is the number of the first answer in the trace. Whatever ends the stream, the trace gets the results. An
+    answer that fails is a result, too, with what was said; `stream.failures` has the error.
     """
     watched = stream.watch
 
@@ -139,6 +140,9 @@ def follow(
             show(token.index, token.step)
             if interrupt.requested:
                 break
+    except EntropixError:
+        if not stream.failures:
+            raise
     finally:
         stream.close()
         results = list(stream.results)

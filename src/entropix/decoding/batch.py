@@ -13,8 +13,7 @@ from entropix.decoding.rows import call, rows_of
 from entropix.engines import Engine, SequenceHandle
 from entropix.errors import CapacityError
 from entropix.policies import Policy
-from entropix.signals import measure
-from entropix.types import Array, Decisions, Observation, Signals, State
+from entropix.types import Array, Decisions, Signals, State
 
 PIECE, PROMPTS = 252, 504
 """Most tokens of a prompt that are computed at once, and most of all prompts that begin in one step: whoever is being
@@ -63,16 +62,14 @@ class Group:
             self.state = {k: v[rest] for k, v in self.state.items()} if rest else None
 
 
-def decide(groups: list[Group], logits: Array, observation: Observation) -> tuple[Signals, Decisions, list[State]]:
-    """The signals of all rows, each group's decisions, and each group's state after them."""
-    asked = frozenset().union(*(group.policy.asked for group in groups))
-    signals = measure(logits, observation.attention, asked=asked)
+def decide(groups: list[Group], signals: Signals) -> tuple[Decisions, list[State]]:
+    """Each group's decisions on its rows of the signals, joined, and each group's state after them."""
     for group in groups:
         if group.joining:
             group.admit(signals.entropy)
     if len(groups) == 1:
         decisions, state = call(groups[0].policy, signals, groups[0].state or {})
-        return signals, decisions, [state]
+        return decisions, [state]
     parts, states = [], []
     start = 0
     for group in groups:
@@ -82,7 +79,7 @@ def decide(groups: list[Group], logits: Array, observation: Observation) -> tupl
         parts.append(decisions)
         states.append(state)
     xp = namespace(signals.entropy)
-    return signals, map_arrays(lambda *columns: xp.concat(columns), *parts), states
+    return map_arrays(lambda *columns: xp.concat(columns), *parts), states
 
 
 class Batch:

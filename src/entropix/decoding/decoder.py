@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from entropix.decoding.admission import check_request
 from entropix.decoding.batch import Batch, decide
 from entropix.decoding.job import Branch, Job
-from entropix.decoding.masks import apply_masks
+from entropix.decoding.masks import apply_masks, measured, no_numbers
 from entropix.decoding.proposal import TOP, Proposal
 from entropix.decoding.record import Recorder
 from entropix.decoding.request import Request
@@ -36,7 +36,8 @@ class Decoder:
 
     When `step` raises, no branch has taken a token: the next one computes the same again. reclaim: called when
     sequences or cells run short; gives back something that others hold, False when there is nothing. isolate: an
-    answer whose own search or text fails ends alone, with finish_reason "error" and `job.error`, instead of raising.
+    answer whose own search, text or logits fail ends alone, with finish_reason "error" and `job.error`, instead of
+    raising.
     """
 
     def __init__(
@@ -91,25 +92,31 @@ class Decoder:
         observation = self.engine.forward(work, attention=any(g.attention for g in batch.groups))
         self._book()
         try:
-            recorder, arrays, impossible = self._observe(rows, observation)
+            recorder, arrays, impossible, broken = self._observe(rows, observation)
         except Exception:
             batch.take_back()
             raise
-        return self._act(rows, recorder, arrays, impossible)
+        events = [event for row in broken for event in self._fail(rows[row].job, no_numbers(self.engine))]
+        return events + self._act(rows, recorder, arrays, impossible)
 
     def _observe(
         self, rows: list[Branch], observation: Observation
-    ) -> tuple[Recorder, tuple[Signals, Decisions, Window], dict[int, str]]:
+    ) -> tuple[Recorder, tuple[Signals, Decisions, Window], dict[int, str], list[int]]:
         """Measure, decide and choose. The policies' states move on at the very end, so that it can be done again."""
         logits, impossible = apply_masks(observation.logits, rows)
-        signals, decisions, states = decide(self._batch.groups, logits, observation)
+        groups = self._batch.groups
+        asked = frozenset().union(*(group.policy.asked for group in groups))
+        logits, signals, broken = measured(logits, observation, asked)
+        if broken and not self.isolate:
+            raise no_numbers(self.engine)
+        decisions, states = decide(groups, signals)
         shown = (max(b.job.request.leading, TOP if b.job.explorer is not None else 0) for b in rows)
         window = top_window(logits, max(reach(decisions, self.window), *shown))
         choice = choose(window, decisions, noise_keys([(b.seed, b.length) for b in rows], logits))
         recorder = Recorder(signals, decisions, window, choice)
-        for group, state in zip(self._batch.groups, states, strict=True):
+        for group, state in zip(groups, states, strict=True):
             group.state = state
-        return recorder, (signals, decisions, window), impossible
+        return recorder, (signals, decisions, window), impossible, broken
 
     def run(self) -> Iterator[Event]:
         """Steps until nothing is left. Closing the iterator cancels what still runs."""
@@ -284,6 +291,8 @@ class Decoder:
         tokenizer = self.engine.tokenizer
         for row, branch in enumerate(rows):
             job = branch.job
+            if job.finish_reason:  # its logits are no numbers
+                continue
             if row in impossible:
                 self._give_up(branch, impossible[row])
                 if job.explorer is None:
@@ -316,6 +325,8 @@ class Decoder:
 
     def _fail(self, job: Job, error: Exception) -> list[Event]:
         """End a job that cannot go on, or raise what happened."""
+        if job.finish_reason:
+            return []
         if not self.isolate:
             raise error
         job.error = error
@@ -350,8 +361,8 @@ class Decoder:
     def _inject(self, branch: Branch, step: Step) -> None:
         """Put the injection's tokens where the next token would be. Only the first was decided on."""
         room = self._limit(branch.job) - len(branch.tokens)
-        tokens = branch.job.injection[:room]
-        for n, token in enumerate(tokens):
+        start = len(branch.tokens)
+        for n, token in enumerate(branch.job.injection[:room]):
             label = self.engine.tokenizer.label(token)
             if n == 0:
                 step = replace(step, token=token, label=label, action=Action.INJECT, logprob=None, rank=None)
@@ -360,7 +371,10 @@ class Decoder:
                 position = branch.length
                 step = Step(len(branch.tokens), position, token, label, "", Regime.CLARIFY, Action.INJECT)
             self._append(branch, step)
-        branch.pending, branch.pending_kind, branch.fresh = list(tokens), "injected", len(tokens)
+            if branch.stream.stopped:
+                break
+        injected = branch.tokens[start:]
+        branch.pending, branch.pending_kind, branch.fresh = injected, "injected", len(injected)
 
     def _append(self, branch: Branch, step: Step) -> None:
         branch.tokens.append(step.token)
@@ -395,7 +409,7 @@ class Decoder:
             job.search = job.explorer.record()
         self._batch.held.pop(job, None)
         for other in job.branches:
-            self._batch.remove(other, keep=other is branch and job.request.keep)
+            self._batch.remove(other, keep=other is branch and job.request.keep and reason != "error")
         self._jobs.remove(job)
         job.ended = job.started + job.seconds
         return [*self._released(job), Event(job, None)]

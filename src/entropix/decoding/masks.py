@@ -1,7 +1,8 @@
-"""What may not be chosen: biases, bans and constraints, applied to the logits before anything is measured."""
+"""What may not be chosen: biases, bans and constraints, applied to the logits before they are measured."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -9,7 +10,10 @@ import numpy as np
 
 from entropix.arrays import namespace
 from entropix.decoding.job import Branch
-from entropix.types import Array
+from entropix.engines import Engine
+from entropix.errors import ModelError
+from entropix.signals import measure_unchecked
+from entropix.types import Array, Observation, Signals
 
 
 def apply_masks(logits: Array, rows: Sequence[Branch]) -> tuple[Array, dict[int, str]]:
@@ -34,6 +38,29 @@ def apply_masks(logits: Array, rows: Sequence[Branch]) -> tuple[Array, dict[int,
         else:
             _ban(xp, masked[row], branch.banned.get(len(branch.tokens), ()))
     return masked, impossible
+
+
+def measured(logits: Array, observation: Observation, asked: frozenset[str]) -> tuple[Array, Signals, list[int]]:
+    """The logits, their signals, and the rows of a model that computes no numbers: NaN, +inf, or nothing finite.
+
+    Those rows are flat in the logits that are returned, so that the other rows of the step can be decided."""
+    signals = measure_unchecked(logits, observation.attention, asked=asked)
+    xp = namespace(logits)
+    together = signals.entropy + signals.varentropy
+    if math.isfinite(float(xp.sum(together))):
+        return logits, signals, []
+    broken = [row for row, value in enumerate(together.tolist()) if not math.isfinite(value)]
+    flat = xp.asarray(logits, copy=True)
+    flat[broken] = 0.0
+    return flat, measure_unchecked(flat, observation.attention, asked=asked), broken
+
+
+def no_numbers(engine: Engine) -> ModelError:
+    """The error of an answer whose logits are broken."""
+    return ModelError(
+        f"model {engine.info.name!r} computes NaN or infinite logits here: its file is damaged or badly converted, "
+        "or its numbers overflow; get the model again, or load it with a wider dtype"
+    )
 
 
 def _is_masked(branch: Branch) -> bool:

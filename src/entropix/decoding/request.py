@@ -22,7 +22,8 @@ class Request:
     """One answer to decode.
 
     tokens: the prompt, at least one. seed: any whole number; the same seed gives the same text. max_tokens: most
-    tokens of the answer, None until the context is full. stop: texts that end the answer and are not part of it.
+    tokens of the answer, None until the context is full. stop: texts that end the answer and are not part of it;
+    the name of a control token, such as "<|im_start|>", stops at that token, though it adds no text.
     logit_bias: added to logits before anything is measured; −inf forbids a token. attention: None uses attention
     signals if policy and engine have them, True insists, False does without. leading: how many candidates each
     step records. ignore_end: go on after an end token, for benchmarks. keep: leave the sequence open at the end,

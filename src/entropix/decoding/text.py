@@ -15,6 +15,9 @@ class TextStream:
     A piece waits while it could still turn out to be part of a stop string, and a character's bytes wait until
     the character is whole. `step.text` is set to what the step's token finally contributed, so that the steps'
     texts join to the answer.
+
+    A control token adds no text. A stop string may spell its name all the same, alone or beside text: it is looked
+    for in the text and, where there are control tokens, in the text with their labels in it.
     """
 
     def __init__(self, stops: tuple[str, ...] = ()) -> None:
@@ -22,6 +25,8 @@ class TextStream:
         self.stopped = False
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
         self._waiting: deque[Step] = deque()
+        self._names: deque[str] = deque()
+        """Of each waiting step, the label if it is a control token, else ""."""
         self._certain: list[str] = []
 
     def copy(self) -> tuple[TextStream, list[Step]]:
@@ -31,6 +36,7 @@ class TextStream:
         twin._utf8.setstate(self._utf8.getstate())
         twin._certain = list(self._certain)
         twin._waiting = deque(replace(step) for step in self._waiting)
+        twin._names = deque(self._names)
         return twin, list(twin._waiting)
 
     @property
@@ -44,9 +50,11 @@ class TextStream:
         return "".join(self._certain)
 
     def push(self, step: Step, data: bytes) -> list[Step]:
-        """Add a token's bytes; returns the steps whose text is now certain, in order."""
-        step.text = self._utf8.decode(data)
+        """Add a token's bytes, none for a control token; returns the steps whose text is now certain, in order.
+        After a stop string nothing is added to the text."""
+        step.text = "" if self.stopped else self._utf8.decode(data)
         self._waiting.append(step)
+        self._names.append("" if data else step.label)
         return self._release()
 
     def finish(self) -> list[Step]:
@@ -59,27 +67,43 @@ class TextStream:
         released += self._waiting
         self._certain += [s.text for s in self._waiting]
         self._waiting.clear()
+        self._names.clear()
         return released
 
     def _release(self) -> list[Step]:
-        buffer = "".join(s.text for s in self._waiting)
+        spelled = "".join(name or s.text for name, s in zip(self._names, self._waiting, strict=True))
+        buffer = "".join(s.text for s in self._waiting) if any(self._names) else spelled
         found = [at for s in self.stops if (at := buffer.find(s)) >= 0]
+        if spelled is not buffer:
+            found += [self._shown(at) for s in self.stops if (at := spelled.find(s)) >= 0]
+        certain, certain_spelled = len(buffer), len(spelled)
         if found:
             self._cut(min(found))
             self.stopped = True
-            certain = len(buffer)
         else:
-            certain = len(buffer) - self._held_back(buffer)
+            certain -= self._held_back(buffer)
+            certain_spelled -= self._held_back(spelled)
         # the step that holds the first bytes of a character waits for the rest: it may have to stand for them
         incomplete = self._waiting[-1] if self._utf8.getstate()[0] and not self.stopped else None
         released: list[Step] = []
-        used = 0
-        while self._waiting and self._waiting[0] is not incomplete and used + len(self._waiting[0].text) <= certain:
-            step = self._waiting.popleft()
-            used += len(step.text)
+        while self._waiting and self._waiting[0] is not incomplete:
+            step, name = self._waiting[0], self._names[0]
+            certain, certain_spelled = certain - len(step.text), certain_spelled - len(name or step.text)
+            if min(certain, certain_spelled) < 0:
+                break
+            self._waiting.popleft()
+            self._names.popleft()
             released.append(step)
             self._certain.append(step.text)
         return released
+
+    def _shown(self, at: int) -> int:
+        """How many characters of the text stand before place `at` of the text with labels."""
+        shown = 0
+        for step, name in zip(self._waiting, self._names, strict=True):
+            shown += 0 if name else min(len(step.text), max(at, 0))
+            at -= len(name or step.text)
+        return shown
 
     def _held_back(self, buffer: str) -> int:
         """Length of the longest end of `buffer` that a stop string begins with."""

@@ -9,6 +9,8 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from entropix.errors import ModelError
+
 INVALID, AUTHENTICATION, LIMIT, SERVER = (
     "invalid_request_error",
     "authentication_error",
@@ -55,8 +57,9 @@ def unavailable(message: str, *, retry: float = 5, code: str = "unavailable") ->
     return ApiError(503, message, kind=SERVER, code=code, retry=retry)
 
 
-def failed() -> ApiError:
-    """This one request broke something of ours. What it was stands in the log, not in the answer."""
+def failed(why: Exception | None = None) -> ApiError:
+    """This one request broke something of ours. Only a fault of the model is named; others stand in the log."""
+    reason = f": {why}" if isinstance(why, ModelError) else ""
     return ApiError(
-        500, "the server failed on this request; other requests are not affected", kind=SERVER, code="failed"
+        500, f"the server failed on this request; other requests are not affected{reason}", kind=SERVER, code="failed"
     )

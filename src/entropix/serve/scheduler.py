@@ -274,7 +274,7 @@ class Scheduler:
         """Put every event into the mailbox of whoever asked, all of one step in one call into the event loop."""
         now = time.perf_counter()
         out: dict[Ticket, dict[int, Item]] = {}
-        failures: list[Ticket] = []
+        failures: dict[Ticket, ApiError] = {}
         for event in events:
             job, step = event.job, event.step
             owner = self._owners.get(job)
@@ -291,7 +291,7 @@ class Scheduler:
                 continue
             self._ended(job, ticket)
             if job.finish_reason == "error":
-                failures.append(ticket)
+                failures[ticket] = failed(job.error)
             else:
                 out.setdefault(ticket, {}).setdefault(owner.choice, Item(owner.choice)).job = job
         for ticket in failures:
@@ -299,7 +299,7 @@ class Scheduler:
                 self._remove(ticket)
             out.pop(ticket, None)
         self._post(
-            [(t, list(items.values()), None) for t, items in out.items()] + [(t, [], failed()) for t in failures]
+            [(t, list(items.values()), None) for t, items in out.items()] + [(t, [], e) for t, e in failures.items()]
         )
 
     def _ended(self, job: Job, ticket: Ticket) -> None:

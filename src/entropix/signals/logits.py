@@ -133,10 +133,10 @@ def _entropies_numpy(logits: np.ndarray[Any, Any]) -> tuple[Array, Array, Array]
 
 @fused(_trials)
 def logit_std(logits: Array) -> Array:
-    """Standard deviation of the finite logits, `(rows,)`, as top-nσ needs it (arXiv 2411.07641)."""
+    """Standard deviation of the finite logits, `(rows,)`, as top-nσ needs it (arXiv 2411.07641); 0 where none is."""
     xp = namespace(logits)
     finite = xp.isfinite(logits)
-    count = xp.sum(xp.astype(finite, xp.float32), axis=-1)
+    count = xp.clip(xp.sum(xp.astype(finite, xp.float32), axis=-1), 1.0, None)
     zero = xp.zeros_like(logits)
     mean = xp.sum(xp.where(finite, logits, zero), axis=-1) / count
     centred = xp.where(finite, logits - mean[:, None], zero)

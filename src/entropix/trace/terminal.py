@@ -54,6 +54,7 @@ ENDINGS = {
     "context": "context full",
     "constraint": "no token possible",
     "cancelled": "cancelled",
+    "error": "failed",
 }
 
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")

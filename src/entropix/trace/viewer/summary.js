@@ -10,6 +10,7 @@ export const ENDINGS = {
   context: "context full",
   constraint: "no token possible",
   cancelled: "cancelled",
+  error: "failed",
 };
 const SPENT = ["prompt", "sampled", "injected", "abandoned", "looked_ahead", "recomputed"];
 
