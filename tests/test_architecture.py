@@ -12,12 +12,13 @@ import pytest
 import entropix
 
 ROOT = Path(entropix.__file__).parent
-FOUNDATION = {"types", "errors", "arrays", "native", "fused"}
+FOUNDATION = {"numeric", "types", "errors", "arrays", "native", "fused"}
 CORE = FOUNDATION | {"signals", "sampling", "policies", "engines"}
 TOP = {"model", "models", "profiles", "trace", "cli", "search", "serve", "plugins", "evaluate", "__init__", "__main__"}
 MAY_IMPORT = {
     "types": set(),
     "errors": set(),
+    "numeric": set(),
     "arrays": {"types"},
     "native": set(),
     "fused": set(),

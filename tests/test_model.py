@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import numpy as np
 import pytest
 
 import entropix
@@ -231,3 +232,38 @@ def test_a_real_chat_reuses_the_cache(real_engine: Engine) -> None:
         assert stream.result.text
     finally:
         chat.close()
+
+
+def flat() -> entropix.Model:
+    """A model to which every token is equally likely: what is said depends on the noise alone."""
+    return entropix.Model(ScriptedEngine(lambda _: np.zeros(260), sequences=64))
+
+
+HOT: dict[str, Any] = {"policy": "sample:temperature=1.2", "max_tokens": 6, "raw": True}
+
+
+def test_b8_without_a_seed_every_prompt_draws_its_own() -> None:
+    prompts = [f"Prompt {n:02}" for n in range(40)]
+    results = flat().generate(prompts, **HOT)
+    assert len({r.tokens for r in results}) == len({r.seed for r in results}) == 40
+    same = flat().generate(["Tell me a random word."] * 4, **HOT)
+    assert len({r.tokens for r in same}) == 4
+    with flat().stream(["a"] * 4, **HOT, search="vote:n=2,answer=text,early=no") as stream:
+        for _ in stream:
+            pass
+    branches = [b.steps for r in stream.results for b in r.search.branches]
+    assert len({tuple(s.token for s in steps) for steps in branches}) == 8
+
+
+def test_b8_a_seed_that_is_given_holds_for_each_prompt_alone_and_in_any_batch() -> None:
+    prompts = [f"Prompt {n:02}" for n in range(5)]
+    together = flat().generate(prompts, seed=3, **HOT)
+    alone = [flat().generate(prompt, seed=3, **HOT) for prompt in prompts]
+    assert [r.tokens for r in together] == [r.tokens for r in alone]
+    assert {r.seed for r in together} == {3}
+
+
+def test_b8_the_seeds_that_were_drawn_give_the_same_texts_again() -> None:
+    results = flat().generate(["a", "b"], **HOT)
+    again = [flat().generate(p, seed=r.seed, **HOT) for p, r in zip("ab", results, strict=True)]
+    assert [r.tokens for r in again] == [r.tokens for r in results]

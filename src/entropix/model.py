@@ -205,8 +205,9 @@ class Model:
 
         prompt: a text (a user message if the model has a chat template, unless raw=True), a conversation (a list
         of {"role", "content"} messages), or a list of either. Options: policy="entropix" (a name, "name:key=value"
-        or a Policy), seed=None (drawn and recorded), max_tokens=512 (None: until the context is full), stop=(),
-        raw=False, attention=None, logit_bias={}, leading=8 candidates recorded a step, search=None ("tree",
+        or a Policy), seed=None (drawn for each prompt, and recorded; one that is given holds for each prompt, whose
+        text is the same alone and in any batch), max_tokens=512 (None: until the context is full), stop=(), raw=False,
+        attention=None, logit_bias={}, leading=8 candidates recorded a step, search=None ("tree",
         "vote:n=8,answer=number", … or strategy objects; docs/search.md), constraint=None (what the text must be: a
         JSON schema as a dict, or `json_schema`, `regex`, `lark` of entropix.constraints; docs/constraints.md); further
         keywords are the policy's parameters.
@@ -314,8 +315,6 @@ class Model:
     ) -> Request:
         """What a `Decoder` needs to answer one prompt; options as in `generate`. For programs that drive the loop
         themselves; `result` makes a Result of the job."""
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
-            raise ParameterError(f"seed={seed!r} is not a whole number")
         if not isinstance(stop, (str, list, tuple)):
             raise ParameterError(f"stop is a text or a list of texts, not {type(stop).__name__}")
         return Request(
@@ -333,12 +332,18 @@ class Model:
             ignore_end=ignore_end,
         )
 
-    def _jobs(self, prompts: Sequence[Any], *, raw: bool = False, **options: Any) -> tuple[Decoder, list[Job]]:
-        """A decoder with one job a prompt; nothing is computed yet."""
+    def _jobs(
+        self, prompts: Sequence[Any], *, raw: bool = False, seed: int | None = None, **options: Any
+    ) -> tuple[Decoder, list[Job]]:
+        """A decoder with one job per prompt; nothing is computed yet. A seed holds for each prompt, and without one
+        each draws its own."""
         if not prompts:
             raise PromptError("the list of prompts is empty; give at least one")
-        first = self.request(prompts[0], raw=raw, **options)
-        requests = [first, *(replace(first, tokens=self.encode(prompt, raw)) for prompt in prompts[1:])]
+        first = self.request(prompts[0], raw=raw, seed=seed, **options)
+        requests = [first]
+        for prompt in prompts[1:]:
+            own = secrets.randbits(32) if seed is None else first.seed
+            requests.append(replace(first, tokens=self.encode(prompt, raw), seed=own))
         decoder = Decoder(self.engine, isolate=True)
         return decoder, [decoder.submit(request, index) for index, request in enumerate(requests)]
 

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from entropix.engines.scripted import ScriptedEngine, hashed
@@ -216,3 +217,16 @@ def test_b10_a_stop_text_that_is_a_control_token_stops(serving: Serving) -> None
     given = body(1, logit_bias={"258": 100}, stop="<user>", entropix={})
     choice = post(server, given).json()["choices"][0]
     assert (choice["message"]["content"], choice["finish_reason"]) == ("", "stop")
+
+
+def test_b8_without_a_seed_every_prompt_and_choice_draws_its_own(serving: Serving) -> None:
+    server = serving(ScriptedEngine(lambda _: np.zeros(260), sequences=24))
+    given = {"model": "scripted", "prompt": ["same"] * 4, "n": 2, "max_tokens": 6, "entropix": {"policy": "sample"}}
+
+    def texts(**more: Any) -> list[str]:
+        answer = httpx.post(f"{server.url}/v1/completions", json={**given, **more}, timeout=60).json()
+        return [choice["text"] for choice in answer["choices"]]
+
+    assert len(set(texts())) == 8
+    assert len(set(texts(seed=3))) == 2, "a seed that is given holds for each prompt"
+    assert texts(seed=3) == texts(seed=3)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from entropix.errors import ParameterError
+from entropix.numeric import is_integer, plain
 from entropix.policies import Policy
 
 if TYPE_CHECKING:
@@ -46,6 +47,14 @@ class Request:
     constraint: Constraint | None = None
 
     def __post_init__(self) -> None:
+        for name in ("seed", "max_tokens", "leading"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
+        bias_of = {plain(token): plain(bias) for token, bias in self.logit_bias.items()}
+        object.__setattr__(self, "logit_bias", bias_of)
+        if hasattr(self.tokens, "tolist"):  # an array of NumPy or torch
+            object.__setattr__(self, "tokens", self.tokens.tolist())
+        if not is_integer(self.seed):
+            raise ParameterError(f"seed={self.seed!r} is not a whole number")
         if self.max_tokens is not None and not _whole(self.max_tokens, 1):
             raise ParameterError(
                 f"max_tokens={self.max_tokens!r} is out of range; allowed is a whole number from 1, or None"
@@ -55,9 +64,10 @@ class Request:
         if not all(isinstance(text, str) and text for text in self.stop):
             raise ParameterError("stop takes texts of at least one character; one is empty or no text")
         for token, bias in self.logit_bias.items():
-            if not _whole(token, 0) or not isinstance(bias, (int, float)) or not bias < math.inf:
+            number = isinstance(bias, (int, float)) and not isinstance(bias, bool)
+            if not _whole(token, 0) or not number or not bias < math.inf:
                 raise ParameterError(f"logit_bias: {token!r}: {bias!r} is not a token number and a number (or -inf)")
 
 
 def _whole(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+    return is_integer(value) and value >= least

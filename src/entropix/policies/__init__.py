@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from entropix.errors import ParameterError
+from entropix.numeric import plain
 from entropix.policies.base import Policy, check_needs, parameter, parameters, sampled
 from entropix.policies.baselines import DynaTemp, Edt, Greedy, Sample, TopNSigma
 from entropix.policies.control import CONTROLS, Control
@@ -72,7 +73,7 @@ def make_policy(spec: str, thresholds: Thresholds, vocabulary: int, /, **values:
     if kind is None:
         raise ParameterError(f"there is no policy {name!r}; known are {', '.join(POLICIES)}")
     known = parameters(kind)
-    settings = {**inline, **values}
+    settings = {**inline, **{key: plain(value) for key, value in values.items()}}
     control = settings.pop("control", None)
     for key, value in settings.items():
         if key not in known:

@@ -16,6 +16,7 @@ import numpy as np
 
 from entropix.arrays import namespace, real_dtype
 from entropix.errors import CapabilityError, ParameterError
+from entropix.numeric import plain
 from entropix.types import SIGNALS, Action, Array, Decisions, Regime, Signals, State, Thresholds
 
 CANDIDATES = 16
@@ -56,6 +57,7 @@ class Policy:
                 f"policy {self.name!r} asks for {', '.join(unknown)}; signals are {', '.join(sorted(SIGNALS))}"
             )
         for name, f in parameters(type(self)).items():
+            object.__setattr__(self, name, plain(getattr(self, name)))
             check_parameter(self.name, name, getattr(self, name), f)
 
     @property

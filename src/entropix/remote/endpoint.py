@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from entropix.errors import CapabilityError, ParameterError, PromptError
+from entropix.numeric import is_integer, plain
 from entropix.policies import make_policy
 from entropix.profiles import Profile, generic, named
 from entropix.search import SearchPlan, Strategy, make_search
@@ -68,9 +69,10 @@ class Endpoint:
             if error.name != "openai":
                 raise
             raise CapabilityError("endpoints need the package openai: pip install 'entropix-llm[remote]'") from None
+        concurrency, retries, timeout, limit = plain(concurrency), plain(retries), plain(timeout), plain(limit)
         self.url = checked_url(base_url)
         for name, value, least in (("concurrency", concurrency, 1), ("retries", retries, 0)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            if not is_integer(value) or value < least:
                 raise ParameterError(f"{name}={value!r} is not a whole number from {least} on")
         for name, seconds in (("timeout", timeout), ("limit", limit)):
             if seconds is not None and not seconds > 0:
@@ -123,9 +125,10 @@ class Endpoint:
 
         plan = make_search(search)
         notes = list(check_plan(plan, temperature))
-        if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1:
+        seed, max_tokens, temperature, top_p = plain(seed), plain(max_tokens), plain(temperature), plain(top_p)
+        if not is_integer(max_tokens) or max_tokens < 1:
             raise ParameterError(f"max_tokens={max_tokens!r} is not a whole number from 1 on")
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+        if seed is not None and not is_integer(seed):
             raise ParameterError(f"seed={seed!r} is not a whole number")
         if not isinstance(stop, (str, list, tuple)):
             raise ParameterError(f"stop is a text or a list of texts, not {type(stop).__name__}")

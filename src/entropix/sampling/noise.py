@@ -29,12 +29,12 @@ _ARRAY_GOLDEN, _ARRAY_1, _ARRAY_2 = _signed(_GOLDEN), _signed(_MIX_1), _signed(_
 
 def noise_key(seed: int, position: int) -> int:
     """What a row's noise depends on beside the token: an int64 from any whole seed and a position."""
-    return _signed(_mix_one(seed_key(seed) + position * _GOLDEN))
+    return _signed(_mix_one(seed_key(seed) + int(position) * _GOLDEN))
 
 
 def seed_key(seed: int) -> int:
     """The part of `noise_key` that the seed alone decides, an int64; `position_keys` does the rest for whole arrays."""
-    return _signed(_mix_one(seed + _GOLDEN))
+    return _signed(_mix_one(int(seed) + _GOLDEN))
 
 
 def _trials(numbers: Array, others: Array) -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from entropix.decoding import Explorer, Job
 from entropix.errors import CapabilityError, ParameterError
+from entropix.numeric import plain
 from entropix.policies import Policy, parse_spec
 from entropix.search.answers import Extractor, extractor
 from entropix.types import Capabilities
@@ -45,7 +46,8 @@ class Strategy:
 
     def __post_init__(self) -> None:
         for f in fields(self):
-            value, meta = getattr(self, f.name), f.metadata
+            value, meta = plain(getattr(self, f.name)), f.metadata
+            object.__setattr__(self, f.name, value)
             if "allowed" in meta and value not in meta["allowed"]:
                 raise ParameterError(
                     f"{self.name}: {f.name}={value!r} is unknown; allowed are {', '.join(meta['allowed'])}"

@@ -140,11 +140,11 @@ class Reader:
                 )
         except EntropixError as error:
             raise invalid(f"entropix.search: {error}", "entropix.search") from None
-        seed = secrets.randbits(32) if asked.seed is None else asked.seed
         stop = (asked.stop,) if isinstance(asked.stop, str) else tuple(asked.stop or ())
         bias = self._bias(asked.logit_bias)
         requests = []
         for prompt in prompts:
+            seed = secrets.randbits(32) if asked.seed is None else asked.seed
             first = Request(
                 tokens=prompt,
                 policy=policy,

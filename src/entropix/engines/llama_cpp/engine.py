@@ -19,6 +19,7 @@ from entropix.engines.llama_cpp.slots import SLOTS, Slots
 from entropix.engines.llama_cpp.tap import Tap, make_tap, set_up
 from entropix.engines.llama_cpp.tokenizer import LlamaCppTokenizer
 from entropix.errors import CapabilityError, CapacityError, ModelError, ParameterError
+from entropix.numeric import is_integer, plain
 from entropix.types import AttentionSignals, Capabilities, ModelInfo, Observation
 
 MOST_SEQUENCES = 128  # half of llama.cpp's LLAMA_MAX_SEQ
@@ -61,18 +62,19 @@ class LlamaCppEngine:
         batch: int = 512,
         compile_tap: bool = True,
     ) -> None:
-        threads = available_cpus() if threads is None else threads
+        threads = available_cpus() if threads is None else plain(threads)
+        context, sequences, cells, batch = plain(context), plain(sequences), plain(cells), plain(batch)
         for name, value, most in (
             ("context", context, MOST_CELLS),
             ("cells", 1 if cells is None else cells, MOST_CELLS),
             ("threads", threads, MOST_THREADS),
             ("batch", batch, MOST_CELLS),
         ):
-            if not isinstance(value, int) or not 1 <= value <= most:
+            if not is_integer(value) or not 1 <= value <= most:
                 raise ParameterError(f"{name} is {value!r}, allowed is a whole number from 1 to {most}")
         cells = max(context, LEAST_CELLS) if cells is None else cells
-        if not 1 <= sequences <= MOST_SEQUENCES:
-            raise ParameterError(f"sequences is {sequences}, allowed is 1 … {MOST_SEQUENCES}")
+        if not is_integer(sequences) or not 1 <= sequences <= MOST_SEQUENCES:
+            raise ParameterError(f"sequences is {sequences!r}, allowed is 1 … {MOST_SEQUENCES}")
         self._llama, self._log = load()
         self._model = open_model(path, gpu_layers)
         self._on_cpu = gpu_layers == 0 or not self._llama.llama_supports_gpu_offload()

@@ -23,6 +23,7 @@ from entropix.engines.transformers.inspection import (
 from entropix.engines.transformers.running import groups, last_only, observation, switchable_configs, switched
 from entropix.engines.transformers.tokenizer import TransformersTokenizer
 from entropix.errors import CapacityError, ModelError, ParameterError, PromptError
+from entropix.numeric import is_integer, plain
 from entropix.types import AttentionSignals, Capabilities, ModelInfo, Observation
 
 
@@ -60,8 +61,9 @@ class TransformersEngine:
         attention_layers: Iterable[int] | None = None,
         name: str | None = None,
     ) -> None:
+        context, sequences, cells = plain(context), plain(sequences), plain(cells)
         for option, value in (("context", context), ("sequences", sequences), ("cells", cells)):
-            if value is not None and (not isinstance(value, int) or value < 1):
+            if value is not None and (not is_integer(value) or value < 1):
                 raise ParameterError(f"{option}={value!r}: must be a whole number, at least 1")
         check_supported(model)
         config = text_config(model)
