@@ -63,8 +63,11 @@ class Signals:
     """The model's uncertainty about the next token; each `(rows,)`.
 
     `entropy` in nats, `varentropy` in nats². `attention` is None where the engine shows none.
-    `normaliser` is the log-sum-exp of the logits: logit − normaliser is a log-probability.
-    `logit_std` is the standard deviation of the unmasked logits, measured only for policies that ask for it.
+    `normaliser` is the log-sum-exp of the logits: logit − normaliser is a log-probability. The rest is measured only
+    for policies that ask for it: `logit_std` is the standard deviation of the unmasked logits, `top_logprob` the
+    log-probability of the likeliest token, and `surprisal` −ln p of the last token that the row drew itself, in the
+    distribution that was measured there (after masks, before temperature), in nats. It is NaN before the first such
+    token, and stays what it was through an injected text.
     """
 
     entropy: Array
@@ -72,6 +75,8 @@ class Signals:
     normaliser: Array | None = None
     attention: AttentionSignals | None = None
     logit_std: Array | None = None
+    top_logprob: Array | None = None
+    surprisal: Array | None = None
 
 
 SIGNALS = frozenset(f.name for f in fields(Signals))

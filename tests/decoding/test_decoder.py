@@ -134,7 +134,16 @@ def test_attention_is_insisted_on_or_done_without() -> None:
 
 
 def mixed(seed: int = 5, **values: Any) -> list[Request]:
-    specs = ["entropix", "sample:temperature=1.2", "entropix-2024", "greedy", "dynatemp", "edt", "top-n-sigma"]
+    specs = [
+        "entropix",
+        "sample:temperature=1.2",
+        "entropix-2024",
+        "greedy",
+        "dynatemp",
+        "edt",
+        "top-n-sigma",
+        "mirostat",
+    ]
     return [
         request(spec, tokens=tuple(range(60 + n, 64 + 2 * n)), seed=seed, max_tokens=12 + n, **values)
         for n, spec in enumerate(specs)

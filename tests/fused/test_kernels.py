@@ -307,7 +307,7 @@ def test_what_the_kernels_cannot_take_goes_the_long_way(monkeypatch: pytest.Monk
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("several", [False, True])
 @pytest.mark.parametrize(
-    "spec", ["entropix:inject=ab,inject_cooldown=2", "sample:top_k=0,temperature=1.2", "top-n-sigma"]
+    "spec", ["entropix:inject=ab,inject_cooldown=2", "sample:top_k=0,temperature=1.2", "top-n-sigma", "mirostat"]
 )
 def test_the_plug_in_chooses_the_same_with_and_without(
     spec: str, several: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

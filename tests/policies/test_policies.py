@@ -31,7 +31,8 @@ def signals(h: Any, v: Any, attention: Any = None, xp: Any = np.asarray) -> Sign
     shown = None
     if attention is not None:
         shown = AttentionSignals(*(xp(np.broadcast_to(np.asarray(a, float), h.shape).copy()) for a in attention))
-    return Signals(xp(h), xp(v), attention=shown, logit_std=xp(np.full(h.shape, 2.0)))
+    further = {"logit_std": np.full(h.shape, 2.0), "top_logprob": -h / 2, "surprisal": v}
+    return Signals(xp(h), xp(v), attention=shown, **{name: xp(value) for name, value in further.items()})
 
 
 def run(p: Any, s: Signals) -> tuple[Decisions, Any]:

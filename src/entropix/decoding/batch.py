@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 
 from entropix.arrays import map_arrays, namespace
@@ -64,6 +64,11 @@ class Group:
 
 def decide(groups: list[Group], signals: Signals) -> tuple[Decisions, list[State]]:
     """Each group's decisions on its rows of the signals, joined, and each group's state after them."""
+    xp = namespace(signals.entropy)
+    if any("surprisal" in group.policy.asked for group in groups):
+        seen = [branch.surprisal for group in groups for branch in group.branches]
+        surprisal = xp.asarray(seen, dtype=signals.entropy.dtype, device=signals.entropy.device)
+        signals = replace(signals, surprisal=surprisal)
     for group in groups:
         if group.joining:
             group.admit(signals.entropy)
@@ -78,7 +83,6 @@ def decide(groups: list[Group], signals: Signals) -> tuple[Decisions, list[State
         decisions, state = call(group.policy, rows_of(signals, rows, group.attention), group.state or {})
         parts.append(decisions)
         states.append(state)
-    xp = namespace(signals.entropy)
     return map_arrays(lambda *columns: xp.concat(columns), *parts), states
 
 

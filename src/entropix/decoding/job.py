@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 
@@ -75,6 +76,11 @@ class Branch:
     def text(self) -> str:
         """What it says, as far as that is certain."""
         return self.stream.text
+
+    @property
+    def surprisal(self) -> float:
+        """−ln p of the last token that it drew itself, before temperature, in nats; NaN before the first."""
+        return next((-step.logprob for step in reversed(self.steps) if step.logprob is not None), math.nan)
 
     @property
     def siblings(self) -> list[Branch]:

@@ -11,10 +11,11 @@ from entropix.policies.baselines import DynaTemp, Edt, Greedy, Sample, TopNSigma
 from entropix.policies.control import CONTROLS, Control
 from entropix.policies.entropix import Entropix
 from entropix.policies.entropix_2024 import Entropix2024
+from entropix.policies.mirostat import Mirostat
 from entropix.types import Thresholds
 
 POLICIES: dict[str, type[Policy]] = {
-    p.name: p for p in (Entropix, Greedy, Sample, DynaTemp, Edt, TopNSigma, Entropix2024)
+    p.name: p for p in (Entropix, Greedy, Sample, DynaTemp, Edt, TopNSigma, Mirostat, Entropix2024)
 }
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Entropix",
     "Entropix2024",
     "Greedy",
+    "Mirostat",
     "Policy",
     "Sample",
     "TopNSigma",

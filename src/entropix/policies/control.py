@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from entropix.arrays import map_arrays, namespace, real_dtype
 from entropix.errors import ParameterError
 from entropix.policies.base import Policy
-from entropix.types import ATTENTION, SIGNALS, Array, Decisions, Signals, State
+from entropix.types import ATTENTION, Array, Decisions, Signals, State
 
 CONTROLS = {
     "random": "all signals of one earlier token of the same answer, drawn at random",
@@ -24,8 +25,7 @@ DRAWS = 1024
 """Tokens after which the random draws repeat."""
 
 FIRST = ("entropy", "varentropy", *(f"attention.{name}" for name in ATTENTION))
-COLUMNS = (*FIRST, *sorted(SIGNALS - {"attention", *FIRST}))
-"""Every signal, in the order of the columns. A signal that is new comes behind, so that the draws of the first stay."""
+"""The columns that every control has, before those of the further signals that its policy asks for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +75,22 @@ class Control(Policy):
         """What was seen so far, and the draws of each row, (rows, tokens, signals)."""
         xp = namespace(like)
         real, device = real_dtype(xp, like), like.device
-        draws = np.stack([_draws(seed) for seed in seeds])
+        draws = np.stack([self._draws(seed) for seed in seeds])
         return {
             "control.seen": xp.zeros((len(draws),), dtype=xp.int64, device=device),
-            "control.memory": xp.zeros((len(draws), MEMORY, len(COLUMNS)), dtype=real, device=device),
+            "control.memory": xp.zeros((len(draws), MEMORY, len(self.columns)), dtype=real, device=device),
             "control.draws": xp.asarray(draws, dtype=real, device=device),
         }
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The signals that are exchanged, as `_shown` names them: those always measured and those asked for."""
+        return (*FIRST, *sorted((self.of.asked | {"normaliser"}) - {"attention", *FIRST}))
+
+    def _draws(self, seed: int) -> np.ndarray[Any, Any]:
+        """Uniform numbers of one row, `(DRAWS, signals)`."""
+        g = np.random.default_rng(seed & ((1 << 64) - 1))  # any integer is a seed, as for the noise
+        return np.hstack([g.random((DRAWS, n)) for n in (len(FIRST), len(self.columns) - len(FIRST))])
 
     def __call__(self, signals: Signals, state: State) -> tuple[Decisions, State]:
         xp = namespace(signals.entropy)
@@ -117,25 +127,24 @@ class Control(Policy):
         zero = xp.zeros_like(signals.entropy)
         shown = _shown(signals)
         real = real_dtype(xp, signals.entropy)
-        return xp.stack([xp.astype(shown.get(name, zero), real) for name in COLUMNS], axis=-1)
+        return xp.stack([xp.astype(shown.get(name, zero), real) for name in self.columns], axis=-1)
 
     def _signals(self, signals: Signals, columns: Array) -> Signals:
         """`signals` with every array that is shown taken from `columns`."""
         names = iter(_shown(signals))
-        return map_arrays(lambda _: columns[:, COLUMNS.index(next(names))], signals)
+
+        def taken(array: Array) -> Array:
+            name = next(names)
+            return columns[:, self.columns.index(name)] if name in self.columns else array
+
+        return map_arrays(taken, signals)
 
 
 def _shown(signals: Any, prefix: str = "") -> dict[str, Array]:
-    """The arrays of `signals` by the names in `COLUMNS`, in the order of the fields."""
+    """The arrays of `signals` by name, with a dot within the attention signals, in the order of the fields."""
     found: dict[str, Array] = {}
     for field in fields(signals):
         value, name = getattr(signals, field.name), prefix + field.name
         if value is not None:
             found |= _shown(value, f"{name}.") if is_dataclass(value) else {name: value}
     return found
-
-
-def _draws(seed: int) -> np.ndarray[Any, Any]:
-    """Uniform numbers of one row, `(DRAWS, signals)`."""
-    g = np.random.default_rng(seed & ((1 << 64) - 1))  # any integer is a seed, as for the noise
-    return np.hstack([g.random((DRAWS, n)) for n in (len(FIRST), len(COLUMNS) - len(FIRST))])

@@ -22,9 +22,9 @@ def measure(logits: Array, attention: AttentionSignals | None = None, *, asked: 
     """The uncertainty that logits (and attention) show.
 
     logits: `(rows, vocabulary)` before temperature and after masks; −∞ means impossible. asked: names of further
-    signals to measure; those that logits do not show are left out. Returns entropy in nats and varentropy in nats²,
-    `(rows,)`, within 1e-3 relative or 1e-6 absolute of float64. Raises ValueError for a row of NaN or with no finite
-    logit.
+    signals to measure; those that these logits do not show are left out. Returns entropy in nats and varentropy in
+    nats², `(rows,)`, within 1e-3 relative or 1e-6 absolute of float64. Raises ValueError for a row of NaN or with no
+    finite logit.
 
     With d = z − max z, e = exp d, Z = Σe and m = Σ e·d / Z:  H = ln Z − m,  V = Σ e·(d − m)² / Z.
     V is centred before it is squared: B/Z − (A/Z)² loses every digit to cancellation where most of the
@@ -50,7 +50,11 @@ def measure_unchecked(
     """`measure` without the look at what came out, for which a device's queue would have to drain: a row of NaN has
     signals of NaN, and no row disturbs another."""
     entropy, varentropy, normaliser = _entropies_numpy(logits) if type(logits) is np.ndarray else _entropies(logits)
-    further = {name: FURTHER[name](logits) for name in asked & FURTHER.keys()}
+    further = {}
+    if "logit_std" in asked:
+        further["logit_std"] = logit_std(logits)
+    if "top_logprob" in asked:
+        further["top_logprob"] = namespace(logits).max(logits, axis=-1) - normaliser
     return Signals(entropy, varentropy, normaliser, attention, **further)
 
 
@@ -141,7 +145,3 @@ def logit_std(logits: Array) -> Array:
     mean = xp.sum(xp.where(finite, logits, zero), axis=-1) / count
     centred = xp.where(finite, logits - mean[:, None], zero)
     return xp.sqrt(xp.sum(centred * centred, axis=-1) / count)
-
-
-FURTHER = {"logit_std": logit_std}
-"""Signals that cost a pass over the logits of their own, so that they are measured only where a policy asks."""

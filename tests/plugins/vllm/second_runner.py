@@ -199,9 +199,9 @@ def main(scenario: str, directory: Path) -> dict[str, Any]:
         additional_config={"entropix": {"profile": str(directory / "profile.json")}},
         **settings,
     )
-    prompts = ["The capital of France is", "ab", "one two three one two three", "x", "again and again"]
-    specs = [INJECTS, None, "entropix:control=random,inject=", "entropix-2024", INJECTS]
-    heats = [0.0, 1.0, 0.0, 0.7, 1.0]
+    prompts = ["The capital of France is", "ab", "one two three one two three", "x", "again and again", "once more"]
+    specs = [INJECTS, None, "entropix:control=random,inject=", "entropix-2024", INJECTS, "mirostat:tau=2.5"]
+    heats = [0.0, 1.0, 0.0, 0.7, 1.0, 0.0]
     grammar = StructuredOutputsParams(regex="[0-9]{3,9}[.]") if scenario == "grammar" else None
     sampling = [
         SamplingParams(

@@ -37,6 +37,7 @@ SPECS = (
     "greedy",
     "sample:temperature=1.2,top_k=0",
     "top-n-sigma",
+    "mirostat:tau=2.0",
     "edt",
 )
 TOKENS, SLOTS, DRAFTS = 14, 6, 3

@@ -51,6 +51,7 @@ SPECS = (
     "entropix:inject=,control=random",
     "entropix-2024",
     "top-n-sigma",
+    "mirostat:tau=2.0",
     "greedy",
 )
 OURS = [] if entry_points(group="vllm.logits_processors") else ["entropix.plugins.vllm:LogitsProcessor"]

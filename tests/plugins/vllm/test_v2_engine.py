@@ -37,7 +37,7 @@ def serve(scenario: str, directory: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((directory / "found.json").read_text())
     assert found["runner"] == "vllm.v1.worker.cpu.model_runner", "this is not Model Runner V2"
     ours = [(said, own) for said, own in zip(found["said"], found["replayed"], strict=True) if own is not None]
-    assert len(ours) == 4
+    assert len(ours) == 5
     for said, own in ours:
         assert said == own
     return found

@@ -16,7 +16,7 @@ from entropix.plugins.vllm.model import Served
 from entropix.plugins.vllm.plan import Decided, Plan, Saved, Step, merge
 from entropix.sampling import WINDOW, choose, keyed_gumbel, position_keys, reach, seed_key, top_window
 from entropix.signals import measure_unchecked
-from entropix.types import SIGNALS, Array, AttentionSignals, Signals
+from entropix.types import SIGNALS, Array, AttentionSignals, Decisions, Signals
 
 PIECE = 1 << 25
 """Most logits that are measured at a time on a device: 128 MB of float32, of which some five are held."""
@@ -147,26 +147,34 @@ class Draw:
         attention: AttentionSignals | None,
     ) -> Array:
         xp = namespace(logits)
-        where = Step(slots, starts, level, counts, partial(is_possible, logits))
         signals = measured(logits, attention, frozenset().union(*(plan.policy.asked for plan in plans)))
+        keys = position_keys(self.seeds[slots], starts if level is None else starts + level)
+        blind = xp is not np
+        most = max(plan.most for plan in plans) if blind else None
+
+        def drawn(decisions: Decisions) -> tuple[Array, Array]:
+            """The token that each row draws, and −ln p of it."""
+            window = top_window(logits, WINDOW if blind else reach(decisions, WINDOW))
+            choice = choose(window, decisions, keys, most=most)
+            logprob = take_along(window.logits, choice.ranks[:, None])[:, 0] - signals.normaliser
+            return choice.tokens, -logprob
+
+        where = Step(slots, starts, level, counts, partial(is_possible, logits), lambda decisions: drawn(decisions)[1])
         decided: Decided | None = None
         for plan in plans:
             seen = signals if "attention" in plan.policy.asked else replace(signals, attention=None)
             found, mine = plan.decide(seen, where)
             decided = found if decided is None else merge(mine, found, decided)
         assert decided is not None, "a row asks, but there is no plan"
-        blind = xp is not np
         decisions, forced = decided.decisions, decided.forced
-        window = top_window(logits, WINDOW if blind else reach(decisions, WINDOW))
-        keys = position_keys(self.seeds[slots], starts if level is None else starts + level)
-        choice = choose(window, decisions, keys, most=max(plan.most for plan in plans) if blind else None)
+        tokens = drawn(decisions)[0]
         if self.meter is not None:
             token = self.asking[slots] if counts is None else self.asking[slots] & counts
             regimes = xp.where(token, decisions.regime, xp.full_like(decisions.regime, -1))
             # after an injection's first token nothing was decided
             entropies = xp.where(decided.held, xp.full_like(signals.entropy, float("nan")), signals.entropy)
             self.meter.record(regimes, entropies, (forced >= 0) & ~decided.held)
-        return xp.where(forced >= 0, forced, choice.tokens)
+        return xp.where(forced >= 0, forced, tokens)
 
 
 def measured(logits: Array, attention: AttentionSignals | None, asked: frozenset[str]) -> Signals:

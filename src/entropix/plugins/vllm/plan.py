@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from entropix.arrays import map_arrays, namespace
+from entropix.arrays import map_arrays, namespace, real_dtype
 from entropix.decoding.rows import call
 from entropix.plugins.vllm.asking import Asked
 from entropix.plugins.vllm.model import Served
@@ -13,6 +14,9 @@ from entropix.types import Action, Array, Decisions, Regime, Signals, State
 
 PENDING = "vllm.pending"
 """State beside the policy's: which token of an injected text comes next, 0 for none."""
+
+SURPRISAL = "vllm.surprisal"
+"""State beside the policy's, where it asks for it: −ln p of the last token that was drawn, NaN before the first."""
 
 NOBODY = 0
 """A place in a plan that takes what belongs to none of its requests."""
@@ -25,7 +29,7 @@ class Step:
     slots `(rows,)`: whose row it is; starts `(rows,)`: the position of that request's first row in this forward, which
     is how many tokens it has; level `(rows,)`: how many rows of the request come before, None where none has more than
     one; counts `(rows,)`: whether a token comes of it, None where it does of all. possible(tokens): whether masks allow
-    each row that token.
+    each row that token. surprisal(decisions): −ln p of the token that each row draws by these decisions.
     """
 
     slots: Array
@@ -33,6 +37,7 @@ class Step:
     level: Array | None
     counts: Array | None
     possible: Callable[[Array], Array]
+    surprisal: Callable[[Decisions], Array]
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,8 @@ class Plan:
         self.free: list[int] = []
         self.starts = xp.full((1,), -1, dtype=xp.int64, device=like.device)
         zero = {**self.policy.begin(0, like), PENDING: xp.zeros((1,), dtype=xp.int64, device=like.device)}
+        if "surprisal" in self.policy.asked:
+            zero[SURPRISAL] = xp.full((1,), math.nan, dtype=real_dtype(xp, like), device=like.device)
         self.state: State = {
             name: xp.zeros((1, depth, *value.shape[1:]), dtype=value.dtype, device=like.device)
             for name, value in zero.items()
@@ -151,8 +158,12 @@ class Plan:
     def _once(self, signals: Signals, state: State, step: Step) -> tuple[Decided, State]:
         """One decision a row, and the state after it."""
         xp = namespace(step.slots)
-        own = {name: value for name, value in state.items() if name != PENDING}
+        own = {name: value for name, value in state.items() if name not in (PENDING, SURPRISAL)}
+        if SURPRISAL in state:
+            signals = replace(signals, surprisal=state[SURPRISAL])
         decisions, after = call(self.policy, signals, own)
+        if SURPRISAL in state:
+            after[SURPRISAL] = xp.astype(step.surprisal(decisions), state[SURPRISAL].dtype)
         if self.injection is None:
             nothing = Decided(decisions, xp.full_like(step.slots, -1), xp.zeros_like(step.slots, dtype=xp.bool))
             return nothing, {**after, PENDING: state[PENDING]}
@@ -163,7 +174,9 @@ class Plan:
         forces = wanted & step.possible(xp.where(wanted, token, xp.zeros_like(token)))
         # the tokens after an injection's first were not decided on: the policy does not see them
         held = goes_on & forces
-        after = {name: xp.where(column(held, value), own[name], value) for name, value in after.items()}
+        after = {name: xp.where(column(held, value), state[name], value) for name, value in after.items()}
+        if SURPRISAL in state:
+            after[SURPRISAL] = xp.where(forces, state[SURPRISAL], after[SURPRISAL])
         after[PENDING] = xp.where(forces, (pending + 1) % self.length, xp.zeros_like(pending))
         regime = xp.where(held, xp.full_like(decisions.regime, int(Regime.CLARIFY)), decisions.regime)
         forced = xp.where(forces, token, xp.full_like(token, -1))
