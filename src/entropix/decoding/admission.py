@@ -20,7 +20,7 @@ def check_request(engine: Engine, request: Request) -> tuple[bool, list[str]]:
     if len(request.tokens) >= limit:
         raise PromptError(
             f"the prompt has {len(request.tokens)} tokens, and the context holds {limit} including the answer; "
-            "shorten the prompt or load the model with a larger context"
+            "shorten the prompt, or load the model with a larger context if it allows one"
         )
     if any(token >= engine.info.vocabulary for token in request.logit_bias):
         raise ParameterError(f"logit_bias: this model's tokens are 0 … {engine.info.vocabulary - 1}")

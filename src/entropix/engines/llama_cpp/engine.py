@@ -14,7 +14,8 @@ import numpy as np
 from entropix.engines.base import SequenceHandle, Work, fingerprint, sample_ids, shared_prefix
 from entropix.engines.llama_cpp.batch import Batch
 from entropix.engines.llama_cpp.cells import Cells, Sequence
-from entropix.engines.llama_cpp.library import apart, available_cpus, load, metadata, open_model, release
+from entropix.engines.llama_cpp.library import apart, available_cpus, load, metadata, release
+from entropix.engines.llama_cpp.opening import open_model
 from entropix.engines.llama_cpp.slots import SLOTS, Slots
 from entropix.engines.llama_cpp.tap import Tap, make_tap, set_up
 from entropix.engines.llama_cpp.tokenizer import LlamaCppTokenizer

@@ -1,4 +1,4 @@
-"""The llama.cpp library itself: importing it, keeping it quiet, opening a model file."""
+"""The llama.cpp library itself: importing it, and keeping it quiet."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from entropix.errors import ModelError
 
 T = TypeVar("T")
 
-MAGIC = b"GGUF"
 ERROR_LEVEL = 4
 CONTINUED = 5
 
@@ -65,7 +64,7 @@ def load() -> tuple[Any, Log]:
 @cache
 def load_ggml() -> Any:
     """libggml-base, with the functions that read tensors; they take addresses."""
-    ggml = _part("ggml-base")
+    ggml = ggml_base()
     pointer, size = ctypes.c_void_p, ctypes.c_size_t
     for name, result, arguments in (
         ("ggml_get_name", pointer, [pointer]),
@@ -77,6 +76,11 @@ def load_ggml() -> Any:
         function.restype = result
         function.argtypes = arguments
     return ggml
+
+
+def ggml_base() -> Any:
+    """libggml-base, as a library of its own."""
+    return _part("ggml-base")
 
 
 def _part(name: str) -> Any:
@@ -94,43 +98,6 @@ def uses_amx() -> bool:
         return bool(_part("ggml-cpu").ggml_cpu_has_amx_int8())
     except (OSError, RuntimeError, AttributeError):  # a build that carries its CPU code otherwise
         return False
-
-
-def open_model(path: str | os.PathLike[str], gpu_layers: int) -> Any:
-    """The loaded model at `path`. ModelError when it is missing, not GGUF, damaged or no text generator."""
-    file = Path(path).expanduser()
-    if not file.exists():
-        raise ModelError(f"no model file at {file}: give the path of an existing .gguf file")
-    if not file.is_file():
-        raise ModelError(f"{file} is not a file: give the path of a .gguf file")
-    try:
-        with file.open("rb") as stream:
-            magic = stream.read(len(MAGIC))
-    except OSError as error:
-        raise ModelError(f"{file} cannot be read: {error.strerror or error}") from error
-    if magic != MAGIC:
-        raise ModelError(
-            f"{file} is not a GGUF file: it begins with {magic!r}, a GGUF file with {MAGIC!r}. "
-            "Give a .gguf file, or convert the model with llama.cpp's convert_hf_to_gguf.py"
-        )
-    llama, log = load()
-    log.take()
-    settings = llama.llama_model_default_params()
-    settings.n_gpu_layers = gpu_layers
-    # built by GCC before 13, the AMX kernels die of a segmentation fault at their first multiplication: the compiler
-    # drops the tile configuration that ldtilecfg reads. The way round them leaves out all repacked weights
-    settings.use_extra_bufts = not uses_amx()
-    model = llama.llama_model_load_from_file(os.fsencode(file), settings)
-    if not model:
-        raise ModelError(
-            f"llama.cpp cannot load {file}, which is truncated, damaged or of an architecture that this "
-            f"llama-cpp-python does not know: {log.take() or 'no reason given'}. "
-            "Download it again, or update llama-cpp-python"
-        )
-    if llama.llama_model_has_encoder(model) or not llama.llama_model_has_decoder(model):
-        llama.llama_model_free(model)
-        raise ModelError(f"{file} is no text generator: give a decoder-only language model")
-    return model
 
 
 def metadata(model: Any, key: str) -> str | None:

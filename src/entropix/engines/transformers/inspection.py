@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
+
 from entropix.engines.base import fingerprint, sample_ids
 from entropix.engines.transformers.tokenizer import TransformersTokenizer
 from entropix.errors import ModelError, ParameterError
 from entropix.types import ModelInfo
 
 FULL = "full_attention"
+GENERATORS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "WithLMHeadModel")
+"""How transformers names classes that predict the next token."""
 ATTENTION_LAYERS = frozenset({FULL, "sliding_attention", "chunked_attention"})
 
 
@@ -24,6 +31,8 @@ def check_supported(model: Any) -> None:
     name = f"a {config.model_type} model"
     if getattr(model.config, "is_encoder_decoder", False):
         raise ModelError(f"{name} is an encoder–decoder; the engine runs decoder-only models")
+    if is_encoder(model.config):
+        raise ModelError(f"{name} is an encoder, which reads text and writes none; give a decoder-only language model")
     if not hasattr(config, "num_hidden_layers") or model.get_output_embeddings() is None:
         raise ModelError(f"{name} predicts no tokens; load it as a causal language model")
     strange = sorted(set(getattr(config, "layer_types", None) or ()) - ATTENTION_LAYERS)
@@ -43,6 +52,28 @@ def check_supported(model: Any) -> None:
             f"{name} computes attention in its own way and not through transformers' SDPA attention, which "
             "the engine needs; choose another architecture or another engine"
         )
+
+
+def is_encoder(config: Any) -> bool:
+    """Whether this is a family of encoders (BERT, RoBERTa, …) that was not made a decoder: its language model head
+    fills masks, though a class for causal language models exists."""
+    kind = getattr(config, "model_type", "")
+    both = kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    return both and not getattr(config, "is_decoder", False)
+
+
+def no_generator(config: Any) -> str:
+    """Why the model of a configuration generates no text; "" where nothing says so."""
+    kind, saved = config.model_type, list(getattr(config, "architectures", None) or ())
+    if getattr(config, "is_encoder_decoder", False):
+        return "an encoder-decoder"
+    if is_encoder(config):
+        return "an encoder, which reads text and writes none"
+    if saved and not any(name.endswith(GENERATORS) for name in saved):
+        return f"saved as {saved[0]}, without a head that predicts tokens"
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not getattr(config, "auto_map", None):
+        return f"a {kind} model, of which transformers has no causal language model"
+    return ""
 
 
 def softcaps(config: Any) -> bool:

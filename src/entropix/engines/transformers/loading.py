@@ -14,6 +14,7 @@ import transformers
 from huggingface_hub.utils import logging as hub_logging
 from transformers.utils import logging
 
+from entropix.engines.transformers.inspection import no_generator
 from entropix.errors import ModelError
 
 
@@ -25,6 +26,12 @@ def load(name_or_path: str | Path, *, device: str | None, dtype: Any, gguf_file:
     place = torch.device(device) if device is not None else best_device()
     options: dict[str, Any] = {"gguf_file": gguf_file} if gguf_file else {}
     with _quiet():
+        try:
+            config = transformers.AutoConfig.from_pretrained(source, **options)
+        except Exception as error:
+            raise _reading_error(source, gguf_file, error) from error
+        if reason := no_generator(config):
+            raise ModelError(f"{source!r} is no text generator but {reason}; give a decoder-only language model")
         try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(source, **options)
             if gguf_file:

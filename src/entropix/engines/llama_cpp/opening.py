@@ -1,0 +1,159 @@
+"""Opening a model file, after a look at what it says about itself."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from entropix.engines.llama_cpp.library import ggml_base, load, uses_amx
+from entropix.errors import ModelError
+
+MAGIC = b"GGUF"
+STRING, BOOL = 8, 7  # gguf_type
+INTEGERS = {0: "u8", 1: "i8", 2: "u16", 3: "i16", 4: "u32", 5: "i32", 10: "u64", 11: "i64"}
+
+TYPES = {
+    "adapter": "an adapter (LoRA), which changes a model and is none",
+    "mmproj": "the projector of a multimodal model",
+    "vocab": "a vocabulary without a model",
+    "imatrix": "an importance matrix",
+}
+"""Of `general.type`, what is no model."""
+
+ARCHITECTURES = {
+    r"clip": "the projector of a multimodal model",
+    r"t5": "an encoder-decoder",
+    r".*bert.*|t5encoder": "an encoder, which reads text and writes none",
+    r".*embed.*": "an embedding model",
+    r"wavtokenizer-dec": "a decoder of audio",
+    r"imatrix": "an importance matrix",
+}
+"""Architectures that generate no text, as patterns."""
+
+
+class _Options(ctypes.Structure):
+    _fields_ = (("no_alloc", ctypes.c_bool), ("context", ctypes.c_void_p))
+
+
+def open_model(path: str | os.PathLike[str], gpu_layers: int) -> Any:
+    """The loaded model at `path`. ModelError when it is missing, not GGUF, damaged or no text generator."""
+    file = Path(path).expanduser()
+    if not file.exists():
+        raise ModelError(f"no model file at {file}: give the path of an existing .gguf file")
+    if not file.is_file():
+        raise ModelError(f"{file} is not a file: give the path of a .gguf file")
+    try:
+        with file.open("rb") as stream:
+            magic = stream.read(len(MAGIC))
+    except OSError as error:
+        raise ModelError(f"{file} cannot be read: {error.strerror or error}") from error
+    if magic != MAGIC:
+        raise ModelError(
+            f"{file} is not a GGUF file: it begins with {magic!r}, a GGUF file with {MAGIC!r}. "
+            "Give a .gguf file, or convert the model with llama.cpp's convert_hf_to_gguf.py"
+        )
+    llama, log = load()
+    reason = no_generator(file)
+    if reason:
+        raise ModelError(f"{file} is no text generator but {reason}; give a decoder-only language model")
+    log.take()
+    settings = llama.llama_model_default_params()
+    settings.n_gpu_layers = gpu_layers
+    # built by GCC before 13, the AMX kernels die of a segmentation fault at their first multiplication: the compiler
+    # drops the tile configuration that ldtilecfg reads. The way round them leaves out all repacked weights
+    settings.use_extra_bufts = not uses_amx()
+    model = llama.llama_model_load_from_file(os.fsencode(file), settings)
+    if not model:
+        raise ModelError(
+            f"llama.cpp cannot load {file}, which is truncated, damaged or of an architecture that this "
+            f"llama-cpp-python does not know: {log.take() or 'no reason given'}. "
+            "Download it again, or update llama-cpp-python"
+        )
+    wrong = ""
+    if llama.llama_model_has_encoder(model) or not llama.llama_model_has_decoder(model):
+        wrong = f"{file} is no text generator: it has an encoder; give a decoder-only language model"
+    elif llama.llama_model_is_diffusion(model):
+        wrong = (
+            f"{file} is a diffusion model, which does not predict the next token; give a decoder-only language model"
+        )
+    elif llama.llama_model_n_ctx_train(model) < 1:
+        wrong = f"{file} says that its context holds no token (context_length is 0): convert the model again"
+    if wrong:
+        llama.llama_model_free(model)
+        raise ModelError(wrong)
+    return model
+
+
+def no_generator(file: Path) -> str:
+    """Why the model in a GGUF file generates no text, token after token; "" where nothing says so, and for a file that
+    cannot be read, of which loading says more."""
+    library = _library()
+    header = library.gguf_init_from_file(os.fsencode(file), _Options(True, None))
+    if not header:
+        return ""
+    try:
+        return _reason(lambda key: _value(library, header, key), library.gguf_get_n_tensors(header))
+    finally:
+        library.gguf_free(header)
+
+
+def _reason(value: Any, tensors: int) -> str:
+    kind, architecture = value("general.type"), value("general.architecture")
+    if isinstance(kind, str) and kind in TYPES:
+        return TYPES[kind]
+    for pattern, what in ARCHITECTURES.items():
+        if isinstance(architecture, str) and re.fullmatch(pattern, architecture):
+            return what
+    if not tensors:
+        return TYPES["vocab"]
+    if value(f"{architecture}.classifier.output_labels") or value(f"{architecture}.pooling_type") == 4:
+        return "a classifier or reranker"
+    if value(f"{architecture}.pooling_type"):
+        return "an embedding model"
+    if value(f"{architecture}.attention.causal") is False:
+        return "no causal model: it does not predict the next token"
+    return ""
+
+
+def _value(library: Any, header: int, key: str) -> str | int | bool | None:
+    """The value of a key; True for one of another type, None for a key that is not there."""
+    at = library.gguf_find_key(header, key.encode())
+    if at < 0:
+        return None
+    kind = library.gguf_get_kv_type(header, at)
+    if kind == STRING:
+        return bytes(library.gguf_get_val_str(header, at)).decode("utf-8", "replace")
+    if kind == BOOL:
+        return bool(library.gguf_get_val_bool(header, at))
+    if kind in INTEGERS:
+        return int(getattr(library, f"gguf_get_val_{INTEGERS[kind]}")(header, at))
+    return True
+
+
+@cache
+def _library() -> Any:
+    library = ggml_base()
+    library.ggml_log_set(load()[1].callback, None)  # a copy of its own beside llama.cpp's, with a log of its own
+    header, key = ctypes.c_void_p, ctypes.c_int64
+    integers = {"u8": "uint8", "i8": "int8", "u16": "uint16", "i16": "int16", "u32": "uint32", "i32": "int32"}
+    integers |= {"u64": "uint64", "i64": "int64"}
+    values = {f"gguf_get_val_{name}": getattr(ctypes, f"c_{kind}") for name, kind in integers.items()}
+    values |= {
+        "gguf_get_val_str": ctypes.c_char_p,
+        "gguf_get_val_bool": ctypes.c_bool,
+        "gguf_get_kv_type": ctypes.c_int,
+    }
+    for name, result in values.items():
+        getattr(library, name).restype, getattr(library, name).argtypes = result, (header, key)
+    for name, result, arguments in (
+        ("gguf_init_from_file", header, (ctypes.c_char_p, _Options)),
+        ("gguf_find_key", key, (header, ctypes.c_char_p)),
+        ("gguf_get_n_tensors", key, (header,)),
+        ("gguf_free", None, (header,)),
+    ):
+        getattr(library, name).restype, getattr(library, name).argtypes = result, arguments
+    return library
