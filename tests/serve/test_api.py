@@ -120,7 +120,7 @@ def test_completions_continue_plain_text_and_several_prompts_at_once(client: ope
     assert [c.index for c in answer.choices] == [0, 1, 2, 3]
     assert answer.usage.prompt_tokens == expected[0].prompt_tokens + expected[2].prompt_tokens
     assert answer.choices[0].logprobs.token_logprobs == pytest.approx([s.logprob for s in expected[0].steps], abs=1e-4)
-    assert {len(t) for t in answer.choices[0].logprobs.top_logprobs} == {2}
+    assert {len(t) for t in answer.choices[0].logprobs.top_logprobs} <= {2, 3}
 
 
 def test_a_prompt_may_be_tokens_and_a_stream_of_completions_joins_to_the_whole(client: openai.OpenAI) -> None:

@@ -192,3 +192,46 @@ def test_the_default_model_answers_two_at_a_time_as_alone(processes: list[Proces
     assert process.end() == 0
     with load("smollm2", threads=1, context=1024) as model:
         assert answers == {q: model.generate(q, seed=1, max_tokens=24).text for q in questions}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--search", "tree:max_sequences=99", "--parallel", "4"],
+        ["--search", "vote:n=5", "--parallel", "4"],
+        ["--policy", "greedy", "--search", "branch:max_sequences=8", "--parallel", "2"],
+    ],
+)
+def test_a_search_that_no_request_could_get_is_refused_before_the_server_is_ready(arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert "sequences at a time" in done.stderr
+    assert " at http://" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_while_answers_end_the_server_says_that_it_is_not_ready(processes: list[Process]) -> None:
+    process = Process(SAYS="word " * 12, PAUSE="0.03")
+    processes.append(process)
+    with httpx.stream("POST", f"{process.url}/v1/chat/completions", json={**CHAT, "stream": True}) as stream:
+        lines = stream.iter_lines()
+        next(lines)
+        process.process.send_signal(signal.SIGTERM)
+        until(lambda: httpx.get(f"{process.url}/ready").status_code == 503)
+        assert "shutting down" in httpx.get(f"{process.url}/ready").text
+        refused = httpx.post(f"{process.url}/v1/chat/completions", json=CHAT)
+        assert refused.status_code == 503
+        assert refused.headers["retry-after"]
+        text = "\n".join(lines)
+    assert text.rstrip().endswith("data: [DONE]")
+    assert process.end() == 0
+
+
+def test_a_key_file_that_others_can_read_is_named_in_a_warning(processes: list[Process], tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("a-key-of-some-length\n")
+    for mode, warned in ((0o644, True), (0o600, False)):
+        keys.chmod(mode)
+        process = Process("--api-key-file", str(keys))
+        processes.append(process)
+        assert any("chmod 600" in line for line in process.lines) == warned

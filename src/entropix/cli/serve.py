@@ -80,9 +80,10 @@ def run(args: argparse.Namespace) -> int:
     from entropix.cli.running import loaded
     from entropix.errors import ModelError
     from entropix.search import make_search
-    from entropix.serve.settings import Settings, read_keys
+    from entropix.serve.settings import Settings, exposed, read_keys
 
     try:
+        from entropix.serve.app import Server
         from entropix.serve.logs import set_up
         from entropix.serve.process import listen, serve, url_of
     except ImportError as missing:
@@ -109,6 +110,8 @@ def run(args: argparse.Namespace) -> int:
         grace=args.grace,
     )
     screen = Screen("never", quiet=args.quiet)
+    if args.api_key_file and (warning := exposed(args.api_key_file)):
+        screen.tell(warning)
     sock = listen(settings)  # before the model is loaded, which takes longer
     set_up(args.log_level)
     with sock, loaded(args, screen, args.model, sequences=args.parallel + args.keep, cells=args.cells) as model:
@@ -116,7 +119,8 @@ def run(args: argparse.Namespace) -> int:
             settings = replace(settings, aliases=(args.model, *settings.aliases))
         for note in model.notes:
             screen.tell(note)
+        server = Server(model, settings)
         screen.tell(f"{model.info.name} at {url_of(sock)}")
         sys.stderr.flush()
-        stopped = serve(model, settings, sock)
+        stopped = serve(server, sock)
     return INTERRUPTED if stopped == signal.SIGINT else 0

@@ -84,7 +84,7 @@ class Chat:
                 **entry(step.token, step.label, _finite(step.logprob)),
                 "top_logprobs": [entry(c.token, c.label, _logprob(c)) for c in step.leading[:top]],
             }
-            for step in _shown(steps, tokenizer)
+            for step in steps
         ]
         return {"content": content, "refusal": None}
 
@@ -105,22 +105,29 @@ class Completion:
         return '"text": ""'
 
     def logprobs(self, steps: Sequence[Step], top: int, tokenizer: Tokenizer, offset: int) -> Any:
-        shown = _shown(steps, tokenizer)
         offsets = []
-        for step in shown:
+        for step in steps:
             offsets.append(offset)
             offset += len(step.text)
         return {
-            "tokens": [step.label for step in shown],
-            "token_logprobs": [_finite(step.logprob) for step in shown],
-            "top_logprobs": [{c.label: _logprob(c) for c in step.leading[:top]} for step in shown] if top else None,
+            "tokens": [step.label for step in steps],
+            "token_logprobs": [_finite(step.logprob) for step in steps],
+            # the token that was taken is always there, so there can be one more than were asked for
+            "top_logprobs": [
+                {c.label: _logprob(c) for c in step.leading[:top]} | {step.label: _finite(step.logprob)}
+                for step in steps
+            ],
             "text_offset": offsets,
         }
 
 
-def _shown(steps: Sequence[Step], tokenizer: Tokenizer) -> list[Step]:
-    """The steps that log-probabilities are told of: all but the token that ends the answer."""
-    return [step for step in steps if step.token not in tokenizer.end_tokens]
+def _shown(steps: Sequence[Step], tokenizer: Tokenizer, finish_reason: str) -> list[Step]:
+    """The steps that log-probabilities are stated of: without the token that ends the answer, and without those of
+    which a stop text has left nothing."""
+    shown = [step for step in steps if step.token not in tokenizer.end_tokens]
+    while finish_reason == "stop" and shown and not shown[-1].text:
+        shown.pop()
+    return shown
 
 
 def _finite(logprob: float | None) -> float:
@@ -159,7 +166,10 @@ class Writer:
         choices, ours = [], []
         for index, job in sorted(self.jobs.items()):
             result = self.result(job)
-            logprobs = None if top is None else self.shape.logprobs(result.steps, top, self.tokenizer, 0)
+            logprobs = None
+            if top is not None:
+                shown = _shown(result.steps, self.tokenizer, result.finish_reason)
+                logprobs = self.shape.logprobs(shown, top, self.tokenizer, 0)
             choices.append(self.shape.choice(index, result.text, logprobs, FINISH[result.finish_reason]))
             steps = {} if told is None else {"steps": self._steps(result.steps)}
             ours.append({"index": index, **steps, "result": self._told(result)})
@@ -232,7 +242,10 @@ class Writer:
             return
         logprobs, ours = "null", ""
         if top is not None:
-            logprobs = to_json(self.shape.logprobs(item.steps, top, self.tokenizer, self._offsets[item.choice]))
+            shown = _shown(item.steps, self.tokenizer, item.job.finish_reason if item.job is not None else "")
+            if not (shown or text or told is not None):
+                return
+            logprobs = to_json(self.shape.logprobs(shown, top, self.tokenizer, self._offsets[item.choice]))
             self._offsets[item.choice] += len(text)
         if told is not None:
             ours = f', "entropix": {to_json({"index": item.choice, "steps": self._steps(item.steps)})}'

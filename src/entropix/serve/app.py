@@ -56,6 +56,7 @@ class Server:
         self.settings = settings
         self.scheduler = Scheduler(model, settings)
         self.reader = Reader(model, settings, keep=self.scheduler.keeps, places=self.scheduler.places)
+        self.reader.check_defaults()
         # tokenizers are not made for several threads at a time, and a long prompt must not hold up the event loop
         self._preparing = ThreadPoolExecutor(1, "entropix-prepare")
         self.inner = FastAPI(
@@ -81,7 +82,8 @@ class Server:
                 CORSMiddleware,
                 allow_origins=list(settings.origins),
                 allow_methods=["GET", "POST"],
-                allow_headers=["authorization", "content-type"],
+                allow_headers=["*"],  # clients add their own, such as x-stainless-os; the origin is what is checked
+                expose_headers=["x-request-id", "retry-after", "www-authenticate"],
             )
             self.app = cors.cls(self.guard, *cors.args, **cors.kwargs)
         capabilities = model.engine.capabilities
@@ -189,7 +191,20 @@ async def on_http_error(_: Request, error: Exception) -> Response:
         405: f"this path does not take that method; allowed is {(error.headers or {}).get('Allow', 'another')}",
     }
     text = texts.get(error.status_code, error.detail)
+    if error.status_code == 400:
+        text = _unreadable(error.__cause__) or text
     return ApiError(error.status_code, text, headers=error.headers).response()
+
+
+def _unreadable(cause: BaseException | None) -> str:
+    """Why a body could not be parsed, of what FastAPI has one message for; "" for anything else."""
+    if isinstance(cause, RecursionError):
+        return "the body cannot be read: its JSON is nested too deeply"
+    if isinstance(cause, UnicodeDecodeError):
+        return f"the body cannot be read: it is not UTF-8, from byte {cause.start} on"
+    if isinstance(cause, ValueError):
+        return f"the body cannot be read as JSON: {cause}"
+    return ""
 
 
 async def on_failure(_: Request, error: Exception) -> Response:

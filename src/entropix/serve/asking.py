@@ -14,9 +14,10 @@ from entropix.errors import EntropixError, ParameterError
 from entropix.model import Model
 from entropix.policies import POLICIES, Policy, parameters, parse_spec
 from entropix.profiles import Profile, own, shipped
-from entropix.search import make_search
+from entropix.search import SearchPlan, make_search
 from entropix.search.seeds import derived
 from entropix.serve.errors import ApiError, invalid
+from entropix.serve.lengths import check_length
 from entropix.serve.schema import ChatRequest, Common, CompletionRequest, Extension, Format
 from entropix.serve.settings import Settings
 
@@ -58,7 +59,7 @@ class Reader:
             raise invalid("max_tokens and max_completion_tokens differ; give one of them", "max_completion_tokens")
         roles = {"developer": "system"}
         messages = [{"role": roles.get(m.role, m.role), "content": m.text} for m in asked.messages]
-        prompt = self._encode(lambda: self.model.encode(messages), "messages")
+        prompt = self._encode([m["content"] for m in messages], lambda: self.model.encode(messages), "messages")
         top = (asked.top_logprobs or 0) if asked.logprobs else None
         most = asked.max_completion_tokens or asked.max_tokens
         return self._asked(asked, [prompt], most, top, "messages", self._constraint(asked.response_format))
@@ -67,7 +68,11 @@ class Reader:
         """Raises ApiError naming what is wrong."""
         prompt = asked.prompt
         several = isinstance(prompt, list) and isinstance(prompt[0], (str, list))
-        prompts = [self._tokens(one) for one in (prompt if several else [prompt])]
+        given = prompt if several else [prompt]
+        most = self.settings.max_choices
+        if len(given) > most:
+            raise invalid(f"prompt: {len(given)} prompts are too many; allowed are {most}", "prompt")
+        prompts = [self._tokens(one) for one in given]
         return self._asked(asked, prompts, asked.max_tokens or COMPLETION_TOKENS, asked.logprobs, "prompt")
 
     def _constraint(self, wanted: Format | None) -> Constraint | None:
@@ -90,14 +95,25 @@ class Reader:
             if any(token >= vocabulary for token in prompt):
                 raise invalid(f"prompt: this model's tokens are 0 … {vocabulary - 1}", "prompt")
             return prompt
-        return self._encode(lambda: self.model.encode(prompt, raw=True), "prompt")
+        assert isinstance(prompt, str)
+        return self._encode([prompt], lambda: self.model.encode(prompt, raw=True), "prompt")
 
-    @staticmethod
-    def _encode(encode: Callable[[], list[int]], param: str) -> list[int]:
+    def _encode(self, texts: Sequence[str], encode: Callable[[], list[int]], param: str) -> list[int]:
+        """The tokens of `texts` as `encode` makes them. Raises ApiError, first for what is far too long."""
+        try:
+            check_length(texts, self._longest, self.model.tokenizer.encode)
+        except EntropixError as error:
+            raise invalid(f"{param}: {error}", param, "context_length_exceeded") from None
         try:
             return encode()
         except EntropixError as error:
             raise invalid(f"{param}: {error}", param) from None
+
+    @cached_property
+    def _longest(self) -> int:
+        """Most tokens of a prompt."""
+        capabilities = self.model.engine.capabilities
+        return min(capabilities.context, capabilities.cells, self.settings.max_prompt or capabilities.cells)
 
     def _asked(
         self,
@@ -112,10 +128,16 @@ class Reader:
         if asked.model not in self.names:
             raise no_such_model(asked.model, self.names)
         n = asked.n or 1
+        limited = []
         if n * len(prompts) > settings.max_choices:
-            raise invalid(f"n: {n * len(prompts)} answers are too many; allowed are {settings.max_choices}", "n")
+            most = settings.max_choices // len(prompts)
+            limited.append(
+                _limited("n", n, most, f"this server gives at most {settings.max_choices} answers per request")
+            )
+            n = most
         if max_tokens is not None and max_tokens > settings.max_tokens:
-            raise invalid(f"max_tokens: {max_tokens} is too many; allowed are {settings.max_tokens}", "max_tokens")
+            limited.append(_limited("max_tokens", max_tokens, settings.max_tokens, "this server's limit"))
+            max_tokens = settings.max_tokens
         if asked.stream_options is not None and not asked.stream:
             raise invalid("stream_options: they need stream: true", "stream_options")
         longest = settings.max_prompt
@@ -131,13 +153,7 @@ class Reader:
         model = self._profiled(extension.profile)
         policy, notes = self._policy(asked, extension, model)
         try:
-            spec = extension.search or settings.search
-            search = None if spec == "none" else make_search(spec)
-            if search is not None and search.max_sequences > self.places:
-                raise ParameterError(
-                    f"search {search.spec!r} wants {search.max_sequences} sequences at a time, and this server gives "
-                    f"an answer at most {self.places}; give a smaller max_sequences"
-                )
+            search = self._search(extension.search or settings.search)
         except EntropixError as error:
             raise invalid(f"entropix.search: {error}", "entropix.search") from None
         stop = (asked.stop,) if isinstance(asked.stop, str) else tuple(asked.stop or ())
@@ -161,7 +177,22 @@ class Reader:
             # a search draws its own samples from the same derivation, so choices get a derivation of their own
             rest = [replace(first, seed=derived(seed, n, 0), keep=False) for n in range(1, n)]
             requests += [first, *rest]
-        return Asked(tuple(requests), len(prompts), model, notes, top, told)
+        return Asked(tuple(requests), len(prompts), model, (*limited, *notes), top, told)
+
+    def check_defaults(self) -> None:
+        """Raise what would refuse every request that names neither a policy nor a search."""
+        policy, search = self.model.policy(self.settings.policy), self._search(self.settings.search)
+        check_request(self.model.engine, Request(tokens=[0], policy=policy, seed=0, search=search))
+
+    def _search(self, spec: str | None) -> SearchPlan | None:
+        """Raises ParameterError for what can never have its sequences here."""
+        search = None if spec == "none" else make_search(spec)
+        if search is not None and search.max_sequences > self.places:
+            raise ParameterError(
+                f"search {search.spec!r} wants {search.max_sequences} sequences at a time, and this server gives "
+                f"an answer at most {self.places}; give a smaller max_sequences"
+            )
+        return search
 
     def _check(self, request: Request, param: str) -> None:
         try:
@@ -201,9 +232,10 @@ class Reader:
                 if value is None or key in chosen:
                     continue
                 if key in known:
-                    param = key
-                    model.policy(name, **{key: value})
-                    given[key] = value
+                    low, high = (known[key].metadata[end] for end in ("low", "high"))
+                    given[key] = min(max(value, low), high)
+                    if given[key] != value:
+                        notes.append(_limited(key, value, given[key], f"policy {name!r} takes {low:g} to {high:g}"))
                 elif name in POLICIES:
                     notes.append(f"{key}: policy {name!r} has no such parameter, so it changes nothing")
             param = "entropix.parameters" if extension.parameters else "entropix.policy"
@@ -219,6 +251,11 @@ class Reader:
                 raise invalid(f"logit_bias: {key!r} is no token; this model's are 0 … {vocabulary - 1}", "logit_bias")
             bias[int(key)] = value
         return bias
+
+
+def _limited(name: str, asked: float, used: Any, why: str) -> str:
+    """The note of a value that OpenAI's API allows and this server, or the policy, does not."""
+    return f"{name}: {asked:g} was asked for and {used:g} is used; {why}"
 
 
 def no_such_model(name: str, names: Sequence[str]) -> ApiError:

@@ -27,6 +27,9 @@ LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 BODY_SECONDS = 60.0
 """Seconds a client may take to send a request."""
 
+ONCE = ("host", "origin", "authorization", "content-type", "content-length")
+"""Headers of which a second one could be read by a proxy where the first is read here."""
+
 HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
 
 
@@ -82,6 +85,9 @@ class Guard:
     def _admit(self, scope: Scope) -> str:
         """Who asks. Raises ApiError for those who may not."""
         headers = Headers(scope=scope)
+        for name in ONCE:
+            if len(headers.getlist(name)) > 1:
+                raise ApiError(400, f"the request has several {name} headers; allowed is one")
         host = headers.get("host", "")
         if self._local and _name(host) not in self._hosts:
             # a page of another site whose name was made to point here (DNS rebinding) would come with that name

@@ -21,7 +21,7 @@ longer for its turn after a forward than everything it then does takes."""
 
 
 class Uvicorn(uvicorn.Server):
-    """Stops at the first signal in order, and at the second at once."""
+    """Stops at the first signal in order, and at the second at once. Until its answers have ended it listens."""
 
     def __init__(self, config: uvicorn.Config, server: Server) -> None:
         super().__init__(config)
@@ -30,13 +30,19 @@ class Uvicorn(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         scheduler = self.server.scheduler
-        if self.should_exit:
-            self.force_exit = True
+        if self.interrupted is not None:
+            self.should_exit = self.force_exit = True
             scheduler.drain(0)
             return
-        self.should_exit = True
         self.interrupted = sig
+        self.should_exit = not self.started
         scheduler.drain(self.server.settings.grace)
+
+    async def on_tick(self, counter: int) -> bool:
+        # who asks while running answers end is told 503; a closed socket would look like a crash
+        if self.interrupted is not None and not self.server.scheduler.alive:
+            self.should_exit = True
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
@@ -82,10 +88,9 @@ def make_uvicorn(server: Server) -> Uvicorn:
     return Uvicorn(config, server)
 
 
-def serve(model: Model, settings: Settings, sock: socket.socket) -> int | None:
+def serve(server: Server, sock: socket.socket) -> int | None:
     """Answer requests until a signal comes; its number."""
     sys.setswitchinterval(SWITCH_INTERVAL)
-    server = Server(model, settings)
     running = make_uvicorn(server)
     try:
         running.run(sockets=[sock])

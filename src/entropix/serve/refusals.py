@@ -30,7 +30,8 @@ async def on_invalid(_: Request, error: Exception) -> Response:
     errors = list(error.errors())
     # of what a field can be, the kind that was given has the error that helps
     same = [e for e in errors if e["loc"][:2] == errors[0]["loc"][:2]]
-    first = next((e for e in same if not e["type"].endswith("_type")), errors[0])
+    deepest = max(same, key=lambda e: len(_place(e, error.body)))
+    first = next((e for e in same if not e["type"].endswith("_type")), deepest)
     place = _place(first, error.body)
     if first["type"] == "json_invalid":
         reason = first.get("ctx", {}).get("error", first["msg"])
@@ -76,8 +77,9 @@ def _words(error: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> str:
 def _place(error: Mapping[str, Any], body: Any) -> list[Any]:
     """Where an error stands in the body, without what pydantic calls the kinds that a field can be."""
     place: list[Any] = []
-    for part in error["loc"][1:]:
-        if isinstance(body, dict) and (part in body or error["type"] == "missing"):
+    parts = error["loc"][1:]
+    for n, part in enumerate(parts, 1):
+        if isinstance(body, dict) and (part in body or (error["type"] == "missing" and n == len(parts))):
             place.append(part)
             body = body.get(part)
         elif isinstance(body, list) and isinstance(part, int) and part < len(body):

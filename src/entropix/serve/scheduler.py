@@ -164,7 +164,7 @@ class Scheduler:
     def _receive(self) -> None:
         """Carry out what other threads want; wait for it when there is nothing else to do."""
         with contextlib.suppress(queue.Empty):
-            if not self._tickets:
+            if not self._tickets and self._stop_at is None:
                 self._inbox.get(timeout=PROBE_EVERY if self.broken else None)()
             while True:
                 self._inbox.get_nowait()()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 IGNORED = frozenset(
     {
         "metadata",
         "parallel_tool_calls",
         "prompt_cache_key",
+        "prompt_cache_options",
         "prompt_cache_retention",
         "reasoning_effort",
         "safety_identifier",
@@ -23,21 +25,22 @@ IGNORED = frozenset(
 """OpenAI's fields that change nothing here and are accepted with any value."""
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "audio": (None,),
-    "best_of": (None, 1),
-    "echo": (None, False),
-    "frequency_penalty": (None, 0),
-    "function_call": (None, "none", "auto"),
-    "functions": (None, []),
-    "modalities": (None, ["text"]),
-    "prediction": (None,),
-    "presence_penalty": (None, 0),
-    "suffix": (None, ""),
-    "tool_choice": (None, "none", "auto"),
-    "tools": (None, []),
-    "web_search_options": (None,),
+    "audio": (),
+    "best_of": (1,),
+    "echo": (False,),
+    "frequency_penalty": (0,),
+    "function_call": ("none", "auto"),
+    "functions": ([],),
+    "modalities": (["text"],),
+    "moderation": (),
+    "prediction": (),
+    "presence_penalty": (0,),
+    "suffix": ("",),
+    "tool_choice": ("none", "auto"),
+    "tools": ([],),
+    "web_search_options": (),
 }
-"""OpenAI's fields that this server does not support, and the values with which they ask for nothing."""
+"""OpenAI's fields that this server does not support, and the values with which, beside null, they ask for nothing."""
 
 Parameter = Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True)] | str
 Stop = Annotated[str, Field(min_length=1)]
@@ -63,6 +66,11 @@ class Extension(Strict):
     steps: bool = Field(default=True, description="tell every step: signals, regime, parameters, candidates")
     leading: int = Field(default=8, ge=0, le=64, description="leading candidates a step")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, data: Any) -> Any:
+        return {k: v for k, v in data.items() if v is not None} if isinstance(data, dict) else data
+
 
 class StreamOptions(Strict):
     include_usage: bool | None = None
@@ -87,16 +95,29 @@ class Common(Strict):
     def _drop_what_asks_for_nothing(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        return {k: v for k, v in data.items() if k not in IGNORED and not (k in NEUTRAL and _neutral(k, v))}
+        return {k: v for k, v in data.items() if k in cls.model_fields or not (k in IGNORED or _neutral(k, v))}
 
 
 def _neutral(name: str, value: Any) -> bool:
-    return any(value == neutral and isinstance(value, bool) == isinstance(neutral, bool) for neutral in NEUTRAL[name])
+    return value is None or any(
+        value == neutral and isinstance(value, bool) == isinstance(neutral, bool) for neutral in NEUTRAL.get(name, ())
+    )
 
 
 class TextPart(Strict):
-    type: Literal["text"]
-    text: str
+    type: Literal["text", "refusal"]
+    text: str = Field(description="of a part of the type refusal, OpenAI's name for it is refusal")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_refusal(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("type") == "refusal" and "refusal" in data:
+            return {"text" if k == "refusal" else k: v for k, v in data.items()}
+        return data
+
+
+ECHOED = ("parsed", "reasoning", "reasoning_content")
+"""What clients add to an assistant's message, or other servers send with it, and send back: accepted and ignored."""
 
 
 class Message(Strict):
@@ -104,9 +125,27 @@ class Message(Strict):
     content: str | Annotated[list[TextPart], Field(min_length=1)]
     name: str | None = Field(default=None, description="accepted and ignored")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_what_asks_for_nothing(cls, data: Any) -> Any:
+        """A message comes back as it was sent: with fields that are null or empty, and of an assistant without text."""
+        if not isinstance(data, dict):
+            return data
+        kept = {k: v for k, v in data.items() if k in cls.model_fields or not _is_empty(v)}
+        if kept.get("role") == "assistant":
+            kept = {k: v for k, v in kept.items() if k not in ECHOED}
+            refusal = kept.pop("refusal", "")
+            if _is_empty(kept.get("content")):
+                kept["content"] = refusal
+        return kept
+
     @property
     def text(self) -> str:
         return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, (str, list, dict)) and not value)
 
 
 class TextFormat(Strict):
@@ -150,6 +189,23 @@ class CompletionRequest(Common):
 
     prompt: str | Annotated[list[str], Field(min_length=1)] | Tokens | Annotated[list[Tokens], Field(min_length=1)]
     logprobs: int | None = Field(default=None, ge=0, le=20)
+
+    @field_validator("prompt", mode="before")
+    @classmethod
+    def _is_of_one_kind(cls, prompt: Any) -> Any:
+        """One message for all four forms; of the ones that pydantic finds, none says what is allowed."""
+        of_one_kind = isinstance(prompt, str)
+        if isinstance(prompt, list):
+            kinds = {type(part) for part in prompt}
+            tokens = [part for one in prompt for part in one] if kinds == {list} else []
+            of_one_kind = len(kinds) <= 1 and kinds <= {str, int, list} and all(type(t) is int for t in tokens)
+        if not of_one_kind:
+            raise PydanticCustomError(
+                "prompt_kind",
+                "it must be a string, a list of strings, a list of tokens (integers), or a list of such lists; "
+                "not a mixture of them",
+            )
+        return prompt
 
 
 class ErrorBody(BaseModel):
