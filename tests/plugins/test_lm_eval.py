@@ -425,3 +425,12 @@ def test_the_entry_point_names_the_model() -> None:
     from lm_eval.api.registry import get_model
 
     assert get_model("entropix") is EntropixLM
+
+
+def test_b7_a_continuation_that_merges_with_its_context_is_not_certain(llama_engine: Engine) -> None:
+    lm = lm_of(llama_engine)
+    pairs = [("The capital of Fran", "ce"), ("The capital of Fran", "cis"), ("The capital of", " France")]
+    (france, _), (francis, _), (apart, _) = scored(lm, *pairs)
+    assert francis < france < 0
+    assert france == pytest.approx(apart, abs=0.02)
+    assert lm.prefix_token_id == 1, "SmolLM2's own"

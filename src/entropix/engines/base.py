@@ -26,6 +26,11 @@ class Tokenizer(Protocol):
         ...
 
     @property
+    def begin_token(self) -> int | None:
+        """The beginning-of-text token, also of a model that does not want it ahead of a text; None without one."""
+        ...
+
+    @property
     def has_chat_template(self) -> bool: ...
 
     def encode(self, text: str, *, special: bool = False, begin: bool = False) -> list[int]:

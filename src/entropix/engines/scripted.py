@@ -54,6 +54,7 @@ def saying(text: str | bytes, *, certainty: float = 12.0, after: bytes = b"") ->
 class ScriptedTokenizer:
     """A token a byte, and four control tokens."""
 
+    begin_token = BEGIN
     end_tokens = frozenset({END})
     has_chat_template = True
 

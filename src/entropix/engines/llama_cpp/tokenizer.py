@@ -30,6 +30,8 @@ class LlamaCppTokenizer:
         self.has_chat_template = bool(self._template)
         self._bos: int = self._llama.llama_vocab_bos(self._vocab)
         self._eos: int = self._llama.llama_vocab_eos(self._vocab)
+        named = metadata(model, "tokenizer.ggml.bos_token_id") is not None  # else llama.cpp assumes one
+        self.begin_token = self._bos if named and self._bos >= 0 else None
         self._adds_bos = bool(self._llama.llama_vocab_get_add_bos(self._vocab)) and self._bos >= 0
         is_end, vocab = self._llama.llama_vocab_is_eog, self._vocab
         ends = {token for token in range(self.size) if is_end(vocab, token)}

@@ -29,6 +29,8 @@ class TransformersTokenizer:
         self._spelling = _spelling(tokenizer)
         self._begin = self._begin_tokens()
         self.has_chat_template = bool(getattr(tokenizer, "chat_template", None))
+        begin = tokenizer.bos_token_id
+        self.begin_token: int | None = None if begin is None else int(begin)
         ends = {int(i) for i in more_ends} | self._turn_end()
         if tokenizer.eos_token_id is not None:
             ends.add(int(tokenizer.eos_token_id))

@@ -25,6 +25,7 @@ except ImportError as missing:
 
 import entropix
 from entropix.decoding import Decoder, Job, Request
+from entropix.engines.base import shared_prefix
 from entropix.plugins.lm_eval.scoring import scores
 from entropix.search import make_search
 
@@ -119,8 +120,8 @@ class EntropixLM(TemplateLM):  # type: ignore[misc]
     def prefix_token_id(self) -> int:
         """What stands ahead of a text without context: the beginning-of-text token, or an end token for models
         without one."""
-        begin = self.model.tokenizer.encode("", begin=True)
-        return begin[0] if begin else self.eot_token_id
+        begin = self.model.tokenizer.begin_token
+        return self.eot_token_id if begin is None else begin
 
     @property
     def max_length(self) -> int:
@@ -231,6 +232,25 @@ class EntropixLM(TemplateLM):  # type: ignore[misc]
         )
 
     # log-likelihoods
+
+    def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        """Of each (context, continuation) what `_loglikelihood_tokens` says; an empty continuation is certain."""
+        out = [(0.0, True)] * len(requests)
+        asked = [n for n, request in enumerate(requests) if request.args[1]]
+        found = super().loglikelihood([requests[n] for n in asked], disable_tqdm=disable_tqdm)
+        for n, score in zip(asked, found, strict=True):
+            out[n] = score
+        return out
+
+    def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        """The tokens of both, encoded together; spaces at the end of the context belong to the continuation.
+
+        The continuation begins with the first token that the context alone does not have. Where the two merge
+        ("Fran", "ce"), that token holds the end of the context as well: cutting by the number of the context's tokens,
+        as lm_eval's own models do, would leave it out, and with it part of the continuation or all of it."""
+        whole = self.tok_encode(context + continuation)
+        shared = shared_prefix(whole, self.tok_encode(context.rstrip()))
+        return whole[:shared], whole[shared:]
 
     def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
         """ln p of whole texts, in windows of the context's length."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from entropix.arrays import to_numpy
 from entropix.engines import Engine, SequenceHandle
+from entropix.errors import ModelError
 from entropix.types import Array
 
 Part = tuple[tuple[int, ...], list[int]]
@@ -69,6 +71,10 @@ def _scored(engine: Engine, wave: list[Part], rests: Sequence[Sequence[int]]) ->
 
     def add(n: int, place: int, logits: Array) -> None:
         token, top = rests[n][place], float(logits.max())
+        if not math.isfinite(top):
+            raise ModelError(
+                f"model {engine.info.name!r} computes NaN or infinite logits; nothing can be scored with it"
+            )
         logprob = float(logits[token]) - top - float(np.log(np.exp(logits - top).sum()))
         sums[n] = Score(sums[n].logprob + logprob, sums[n].greedy and int(logits.argmax()) == token)
 
