@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from entropix.cli.options import (
     add_decoding_options,
@@ -22,7 +22,7 @@ from entropix.errors import EntropixError, ParameterError, PromptError
 
 if TYPE_CHECKING:
     from entropix.cli.output import Screen
-    from entropix.model import Model
+    from entropix.model import Model, Options
     from entropix.trace import TraceWriter
 
 COMMANDS_HELP = """\
@@ -102,16 +102,16 @@ class Session:
         if args.trace:
             self.trace(args.trace)
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> Options:
         """What the next answer is decoded with."""
-        return {
-            "policy": self.args.policy,
-            "seed": self.args.seed,
-            "max_tokens": self.args.max_tokens,
-            "stop": tuple(self.args.stop),
-            "attention": self.args.attention,
-            **self.values,
-        }
+        options = Options(
+            policy=self.args.policy,
+            seed=self.args.seed,
+            max_tokens=self.args.max_tokens,
+            stop=tuple(self.args.stop),
+            attention=self.args.attention,
+        )
+        return cast("Options", {**options, **self.values})
 
     def run(self) -> int:
         """Turn by turn until the input ends. A mistake ends a script of lines, not a conversation."""

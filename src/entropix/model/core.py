@@ -3,166 +3,25 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Unpack, overload
 
 from entropix.constraints import Grammar, Vocabulary, make_grammar
-from entropix.decoding import Constraint, Decoder, Job, Request
+from entropix.decoding import Constraint, Decoder, Job, Request, check_request
 from entropix.decoding.request import LEADING
-from entropix.engines import Engine, Message, SequenceHandle, Tokenizer
-from entropix.errors import EntropixError, ParameterError, PromptError
+from entropix.engines import Engine, Tokenizer
+from entropix.errors import ParameterError, PromptError
+from entropix.model.asynchronous import AsyncStream, Worker
+from entropix.model.chat import Chat
+from entropix.model.options import Conversation, EngineOptions, ModelName, Options, Prompt, Several
+from entropix.model.stream import Stream
 from entropix.models import DEFAULT, load_engine
 from entropix.policies import Policy, make_policy, parse_spec
 from entropix.profiles import Profile, find, named
 from entropix.search import make_search
-from entropix.types import ModelInfo, Result, SearchRecord, Step
-
-Conversation: TypeAlias = Sequence[Message]
-Prompt: TypeAlias = "str | Conversation"
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """One token of a stream: which prompt it answers, its text (may be empty) and why it is there."""
-
-    index: int
-    text: str
-    step: Step
-
-
-class Stream:
-    """The tokens of one or several answers, as they become certain.
-
-    Iterate over it; afterwards `results` has an answer a prompt and `result` the only one. `close` (also at the
-    end of a `with`) cancels what still runs and keeps what was said. An answer that fails alone ends with
-    finish_reason "error", and `failures` says why; the iteration raises at its end when every answer has failed.
-    """
-
-    def __init__(self, model: Model, decoder: Decoder, jobs: list[Job]) -> None:
-        self._model = model
-        self._decoder = decoder
-        self._jobs = jobs
-        self._open = True
-        self.watch: Callable[[], bool] | None = None
-        """Called after every model call, also while a search holds tokens back; False ends the answers."""
-        self._tokens = self._iterate()
-
-    def _iterate(self) -> Generator[Token]:
-        try:
-            while self._decoder.busy:
-                for event in self._decoder.step():
-                    if event.step is not None:
-                        yield Token(event.job.index, event.step.text, event.step)
-                if self.watch is not None and not self.watch():
-                    return
-            errors = [job.error for job in self._jobs if job.error is not None]
-            bugs = [error for error in errors if not isinstance(error, EntropixError)]
-            if bugs or len(errors) == len(self._jobs):
-                raise (bugs or errors)[0]
-        finally:
-            self._end()
-
-    def _end(self) -> None:
-        self._decoder.close()
-        if self._open:
-            self._open = False
-            self._ended()
-
-    def _ended(self) -> None:
-        """Called once, when no further token comes."""
-
-    def __iter__(self) -> Stream:
-        return self
-
-    def __next__(self) -> Token:
-        return next(self._tokens)
-
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Cancel what still runs. What was said stays in the results."""
-        self._tokens.close()
-        self._end()  # an iteration that never began has nothing to close
-
-    @property
-    def results(self) -> list[Result]:
-        """One result a prompt, in order; those of answers that still run are as far as they have come."""
-        return [self._model.result(job) for job in self._jobs]
-
-    @property
-    def failures(self) -> dict[int, Exception]:
-        """Why answers have failed, by the prompt's number from 0 on."""
-        return {n: job.error for n, job in enumerate(self._jobs) if job.error is not None}
-
-    @property
-    def searches(self) -> list[SearchRecord | None]:
-        """What each answer's search has tried so far; None for an answer without one."""
-        return [job.search or (job.explorer.record() if job.explorer else None) for job in self._jobs]
-
-    @property
-    def result(self) -> Result:
-        """The only answer's result. Raises ValueError when there are several prompts."""
-        if len(self._jobs) != 1:
-            raise ValueError(f"this stream has {len(self._jobs)} answers; read `results`")
-        return self.results[0]
-
-
-class Chat:
-    """A conversation that keeps its KV cache, so that a turn costs only what is new."""
-
-    def __init__(self, model: Model, system: str | None = None, **options: Any) -> None:
-        self._model = model
-        self.system = system
-        self.options = options
-        self.messages: list[dict[str, str]] = []
-        self._kept: SequenceHandle | None = None
-        self.reset()
-
-    def send(self, text: str) -> Stream:
-        """The model's answer to `text`. Iterate over the stream, or close it to stop the answer; either way the
-        turn, with what was said, is part of the conversation afterwards."""
-        model = self._model
-        messages = [*self.messages, {"role": "user", "content": text}]
-        jobs = model._jobs([messages], keep=True, **self.options)
-        if model.engine.capabilities.sequences < 2:
-            self._release()
-        return _ChatStream(self, messages, *jobs)
-
-    def reset(self) -> None:
-        """Forget everything but the system message."""
-        self._release()
-        self.messages = [{"role": "system", "content": self.system}] if self.system else []
-
-    def close(self) -> None:
-        """Give the KV cache back."""
-        self._release()
-
-    def _release(self) -> None:
-        if self._kept is not None:
-            self._model.engine.close(self._kept)
-            self._kept = None
-
-
-class _ChatStream(Stream):
-    """A stream that hands its sequence to the conversation when it ends."""
-
-    def __init__(self, chat: Chat, messages: list[dict[str, str]], decoder: Decoder, jobs: list[Job]) -> None:
-        super().__init__(chat._model, decoder, jobs)
-        self._chat = chat
-        self._messages = messages
-
-    def _ended(self) -> None:
-        job = self._jobs[0]
-        self._chat._release()
-        self._chat._kept = job.sequence
-        self._chat.messages = self._messages
-        self._messages.append({"role": "assistant", "content": job.stream.text})
+from entropix.types import ModelInfo, Result
 
 
 class Model:
@@ -178,6 +37,7 @@ class Model:
             profile = find(engine.info)
         self.profile = profile if isinstance(profile, Profile) else named(profile)
         self._vocabulary: Vocabulary | None = None
+        self._worker = Worker(engine)
 
     @property
     def info(self) -> ModelInfo:
@@ -200,7 +60,11 @@ class Model:
             notes.append(f"profile {self.profile.name!r} was measured on another model than {self.info.name!r}")
         return tuple(notes)
 
-    def generate(self, prompt: Prompt | Sequence[Prompt], **options: Any) -> Any:
+    @overload
+    def generate(self, prompt: str | Conversation, **options: Unpack[Options]) -> Result: ...
+    @overload
+    def generate(self, prompt: Several, **options: Unpack[Options]) -> list[Result]: ...
+    def generate(self, prompt: Prompt | Several, **options: Unpack[Options]) -> Result | list[Result]:
         """Answer a prompt, or several as one batch.
 
         prompt: a text (a user message if the model has a chat template, unless raw=True), a conversation (a list
@@ -215,18 +79,34 @@ class Model:
         Returns a Result, or a list of them for a list. Raises EntropixError subclasses with a message to show; an
         answer of several that fails alone has finish_reason "error" and a note, and nothing is raised.
         """
-        several = _is_several(prompt)
         with self.stream(prompt, **options) as stream:
             for _ in stream:
                 pass
-        return stream.results if several else stream.result
+        return stream.results if _is_several(prompt) else stream.result
 
-    def stream(self, prompt: Prompt | Sequence[Prompt], **options: Any) -> Stream:
+    def stream(self, prompt: Prompt | Several, **options: Unpack[Options]) -> Stream:
         """Like `generate`, but yields `Token`s as they become certain. Bad arguments raise here, not later."""
-        prompts = list(prompt) if _is_several(prompt) else [prompt]
-        return Stream(self, *self._jobs(prompts, **options))
+        decoder = Decoder(self.engine, isolate=True)
+        requests = self._requests(prompt, **options)
+        return Stream(self, decoder, [decoder.submit(request, n) for n, request in enumerate(requests)])
 
-    def chat(self, system: str | None = None, **options: Any) -> Chat:
+    @overload
+    async def agenerate(self, prompt: str | Conversation, **options: Unpack[Options]) -> Result: ...
+    @overload
+    async def agenerate(self, prompt: Several, **options: Unpack[Options]) -> list[Result]: ...
+    async def agenerate(self, prompt: Prompt | Several, **options: Unpack[Options]) -> Result | list[Result]:
+        """`generate` for asyncio: the event loop goes on meanwhile, and what several tasks ask for is decoded as one
+        batch. Cancelling the task cancels the answer."""
+        async with self.astream(prompt, **options) as stream:
+            async for _ in stream:
+                pass
+        return stream.results if _is_several(prompt) else stream.result
+
+    def astream(self, prompt: Prompt | Several, **options: Unpack[Options]) -> AsyncStream:
+        """`stream` for asyncio, to be read with `async for`. Bad arguments raise at the first token."""
+        return AsyncStream(self, self._worker, lambda: self._requests(prompt, **options))
+
+    def chat(self, system: str | None = None, **options: Unpack[Options]) -> Chat:
         """A conversation; options as in `generate`. Raises PromptError when the model has no chat template."""
         if not self.tokenizer.has_chat_template:
             raise PromptError(
@@ -287,6 +167,7 @@ class Model:
 
     def close(self) -> None:
         """Give the model's memory back."""
+        self._worker.close()
         self.engine.shutdown()
 
     def __enter__(self) -> Model:
@@ -332,20 +213,22 @@ class Model:
             ignore_end=ignore_end,
         )
 
-    def _jobs(
-        self, prompts: Sequence[Any], *, raw: bool = False, seed: int | None = None, **options: Any
-    ) -> tuple[Decoder, list[Job]]:
-        """A decoder with one job per prompt; nothing is computed yet. A seed holds for each prompt, and without one
-        each draws its own."""
+    def _requests(
+        self, prompt: Any, *, raw: bool = False, seed: int | None = None, keep: bool = False, **options: Any
+    ) -> list[Request]:
+        """One checked request per prompt; nothing is computed yet. A seed holds for each prompt, and without one each
+        draws its own."""
+        prompts = list(prompt) if _is_several(prompt) else [prompt]
         if not prompts:
             raise PromptError("the list of prompts is empty; give at least one")
-        first = self.request(prompts[0], raw=raw, seed=seed, **options)
+        first = self.request(prompts[0], raw=raw, seed=seed, keep=keep, **options)
         requests = [first]
-        for prompt in prompts[1:]:
+        for other in prompts[1:]:
             own = secrets.randbits(32) if seed is None else first.seed
-            requests.append(replace(first, tokens=self.encode(prompt, raw), seed=own))
-        decoder = Decoder(self.engine, isolate=True)
-        return decoder, [decoder.submit(request, index) for index, request in enumerate(requests)]
+            requests.append(replace(first, tokens=self.encode(other, raw), seed=own))
+        for request in requests:
+            check_request(self.engine, request)
+        return requests
 
     def result(self, job: Job) -> Result:
         """A job of a decoder as a Result, as far as it has come."""
@@ -370,11 +253,11 @@ class Model:
 
 
 def load(
-    name: str | Path = DEFAULT,
+    name: ModelName = DEFAULT,
     *,
     engine: str | None = None,
     profile: Profile | str | Path | None = None,
-    **options: Any,
+    **options: Unpack[EngineOptions],
 ) -> Model:
     """Load a model: "smollm2", a .gguf file, a transformers directory or a hub name.
 

@@ -1,0 +1,92 @@
+"""What `generate`, `stream`, `chat` and `load` take, for type checkers and editors. Nothing here runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
+
+from entropix.engines import Message
+
+if TYPE_CHECKING:
+    from entropix.constraints import Grammar
+    from entropix.decoding import Constraint
+    from entropix.policies import Policy
+    from entropix.search import SearchPlan, Strategy
+
+Conversation: TypeAlias = Sequence[Message]
+Prompt: TypeAlias = "str | Conversation"
+"""A string is a user message if the model has a chat template, else plain text."""
+
+
+Several: TypeAlias = "list[str] | tuple[str, ...] | Sequence[Conversation]"
+"""Prompts that are decoded as one batch. Not any sequence of strings, since a string is one itself."""
+
+
+class Parameters(TypedDict, total=False):
+    """Parameters of the built-in policies; `entropix policies NAME` explains them. Those of a policy from outside stand
+    in its spec ("name:key=value") or in a `Policy` object."""
+
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    candidates: int
+    inject: str
+    inject_cooldown: int
+    inject_max: int
+    temperature_logits: float
+    temperature_attention: float
+    temperature_agreement: float
+    top_p_attention: float
+    top_p_resample: float
+    top_k_interaction: float
+    top_k_agreement: float
+    min_p_logits: float
+    clarify_heat: float
+    branch_width: float
+    resample_heat: float
+    resample_nucleus: float
+    low: float
+    high: float
+    exponent: float
+    theta: float
+    n: float
+    tau: float
+    eta: float
+    low_entropy: float
+    high_entropy: float
+    low_varentropy: float
+    high_varentropy: float
+    control: Literal["random", "shuffled", "low"]
+
+
+class Options(Parameters, total=False):
+    """Options of one answer; `Model.generate` explains them."""
+
+    policy: str | Policy
+    seed: int | None
+    max_tokens: int | None
+    stop: str | Sequence[str]
+    raw: bool
+    attention: bool | None
+    logit_bias: Mapping[int, float] | None
+    leading: int
+    search: str | SearchPlan | Strategy | Sequence[Strategy] | None
+    constraint: Constraint | Grammar | Mapping[str, Any] | None
+
+
+class EngineOptions(TypedDict, total=False):
+    """Options of `load` for the engine; None keeps its default. threads: llama_cpp only; device, dtype: transformers
+    only."""
+
+    context: int | None
+    sequences: int | None
+    cells: int | None
+    attention_layers: int | Sequence[int] | None
+    threads: int | None
+    device: str | None
+    dtype: str | None
+
+
+ModelName: TypeAlias = str | Path

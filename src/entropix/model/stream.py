@@ -1,0 +1,110 @@
+"""Answers as they come: tokens in the order in which they become certain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from entropix.decoding import Decoder, Job
+from entropix.errors import EntropixError
+from entropix.types import Result, SearchRecord, Step
+
+if TYPE_CHECKING:
+    from entropix.model.core import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token of a stream: which prompt it answers, its text (may be empty) and why it is there."""
+
+    index: int
+    text: str
+    step: Step
+
+
+def raise_failures(jobs: Sequence[Job]) -> None:
+    """Raise why answers failed if none is left of them, or if it was a bug; an answer of several that fails alone
+    only says so in its result."""
+    errors = [job.error for job in jobs if job.error is not None]
+    bugs = [error for error in errors if not isinstance(error, EntropixError)]
+    if bugs or (errors and len(errors) == len(jobs)):
+        raise (bugs or errors)[0]
+
+
+class Stream:
+    """The tokens of one or several answers, as they become certain.
+
+    Iterate over it; afterwards `results` has an answer a prompt and `result` the only one. `close` (also at the
+    end of a `with`) cancels what still runs and keeps what was said. An answer that fails alone ends with
+    finish_reason "error", and `failures` says why; the iteration raises at its end when every answer has failed.
+    """
+
+    def __init__(self, model: Model, decoder: Decoder, jobs: list[Job]) -> None:
+        self._model = model
+        self._decoder = decoder
+        self._jobs = jobs
+        self._open = True
+        self.watch: Callable[[], bool] | None = None
+        """Called after every model call, also while a search holds tokens back; False ends the answers."""
+        self._tokens = self._iterate()
+
+    def _iterate(self) -> Generator[Token]:
+        try:
+            while self._decoder.busy:
+                for event in self._decoder.step():
+                    if event.step is not None:
+                        yield Token(event.job.index, event.step.text, event.step)
+                if self.watch is not None and not self.watch():
+                    return
+            raise_failures(self._jobs)
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        self._decoder.close()
+        if self._open:
+            self._open = False
+            self._ended()
+
+    def _ended(self) -> None:
+        """Called once, when no further token comes."""
+
+    def __iter__(self) -> Stream:
+        return self
+
+    def __next__(self) -> Token:
+        return next(self._tokens)
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Cancel what still runs. What was said stays in the results."""
+        self._tokens.close()
+        self._end()  # an iteration that never began has nothing to close
+
+    @property
+    def results(self) -> list[Result]:
+        """One result a prompt, in order; those of answers that still run are as far as they have come."""
+        return [self._model.result(job) for job in self._jobs]
+
+    @property
+    def failures(self) -> dict[int, Exception]:
+        """Why answers have failed, by the prompt's number from 0 on."""
+        return {n: job.error for n, job in enumerate(self._jobs) if job.error is not None}
+
+    @property
+    def searches(self) -> list[SearchRecord | None]:
+        """What each answer's search has tried so far; None for an answer without one."""
+        return [job.search or (job.explorer.record() if job.explorer else None) for job in self._jobs]
+
+    @property
+    def result(self) -> Result:
+        """The only answer's result. Raises ValueError when there are several prompts."""
+        if len(self._jobs) != 1:
+            raise ValueError(f"this stream has {len(self._jobs)} answers; read `results`")
+        return self.results[0]
