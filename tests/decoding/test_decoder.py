@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -88,6 +89,16 @@ def test_bad_requests_are_refused() -> None:
         request(max_tokens=0)
     with pytest.raises(ParameterError, match="stop"):
         request(stop=("a", ""))
+
+
+def test_a_text_that_a_mask_forbids_is_not_injected() -> None:
+    lost = Thresholds(0.01, 0.02, 50.0, 60.0)  # every step is "clarify"
+    asks = Request(tokens=(72,), policy=make_policy("entropix:inject=abc", lost, 260), max_tokens=12, ignore_end=True)
+    (job,) = decode(ScriptedEngine(hashed(0.5)), asks)
+    assert job.stream.text.startswith("abc")
+    (job,) = decode(ScriptedEngine(hashed(0.5)), replace(asks, logit_bias={ord("a"): -math.inf}))
+    assert ord("a") not in job.tokens
+    assert all(step.action == Action.SAMPLE for step in job.steps)
 
 
 class Looks(Greedy):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import takewhile
 
-from entropix.arrays import map_arrays, namespace
+from entropix.arrays import namespace, real_dtype
 from entropix.decoding.job import Branch, Job
-from entropix.decoding.rows import call, rows_of
+from entropix.decoding.step import SURPRISAL, WHOLE, Part
 from entropix.engines import Engine, SequenceHandle
 from entropix.errors import CapacityError
 from entropix.policies import Policy
-from entropix.types import Array, Decisions, Signals, State
+from entropix.types import Array, State
 
 PIECE, PROMPTS = 252, 504
 """Most tokens of a prompt that are computed at once, and most of all prompts that begin in one step: whoever is being
@@ -26,9 +26,33 @@ class Group:
 
     policy: Policy
     attention: bool
+    injection: tuple[int, ...] = ()
     branches: list[Branch] = field(default_factory=list)
     joining: list[Branch] = field(default_factory=list)
     state: State | None = None
+    later: State | None = None
+    """The state after the step that is being taken, until `advance`."""
+
+    def part(self, rows: slice, like: Array) -> Part:
+        """What a step is to know of the group, whose rows are `rows`. `like`: an array of the engine's library."""
+        xp = namespace(like)
+        if self.joining:
+            self.admit(like)
+        before = self.state or {}
+        if "surprisal" in self.policy.asked:
+            seen = [branch.surprisal for branch in self.branches]
+            before = {**before, SURPRISAL: xp.asarray(seen, dtype=real_dtype(xp, like), device=like.device)}
+        injection = xp.asarray(self.injection, dtype=xp.int64, device=like.device) if self.injection else None
+
+        def keep(_: int, after: State) -> None:
+            after.pop(SURPRISAL, None)  # the branches know theirs
+            self.later = after
+
+        return Part(self.policy, rows, lambda _: before, keep, injection, self.attention)
+
+    def advance(self) -> None:
+        """Move the state on. Until then the step can be taken again."""
+        self.state = self.later
 
     def admit(self, like: Array) -> None:
         """Give the joining branches a state and make them rows. `like`: an array of the engine's library."""
@@ -62,28 +86,16 @@ class Group:
             self.state = {k: v[rest] for k, v in self.state.items()} if rest else None
 
 
-def decide(groups: list[Group], signals: Signals) -> tuple[Decisions, list[State]]:
-    """Each group's decisions on its rows of the signals, joined, and each group's state after them."""
-    xp = namespace(signals.entropy)
-    if any("surprisal" in group.policy.asked for group in groups):
-        seen = [branch.surprisal for group in groups for branch in group.branches]
-        surprisal = xp.asarray(seen, dtype=signals.entropy.dtype, device=signals.entropy.device)
-        signals = replace(signals, surprisal=surprisal)
-    for group in groups:
-        if group.joining:
-            group.admit(signals.entropy)
+def parts_of(groups: list[Group], like: Array) -> list[Part]:
+    """The groups' rows and states for one step. `like`: an array of the engine's library."""
     if len(groups) == 1:
-        decisions, state = call(groups[0].policy, signals, groups[0].state or {})
-        return decisions, [state]
-    parts, states = [], []
-    start = 0
+        return [groups[0].part(WHOLE, like)]
+    parts, start = [], 0
     for group in groups:
         rows = slice(start, start + len(group.branches))
+        parts.append(group.part(rows, like))
         start = rows.stop
-        decisions, state = call(group.policy, rows_of(signals, rows, group.attention), group.state or {})
-        parts.append(decisions)
-        states.append(state)
-    return map_arrays(lambda *columns: xp.concat(columns), *parts), states
+    return parts
 
 
 class Batch:
@@ -213,10 +225,10 @@ class Batch:
         return True
 
     def _join(self, branch: Branch) -> None:
-        policy, attention = branch.job.request.policy, branch.job.attention
-        group = next((g for g in self.groups if g.policy == policy and g.attention == attention), None)
+        key = branch.job.request.policy, branch.job.attention, branch.job.injection
+        group = next((g for g in self.groups if (g.policy, g.attention, g.injection) == key), None)
         if group is None:
-            group = Group(policy, attention)
+            group = Group(*key)
             self.groups.append(group)
         group.branches.append(branch)
         group.joining.append(branch)

@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from entropix.decoding.admission import check_request
-from entropix.decoding.batch import Batch, decide
+from entropix.decoding.batch import Batch, parts_of
 from entropix.decoding.job import Branch, Job
 from entropix.decoding.masks import apply_masks, measured, no_numbers
-from entropix.decoding.proposal import TOP, Proposal
+from entropix.decoding.proposal import TOP, Proposal, Redraw
 from entropix.decoding.record import Recorder
 from entropix.decoding.request import Request
-from entropix.decoding.rows import Redraw, noise_keys
+from entropix.decoding.step import Taken, noise_keys, take_step
 from entropix.decoding.text import TextStream
 from entropix.engines import Engine
-from entropix.sampling import WINDOW, Window, choose, reach, top_window
-from entropix.types import Action, Decisions, Observation, Regime, Signals, State, Step
+from entropix.sampling import WINDOW
+from entropix.types import Action, Observation, Regime, State, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +92,16 @@ class Decoder:
         observation = self.engine.forward(work, attention=any(g.attention for g in batch.groups))
         self._book()
         try:
-            recorder, arrays, impossible, broken = self._observe(rows, observation)
+            recorder, taken, impossible, broken = self._observe(rows, observation)
         except Exception:
             batch.take_back()
             raise
         events = [event for row in broken for event in self._fail(rows[row].job, no_numbers(self.engine))]
-        return events + self._act(rows, recorder, arrays, impossible)
+        return events + self._act(rows, recorder, taken, impossible)
 
     def _observe(
         self, rows: list[Branch], observation: Observation
-    ) -> tuple[Recorder, tuple[Signals, Decisions, Window], dict[int, str], list[int]]:
+    ) -> tuple[Recorder, Taken, dict[int, str], list[int]]:
         """Measure, decide and choose. The policies' states move on at the very end, so that it can be done again."""
         logits, impossible = apply_masks(observation.logits, rows)
         groups = self._batch.groups
@@ -109,14 +109,13 @@ class Decoder:
         logits, signals, broken = measured(logits, observation, asked)
         if broken and not self.isolate:
             raise no_numbers(self.engine)
-        decisions, states = decide(groups, signals)
-        shown = (max(b.job.request.leading, TOP if b.job.explorer is not None else 0) for b in rows)
-        window = top_window(logits, max(reach(decisions, self.window), *shown))
-        choice = choose(window, decisions, noise_keys([(b.seed, b.length) for b in rows], logits))
-        recorder = Recorder(signals, decisions, window, choice)
-        for group, state in zip(groups, states, strict=True):
-            group.state = state
-        return recorder, (signals, decisions, window), impossible, broken
+        shown = max(max(b.job.request.leading, TOP if b.job.explorer is not None else 1) for b in rows)
+        keys = noise_keys([(b.seed, b.length) for b in rows], logits)
+        taken = take_step(logits, signals, parts_of(groups, signals.entropy), keys, window=self.window, shown=shown)
+        recorder = Recorder(taken)
+        for group in groups:
+            group.advance()
+        return recorder, taken, impossible, broken
 
     def run(self) -> Iterator[Event]:
         """Steps until nothing is left. Closing the iterator cancels what still runs."""
@@ -280,7 +279,7 @@ class Decoder:
         self,
         rows: list[Branch],
         recorder: Recorder,
-        arrays: tuple[Signals, Decisions, Window],
+        taken: Taken,
         impossible: dict[int, str],
     ) -> list[Event]:
         """Carry out the decisions: each branch without a search takes its token, each search does as it will. A
@@ -301,7 +300,7 @@ class Decoder:
                     explored.setdefault(job, [])
                 continue
             step = recorder.step(row, len(branch.tokens), branch.length, tokenizer, job.request.leading, job.attention)
-            injects = bool(recorder.action[row] == Action.INJECT and job.injection)
+            injects = recorder.forced[row] >= 0
             if job.explorer is None:
                 try:
                     self.accept(branch, step, injects=injects)
@@ -309,7 +308,7 @@ class Decoder:
                 except Exception as error:
                     events += self._fail(job, error)
             else:
-                redraw = Redraw(self.engine.tokenizer, arrays)
+                redraw = Redraw(self.engine.tokenizer, taken)
                 proposal = Proposal(branch, step, injects, row, recorder, tokenizer, self._state_of, redraw)
                 explored.setdefault(job, []).append(proposal)
         for branch in plain:

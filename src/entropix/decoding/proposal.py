@@ -6,13 +6,39 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from entropix.arrays import map_arrays
 from entropix.decoding.job import Branch
 from entropix.decoding.record import Recorder
+from entropix.decoding.step import Taken, noise_keys
 from entropix.engines import Tokenizer
+from entropix.sampling import choose
 from entropix.types import State, Step
 
 TOP = 20
 """Token confidence is −mean log-probability of this many likeliest tokens (DeepConf, arXiv 2508.15260)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Redraw:
+    """Draws one row of a step again with other seeds."""
+
+    tokenizer: Tokenizer
+    taken: Taken
+
+    def __call__(self, row: int, branch: Branch, seeds: Sequence[int]) -> list[Step]:
+        """The Step of `row` that each seed chooses."""
+        rows = [row] * len(seeds)
+        signals, decided, window = self.taken.signals, self.taken.decided, self.taken.window
+        signals = map_arrays(lambda array: array[rows], signals)
+        decided = map_arrays(lambda array: array[rows], decided)
+        window = map_arrays(lambda array: array[rows], window)
+        keys = noise_keys([(seed, branch.length) for seed in seeds], window.logits)
+        recorder = Recorder(Taken(signals, decided, window, choose(window, decided.decisions, keys)))
+        job = branch.job
+        return [
+            recorder.step(n, len(branch.tokens), branch.length, self.tokenizer, job.request.leading, job.attention)
+            for n in range(len(seeds))
+        ]
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Arrays of one batched step → one Step a row."""
+"""Arrays of one batched step → one Step per row."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import math
 from typing import Any
 
 from entropix.arrays import to_numpy
+from entropix.decoding.step import Taken
 from entropix.engines import Tokenizer
-from entropix.sampling import Choice, Window
 from entropix.signals import token_confidence
-from entropix.types import ATTENTION, Action, Candidate, Decisions, Regime, Signals, Step
+from entropix.types import ATTENTION, Action, Candidate, Regime, Step
 
 REGIMES = tuple(Regime)
 
@@ -17,13 +17,14 @@ REGIMES = tuple(Regime)
 class Recorder:
     """One batched step in host memory, from which each row's Step is made."""
 
-    def __init__(self, signals: Signals, decisions: Decisions, window: Window, choice: Choice) -> None:
+    def __init__(self, taken: Taken) -> None:
+        signals, decisions, window, choice = taken.signals, taken.decided.decisions, taken.window, taken.choice
         self.entropy = _list(signals.entropy)
         self.varentropy = _list(signals.varentropy)
         self.normaliser = _list(signals.normaliser)
         attention = signals.attention
         self.attention = None if attention is None else [_list(getattr(attention, name)) for name in ATTENTION]
-        self.action = _list(decisions.action)
+        self.forced = _list(taken.decided.forced)
         self.regime = _list(decisions.regime)
         self.temperature = _list(decisions.temperature)
         self.top_k = _list(decisions.top_k)

@@ -390,8 +390,8 @@ def test_what_a_mask_forbids_is_neither_chosen_nor_injected(library: Any) -> Non
 def test_only_the_plans_of_a_batch_are_decided(monkeypatch: pytest.MonkeyPatch) -> None:
     """A request that has ended keeps its slot until the next one comes; it must cost nothing meanwhile."""
     runner, decided = Runner(4), []
-    decide = Plan.decide
-    monkeypatch.setattr(Plan, "decide", lambda self, *rest: (decided.append(self), decide(self, *rest))[1])
+    part = Plan.part
+    monkeypatch.setattr(Plan, "part", lambda self, *rest: (decided.append(self), part(self, *rest))[1])
     run(runner, *[Asking(f"r{n}", (n,), f"sample:temperature={0.5 + n / 8}", 0, 2) for n in range(4)])
     assert len(runner.processor.draw.plans) == 4
     decided.clear()

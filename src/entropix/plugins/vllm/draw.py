@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
-from entropix.arrays import map_arrays, namespace, take_along
+from entropix.arrays import map_arrays, namespace
+from entropix.decoding.step import take_step
 from entropix.fused import fused
 from entropix.plugins.vllm.asking import Asked
 from entropix.plugins.vllm.model import Served
-from entropix.plugins.vllm.plan import Decided, Plan, Saved, Step, merge
-from entropix.sampling import WINDOW, choose, keyed_gumbel, position_keys, reach, seed_key, top_window
+from entropix.plugins.vllm.plan import Plan, Saved
+from entropix.sampling import WINDOW, keyed_gumbel, position_keys, seed_key, top_window
 from entropix.signals import measure_unchecked
-from entropix.types import SIGNALS, Array, AttentionSignals, Decisions, Signals
+from entropix.types import SIGNALS, Array, AttentionSignals, Signals
 
 PIECE = 1 << 25
 """Most logits that are measured at a time on a device: 128 MB of float32, of which some five are held."""
@@ -106,7 +106,7 @@ class Draw:
     ) -> None:
         """Choose, and leave each of our rows of `logits` `(rows, vocabulary)` float32 nothing but its choice.
 
-        slots, starts, level, counts: as in `Step`; starts are positions from the prompt's first token.
+        slots, starts, level, counts: as in `Plan.part`; starts are positions from the prompt's first token.
         attention: `(rows,)` each. here: whose rows these are, as the host knows it, at least one of them ours; None for
         all who have a slot."""
         plans = self._plans(here)
@@ -148,33 +148,18 @@ class Draw:
     ) -> Array:
         xp = namespace(logits)
         signals = measured(logits, attention, frozenset().union(*(plan.policy.asked for plan in plans)))
+        parts = [plan.part(slots, starts, level, counts) for plan in plans]
         keys = position_keys(self.seeds[slots], starts if level is None else starts + level)
-        blind = xp is not np
-        most = max(plan.most for plan in plans) if blind else None
-
-        def drawn(decisions: Decisions) -> tuple[Array, Array]:
-            """The token that each row draws, and −ln p of it."""
-            window = top_window(logits, WINDOW if blind else reach(decisions, WINDOW))
-            choice = choose(window, decisions, keys, most=most)
-            logprob = take_along(window.logits, choice.ranks[:, None])[:, 0] - signals.normaliser
-            return choice.tokens, -logprob
-
-        where = Step(slots, starts, level, counts, partial(is_possible, logits), lambda decisions: drawn(decisions)[1])
-        decided: Decided | None = None
-        for plan in plans:
-            seen = signals if "attention" in plan.policy.asked else replace(signals, attention=None)
-            found, mine = plan.decide(seen, where)
-            decided = found if decided is None else merge(mine, found, decided)
-        assert decided is not None, "a row asks, but there is no plan"
-        decisions, forced = decided.decisions, decided.forced
-        tokens = drawn(decisions)[0]
+        levels = 1 if level is None else self.depth - 1
+        taken = take_step(logits, signals, parts, keys, blind=xp is not np, level=level, levels=levels)
         if self.meter is not None:
             token = self.asking[slots] if counts is None else self.asking[slots] & counts
-            regimes = xp.where(token, decisions.regime, xp.full_like(decisions.regime, -1))
+            regime, going_on = taken.decided.decisions.regime, taken.decided.going_on
             # after an injection's first token nothing was decided
-            entropies = xp.where(decided.held, xp.full_like(signals.entropy, float("nan")), signals.entropy)
-            self.meter.record(regimes, entropies, (forced >= 0) & ~decided.held)
-        return xp.where(forced >= 0, forced, tokens)
+            entropies = xp.where(going_on, xp.full_like(signals.entropy, float("nan")), signals.entropy)
+            regimes = xp.where(token, regime, xp.full_like(regime, -1))
+            self.meter.record(regimes, entropies, (taken.decided.forced >= 0) & ~going_on)
+        return taken.tokens
 
 
 def measured(logits: Array, attention: AttentionSignals | None, asked: frozenset[str]) -> Signals:
@@ -186,11 +171,6 @@ def measured(logits: Array, attention: AttentionSignals | None, asked: frozenset
     xp = namespace(logits)
     parts = [measure_unchecked(logits[n : n + some], asked=asked) for n in range(0, logits.shape[0], some)]
     return replace(map_arrays(lambda *arrays: xp.concat(arrays), *parts), attention=attention)
-
-
-def is_possible(logits: Array, tokens: Array) -> Array:
-    """Whether masks leave each row this token, `(rows,)`."""
-    return take_along(logits, tokens[:, None])[:, 0] > -float("inf")
 
 
 def _trials(logits: Array, ours: Array, tokens: Array) -> Iterator[tuple[np.ndarray[Any, Any], ...]]:

@@ -3,51 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from entropix.arrays import map_arrays, namespace, real_dtype
-from entropix.decoding.rows import call
+from entropix.arrays import namespace, real_dtype
+from entropix.decoding.step import PENDING, SURPRISAL, Part
 from entropix.plugins.vllm.asking import Asked
 from entropix.plugins.vllm.model import Served
-from entropix.types import Action, Array, Decisions, Regime, Signals, State
-
-PENDING = "vllm.pending"
-"""State beside the policy's: which token of an injected text comes next, 0 for none."""
-
-SURPRISAL = "vllm.surprisal"
-"""State beside the policy's, where it asks for it: −ln p of the last token that was drawn, NaN before the first."""
+from entropix.types import Array, State
 
 NOBODY = 0
 """A place in a plan that takes what belongs to none of its requests."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """Where the rows of one forward stand.
-
-    slots `(rows,)`: whose row it is; starts `(rows,)`: the position of that request's first row in this forward, which
-    is how many tokens it has; level `(rows,)`: how many rows of the request come before, None where none has more than
-    one; counts `(rows,)`: whether a token comes of it, None where it does of all. possible(tokens): whether masks allow
-    each row that token. surprisal(decisions): −ln p of the token that each row draws by these decisions.
-    """
-
-    slots: Array
-    starts: Array
-    level: Array | None
-    counts: Array | None
-    possible: Callable[[Array], Array]
-    surprisal: Callable[[Decisions], Array]
-
-
-@dataclass(frozen=True)
-class Decided:
-    """One decision a row. forced `(rows,)`: the token that an injection puts there, −1 for none. held `(rows,)`: it is
-    not the injection's first, so nothing was decided."""
-
-    decisions: Decisions
-    forced: Array
-    held: Array
 
 
 class Plan:
@@ -65,8 +30,6 @@ class Plan:
         text = self.policy.injection if injects and served.encode is not None else ""
         tokens = served.encode(text) if text and served.encode is not None else ()
         self.injection = xp.asarray(tokens, dtype=xp.int64, device=like.device) if tokens else None
-        self.length = len(tokens)
-        self.most = self.policy.max_candidates
         self.depth = depth
         self.places = xp.zeros((slots + 1,), dtype=xp.int64, device=like.device)  # by slot, NOBODY's where not ours
         self.taken: dict[int, int] = {}
@@ -128,59 +91,36 @@ class Plan:
             {k: xp.asarray(v[place], copy=True) for k, v in self.state.items()},
         )
 
-    def decide(self, signals: Signals, step: Step) -> tuple[Decided, Array]:
-        """A decision a row, and which rows, `(rows,)`, are this plan's; the others hold anything. States move on."""
-        xp = namespace(step.slots)
-        places = self.places[step.slots]
+    def part(self, slots: Array, starts: Array, level: Array | None, counts: Array | None) -> Part:
+        """The plan's rows and states for one step, which moves them on; the other rows hold anything.
+
+        slots `(rows,)`: whose row it is; starts `(rows,)`: the position of that request's first row in this forward,
+        which is how many tokens it has; level `(rows,)`: how many rows of the request come before, None where none has
+        more than one; counts `(rows,)`: whether a token comes of it, None where it does of all."""
+        xp = namespace(slots)
+        places = self.places[slots]
         mine = places != NOBODY
-        lasts = mine if step.counts is None else mine & step.counts
+        lasts = mine if counts is None else mine & counts
         before = self.starts[places]
-        went = xp.clip(step.starts - before, 0, self.depth - 1)
+        went = xp.clip(starts - before, 0, self.depth - 1)
         went = xp.where(before < 0, xp.zeros_like(went), went)
         state = {name: value[places, went] for name, value in self.state.items()}
-        first = xp.where(lasts if step.level is None else lasts & (step.level == 0), places, NOBODY)
+        first = xp.where(lasts if level is None else lasts & (level == 0), places, NOBODY)
         self._keep(first, 0, state)
-        self.starts[first] = step.starts
-        decided, after = self._once(signals, state, step)
-        for level in range(self.depth - 1 if step.level is not None else 1):
-            here = lasts if step.level is None else lasts & (step.level == level)
-            if level and step.level is not None:
-                state = {name: value[places, level] for name, value in self.state.items()}
-                later, after = self._once(signals, state, step)
-                decided = merge(step.level == level, later, decided)
-            self._keep(xp.where(here, places, NOBODY), level + 1, after)
-        return decided, mine
+        self.starts[first] = starts
+
+        def at(n: int) -> State:
+            return {name: value[places, n] for name, value in self.state.items()} if n else state
+
+        def keep(n: int, after: State) -> None:
+            here = lasts if level is None else lasts & (level == n)
+            self._keep(xp.where(here, places, NOBODY), n + 1, after)
+
+        return Part(self.policy, mine, at, keep, self.injection, "attention" in self.policy.asked)
 
     def _keep(self, places: Array, depth: int, state: State) -> None:
         for name, value in state.items():
             self.state[name][places, depth] = value
-
-    def _once(self, signals: Signals, state: State, step: Step) -> tuple[Decided, State]:
-        """One decision a row, and the state after it."""
-        xp = namespace(step.slots)
-        own = {name: value for name, value in state.items() if name not in (PENDING, SURPRISAL)}
-        if SURPRISAL in state:
-            signals = replace(signals, surprisal=state[SURPRISAL])
-        decisions, after = call(self.policy, signals, own)
-        if SURPRISAL in state:
-            after[SURPRISAL] = xp.astype(step.surprisal(decisions), state[SURPRISAL].dtype)
-        if self.injection is None:
-            nothing = Decided(decisions, xp.full_like(step.slots, -1), xp.zeros_like(step.slots, dtype=xp.bool))
-            return nothing, {**after, PENDING: state[PENDING]}
-        pending = state[PENDING]
-        goes_on = pending > 0
-        token = self.injection[pending]
-        wanted = goes_on | (decisions.action == int(Action.INJECT))
-        forces = wanted & step.possible(xp.where(wanted, token, xp.zeros_like(token)))
-        # the tokens after an injection's first were not decided on: the policy does not see them
-        held = goes_on & forces
-        after = {name: xp.where(column(held, value), state[name], value) for name, value in after.items()}
-        if SURPRISAL in state:
-            after[SURPRISAL] = xp.where(forces, state[SURPRISAL], after[SURPRISAL])
-        after[PENDING] = xp.where(forces, (pending + 1) % self.length, xp.zeros_like(pending))
-        regime = xp.where(held, xp.full_like(decisions.regime, int(Regime.CLARIFY)), decisions.regime)
-        forced = xp.where(forces, token, xp.full_like(token, -1))
-        return Decided(replace(decisions, regime=regime), forced, held), after
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,19 +129,3 @@ class Saved:
 
     start: Array
     state: State
-
-
-def column(mask: Array, like: Array) -> Array:
-    """`(rows,)` shaped so that it spreads over `like`, `(rows, …)`."""
-    return mask.reshape(-1, *[1] * (like.ndim - 1))
-
-
-def merge(where: Array, one: Decided, other: Decided) -> Decided:
-    """`one` in the rows where it holds, `other` elsewhere."""
-    xp = namespace(where)
-    a, b = one.decisions, other.decisions
-    return Decided(
-        map_arrays(lambda mine, others: xp.where(where, mine, others), a, b),
-        xp.where(where, one.forced, other.forced),
-        xp.where(where, one.held, other.held),
-    )

@@ -1,0 +1,211 @@
+"""One step over plain arrays: logits → a token per row. It knows no engine; its hosts are our decoding loop and vLLM's
+model runners, so that both choose the same tokens.
+
+A host says which rows decide by which policy (`Part`), keeps their states, and carries out what was chosen. Everything
+between is here: what a policy sees, injected texts, the rows of several policies in one step, the draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, reduce
+from typing import Any
+
+import numpy as np
+
+from entropix.arrays import map_arrays, namespace, take_along
+from entropix.policies import Policy
+from entropix.sampling import WINDOW, Choice, Window, choose, noise_key, reach, top_window
+from entropix.types import Action, Array, Decisions, Regime, Signals, State
+
+PENDING = "step.pending"
+"""In a row's state where the host puts an injected text one token at a time: which of its tokens comes next, 0 for
+none. A host that puts all of them at once leaves it out."""
+
+SURPRISAL = "step.surprisal"
+"""In a row's state where the policy asks for it: −ln p of the last token that the row drew, NaN before the first."""
+
+WHOLE = slice(None)
+"""The rows of a part that is alone in its step."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows that decide by one policy.
+
+    rows: the part's rows, a slice; or a mask `(rows,)`, where the host does not know them: then the policy decides for
+    all rows, and those of the mask count. state(level): the state of the rows that it decides for, before the decision;
+    keep(level, state): after it. injection: the tokens of the policy's text, None where none may be injected.
+    """
+
+    policy: Policy
+    rows: slice | Array
+    state: Callable[[int], State]
+    keep: Callable[[int, State], None]
+    injection: Array | None = None
+    attention: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """One decision per row. forced `(rows,)`: the token that an injection puts there, −1 for none. going_on `(rows,)`:
+    it is not the injection's first, so nothing was decided."""
+
+    decisions: Decisions
+    forced: Array
+    going_on: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a step chose. tokens `(rows,)`: the forced ones, else the drawn ones."""
+
+    signals: Signals
+    decided: Decided
+    window: Window
+    choice: Choice
+
+    @property
+    def tokens(self) -> Array:
+        forced = self.decided.forced
+        return namespace(forced).where(forced >= 0, forced, self.choice.tokens)
+
+
+def take_step(
+    logits: Array,
+    signals: Signals,
+    parts: Sequence[Part],
+    keys: Array,
+    *,
+    window: int = WINDOW,
+    shown: int = 1,
+    blind: bool = False,
+    level: Array | None = None,
+    levels: int = 1,
+) -> Taken:
+    """Decide, draw, and move the states on.
+
+    logits: `(rows, vocabulary)` after masks; signals: of these logits. keys: `(rows,)`, `noise_key(seed, position)` of
+    each row. window: how many of the likeliest tokens may be drawn; shown: how many the host wants to see at least.
+    blind: nothing is read back from the device. level `(rows,)`: how many rows of the same sequence stand before, below
+    `levels`, since a row's state is the one after those before it; None where no sequence has more than one."""
+    most = max(part.policy.max_candidates for part in parts) if blind else None
+    top = top_window(logits, window) if blind else None
+    decided: Decided | None = None
+    for n in range(levels):
+        states = [part.state(n) for part in parts]
+        watched = any(SURPRISAL in state for state in states)
+        found = [_decide(logits, signals, part, state) for part, state in zip(parts, states, strict=True)]
+        here = _join(parts, [one for one, _ in found])
+        decided = here if decided is None or level is None else merge(level == n, here, decided)
+        if watched or n == levels - 1:
+            seen = top_window(logits, max(reach(decided.decisions, window), shown)) if top is None else top
+            choice = choose(seen, decided.decisions, keys, most=most)
+        surprisal = _surprisal(signals, seen, choice) if watched else None
+        for part, before, (one, after) in zip(parts, states, found, strict=True):
+            if SURPRISAL in before:
+                after = {**after, SURPRISAL: _watch(part, before[SURPRISAL], one.forced, surprisal)}
+            part.keep(n, after)
+    assert decided is not None
+    return Taken(signals, decided, seen, choice)
+
+
+def _decide(logits: Array, signals: Signals, part: Part, state: State) -> tuple[Decided, State]:
+    """One policy's decisions and the state after them, for its rows."""
+    if type(part.rows) is slice and part.rows != WHOLE:
+        logits, signals = logits[part.rows], map_arrays(lambda array: array[part.rows], signals)
+    if not part.attention and signals.attention is not None:
+        signals = replace(signals, attention=None)
+    if SURPRISAL in state:
+        signals = replace(signals, surprisal=state[SURPRISAL])
+    own = {name: value for name, value in state.items() if name not in (PENDING, SURPRISAL)}
+    decisions, after = part.policy(signals, own)
+    xp = namespace(decisions.action)
+    most = part.policy.max_candidates
+    if xp is not np or (decisions.candidates > most).any():
+        decisions = replace(decisions, candidates=xp.minimum(decisions.candidates, most))
+    pending = state.get(PENDING)
+    if part.injection is None:
+        return Decided(decisions, *_nothing(decisions.action)), after if pending is None else {
+            **after,
+            PENDING: pending,
+        }
+    injects = decisions.action == int(Action.INJECT)
+    if pending is None and xp is np and not injects.any():
+        return Decided(decisions, *_nothing(decisions.action)), after
+    goes_on = xp.zeros_like(injects) if pending is None else pending > 0
+    token = part.injection[xp.zeros_like(decisions.action) if pending is None else pending]
+    wanted = goes_on | injects
+    # a mask is a promise: a text that it forbids is not put there
+    forces = wanted & is_possible(logits, xp.where(wanted, token, xp.zeros_like(token)))
+    going_on = goes_on & forces
+    if pending is not None:
+        # the tokens after an injection's first were not decided on: the policy does not see them
+        after = {name: xp.where(column(going_on, value), own[name], value) for name, value in after.items()}
+        after[PENDING] = xp.where(forces, (pending + 1) % part.injection.shape[0], xp.zeros_like(pending))
+    regime = xp.where(going_on, xp.full_like(decisions.regime, int(Regime.CLARIFY)), decisions.regime)
+    forced = xp.where(forces, token, xp.full_like(token, -1))
+    return Decided(replace(decisions, regime=regime), forced, going_on), after
+
+
+def _nothing(action: Array) -> tuple[Array, Array]:
+    """`forced` and `going_on` of rows of which none is forced."""
+    if type(action) is np.ndarray:
+        return _nothing_of(len(action))
+    xp = namespace(action)
+    return xp.full_like(action, -1), xp.zeros_like(action, dtype=xp.bool)
+
+
+@lru_cache(maxsize=1024)
+def _nothing_of(rows: int) -> tuple[Array, Array]:
+    found = np.full(rows, -1), np.zeros(rows, np.bool_)
+    for array in found:
+        array.flags.writeable = False
+    return found
+
+
+def _join(parts: Sequence[Part], found: Sequence[Decided]) -> Decided:
+    """The decisions of all rows from those of each part."""
+    if len(parts) == 1:
+        return found[0]
+    if type(parts[0].rows) is slice:
+        xp = namespace(found[0].forced)
+        return map_arrays(lambda *columns: xp.concat(columns), *found)
+    pairs = zip(parts[1:], found[1:], strict=True)
+    return reduce(lambda others, pair: merge(pair[0].rows, pair[1], others), pairs, found[0])
+
+
+def merge(where: Any, one: Decided, other: Decided) -> Decided:
+    """`one` in the rows where it holds, `other` elsewhere."""
+    xp = namespace(where)
+    return map_arrays(lambda mine, others: xp.where(where, mine, others), one, other)
+
+
+def _surprisal(signals: Signals, window: Window, choice: Choice) -> Array:
+    """−ln p of each row's draw, `(rows,)`."""
+    return signals.normaliser - take_along(window.logits, choice.ranks[:, None])[:, 0]
+
+
+def _watch(part: Part, before: Array, forced: Array, surprisal: Array) -> Array:
+    """The part's last own surprisals after the draw: a token that is forced is not the row's own."""
+    xp = namespace(before)
+    mine = surprisal[part.rows] if type(part.rows) is slice else surprisal
+    return xp.where(forced >= 0, before, xp.astype(mine, before.dtype))
+
+
+def is_possible(logits: Array, tokens: Array) -> Array:
+    """Whether masks leave each row this token, `(rows,)`."""
+    return take_along(logits, tokens[:, None])[:, 0] > -float("inf")
+
+
+def column(mask: Array, like: Array) -> Array:
+    """`(rows,)` shaped so that it spreads over `like`, `(rows, …)`."""
+    return mask.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def noise_keys(places: Sequence[tuple[int, int]], like: Array) -> Array:
+    """The noise keys of (seed, position), where `like` lies."""
+    keys = np.array([noise_key(seed, position) for seed, position in places], np.int64)
+    xp = namespace(like)
+    return keys if xp is np else xp.asarray(keys, device=like.device)
