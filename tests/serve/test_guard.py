@@ -162,3 +162,8 @@ def test_metrics_count_what_happened(serving: Serving) -> None:
     assert lines['entropix_requests_total{path="other",status="404"}'] == "1.0"
     assert lines["entropix_running"] == "0.0"
     assert float(lines["entropix_kv_cells_used"]) > 0
+
+
+def test_d26_an_origin_null_is_refused_for_the_true_reason() -> None:
+    with pytest.raises(ParameterError, match=r"origin 'null' is that of every file and of every sandboxed frame"):
+        Settings(origins=("null",))

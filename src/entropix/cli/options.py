@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import os
 import re
 import sys
@@ -212,15 +213,39 @@ def read_stdin() -> str:
 
 
 def decode_utf8(data: bytes, what: str) -> str:
-    """`data` as text. Raises PromptError that names the first byte that is not UTF-8."""
+    """`data` as text. Raises PromptError that names its encoding, or the first byte that is not UTF-8."""
+    if other := _other_encoding(data):
+        raise PromptError(f"{what} is {other.upper()}, not UTF-8; convert it with iconv -f {other} -t utf-8")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         at = error.start + (3 if data.startswith(b"\xef\xbb\xbf") else 0)
-        raise PromptError(
-            f"{what} is not UTF-8: byte {data[at]:#04x} at offset {at}; convert it, for example with "
-            "iconv -f latin1 -t utf-8"
-        ) from None
+        if b"\0" in data:
+            todo = "it holds NUL bytes, so it is no text; give its text"
+        else:
+            todo = "convert it from its encoding, for example (Western European) with iconv -f latin1 -t utf-8"
+        raise PromptError(f"{what} is not UTF-8: byte {data[at]:#04x} at offset {at}; {todo}") from None
+
+
+MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+"""Byte order marks; UTF-32's begins like UTF-16's, so it is looked for first."""
+
+
+def _other_encoding(data: bytes) -> str:
+    """UTF-16 or UTF-32 where the data begins with its mark, or where every other byte of most is zero."""
+    for mark, encoding in MARKS.items():
+        if data.startswith(mark):
+            return encoding
+    half = len(data) // 2
+    for start, encoding in ((1, "utf-16le"), (0, "utf-16be")):
+        if half >= 2 and data[start::2].count(0) * 2 > half > 4 * data[1 - start :: 2].count(0):
+            return encoding
+    return ""
 
 
 def _argument(prompt: str, n: int) -> str:

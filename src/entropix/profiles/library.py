@@ -8,13 +8,18 @@ from importlib import resources
 from pathlib import Path
 
 from entropix.errors import ProfileError
+from entropix.folders import found, home
 from entropix.profiles.profile import Profile
 from entropix.types import ModelInfo, Thresholds
 
 
 def user_directory() -> Path:
-    """Where `entropix calibrate` puts profiles, and where they are looked for first."""
-    return Path.home() / ".config" / "entropix" / "profiles"
+    """Where `entropix calibrate` puts profiles, and where they are looked for first. Raises ProfileError for a user
+    without a home directory."""
+    below = home()
+    if below is None:
+        raise ProfileError("there is no home directory to keep profiles in; name a file (--out), or set HOME")
+    return below / ".config" / "entropix" / "profiles"
 
 
 def shipped() -> list[Profile]:
@@ -30,10 +35,8 @@ def shipped() -> list[Profile]:
 
 def own() -> list[Profile]:
     """The user's profiles, newest first. A broken one raises ProfileError: it would be missed silently otherwise."""
-    folder = user_directory()
-    if not folder.is_dir():
-        return []
-    files = sorted(folder.glob("*.json"), key=lambda f: f.stat().st_mtime, reverse=True)
+    files = found(user_directory() if home() is not None else None, "*.json")
+    files.sort(key=lambda f: f.stat().st_mtime, reverse=True)
     return [Profile.load(f) for f in files]
 
 

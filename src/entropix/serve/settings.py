@@ -70,6 +70,11 @@ class Settings:
                 "characters without spaces, for example from: openssl rand -hex 24"
             )
         for origin in self.origins:
+            if origin == "null":
+                raise ParameterError(
+                    "origin 'null' is that of every file and of every sandboxed frame, whatever site it is from, so it "
+                    "cannot be allowed alone; serve the page from an address, and allow that: SCHEME://HOST or with :PORT"
+                )
             if not ORIGIN.fullmatch(origin):
                 raise ParameterError(
                     f"origin {origin!r} is none that a browser sends; allowed is SCHEME://HOST or with :PORT, in "

@@ -20,6 +20,7 @@ from entropix.engines.llama_cpp.slots import SLOTS, Slots
 from entropix.engines.llama_cpp.tap import Tap, make_tap, set_up
 from entropix.engines.llama_cpp.tokenizer import LlamaCppTokenizer
 from entropix.errors import CapabilityError, CapacityError, ModelError, ParameterError
+from entropix.folders import SPLIT
 from entropix.numeric import is_integer, plain
 from entropix.types import AttentionSignals, Capabilities, ModelInfo, Observation
 
@@ -401,4 +402,4 @@ class LlamaCppEngine:
         }
         pieces = [self.tokenizer.raw(token) for token in sample_ids(self.tokenizer.size)]
         # the file's name is what the person knows; general.name can be a training run's ("8k Lc100K Mix1 Ep2")
-        return ModelInfo(name=path.stem, fingerprint=fingerprint(pieces=pieces, **shape), **shape)
+        return ModelInfo(name=SPLIT.sub("", path.stem), fingerprint=fingerprint(pieces=pieces, **shape), **shape)

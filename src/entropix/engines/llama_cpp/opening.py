@@ -11,6 +11,7 @@ from typing import Any
 
 from entropix.engines.llama_cpp.library import ggml_base, load, uses_amx
 from entropix.errors import ModelError
+from entropix.folders import expanded
 
 MAGIC = b"GGUF"
 STRING, BOOL = 8, 7  # gguf_type
@@ -41,7 +42,7 @@ class _Options(ctypes.Structure):
 
 def open_model(path: str | os.PathLike[str], gpu_layers: int) -> Any:
     """The loaded model at `path`. ModelError when it is missing, not GGUF, damaged or no text generator."""
-    file = Path(path).expanduser()
+    file = expanded(path)
     if not file.exists():
         raise ModelError(f"no model file at {file}: give the path of an existing .gguf file")
     if not file.is_file():
@@ -108,7 +109,7 @@ def _reason(value: Any, tensors: int) -> str:
     for pattern, what in ARCHITECTURES.items():
         if isinstance(architecture, str) and re.fullmatch(pattern, architecture):
             return what
-    if not tensors:
+    if not tensors and not value("split.count"):  # the first part of a split model may hold none
         return TYPES["vocab"]
     if value(f"{architecture}.classifier.output_labels") or value(f"{architecture}.pooling_type") == 4:
         return "a classifier or reranker"

@@ -16,6 +16,7 @@ from transformers.utils import logging
 
 from entropix.engines.transformers.inspection import no_generator
 from entropix.errors import ModelError
+from entropix.folders import expanded
 
 
 def load(name_or_path: str | Path, *, device: str | None, dtype: Any, gguf_file: str | None) -> tuple[Any, Any, str]:
@@ -79,7 +80,7 @@ def _cpu_has_bfloat16() -> bool:
 
 def _locate(name: str, gguf_file: str | None) -> tuple[str, str | None]:
     """(directory or hub name, GGUF file name or None)."""
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.suffix.lower() == ".gguf":
         if not path.is_file():
             raise ModelError(f"there is no file {str(path)!r}; give the path of a .gguf file that exists")
