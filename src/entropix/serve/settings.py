@@ -73,7 +73,8 @@ class Settings:
             if origin == "null":
                 raise ParameterError(
                     "origin 'null' is that of every file and of every sandboxed frame, whatever site it is from, so it "
-                    "cannot be allowed alone; serve the page from an address, and allow that: SCHEME://HOST or with :PORT"
+                    "cannot be allowed alone; serve the page from an address, and allow that: SCHEME://HOST, or with "
+                    ":PORT"
                 )
             if not ORIGIN.fullmatch(origin):
                 raise ParameterError(
