@@ -10,7 +10,7 @@ from itertools import takewhile
 from entropix.arrays import namespace, real_dtype
 from entropix.decoding.job import Branch, Job
 from entropix.decoding.step import SURPRISAL, WHOLE, Part
-from entropix.engines import Engine, SequenceHandle
+from entropix.engines import Engine, SequenceHandle, guard_of
 from entropix.errors import CapacityError
 from entropix.policies import Policy
 from entropix.types import Array, State
@@ -331,7 +331,9 @@ class Batch:
 
     def close(self, branch: Branch) -> None:
         if branch.sequence is not None:
-            self.engine.close(branch.sequence)
+            with guard_of(self.engine).ending() as usable:
+                if usable:
+                    self.engine.close(branch.sequence)
             branch.sequence = None
 
     def _reorder(self) -> None:

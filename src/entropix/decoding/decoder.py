@@ -14,7 +14,7 @@ from entropix.decoding.record import Recorder
 from entropix.decoding.request import Request
 from entropix.decoding.step import Taken, noise_keys, take_step
 from entropix.decoding.text import TextStream
-from entropix.engines import Engine
+from entropix.engines import Engine, guard_of
 from entropix.sampling import WINDOW
 from entropix.types import Action, Observation, Regime, State, Step
 
@@ -51,6 +51,7 @@ class Decoder:
         self.engine = engine
         self.window = window
         self.isolate = isolate
+        self._guard = guard_of(engine)
         self._batch = Batch(engine, reclaim)
         self._jobs: list[Job] = []
 
@@ -81,6 +82,10 @@ class Decoder:
 
     def step(self) -> list[Event]:
         """One model call for everything that runs. Returns the events it made certain, in row order."""
+        with self._guard:
+            return self._step()
+
+    def _step(self) -> list[Event]:
         batch = self._batch
         batch.admit()
         batch.prefill()
@@ -127,14 +132,14 @@ class Decoder:
 
     def cancel(self, job: Job, reason: str = "cancelled") -> list[Event]:
         """End a job early; what it has said stays, and what waited to be certain is released."""
-        if job.finish_reason:
-            return []
-        return self._end(job, job.trunk, reason)
+        with self._guard.ending():
+            return [] if job.finish_reason else self._end(job, job.trunk, reason)
 
     def hold(self, job: Job, *, keep: bool = True) -> None:
         """Leave a job out of the steps until `release`. Without `keep` its sequences are given back meanwhile, and
         computed again afterwards; the text is the same either way."""
-        self._batch.hold(job, keep=keep)
+        with self._guard:
+            self._batch.hold(job, keep=keep)
 
     def release(self, job: Job) -> None:
         """Let a held job go on."""

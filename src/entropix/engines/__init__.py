@@ -1,5 +1,6 @@
 """forward, fork, rewind on real runtimes. Importing this imports none of them."""
 
 from entropix.engines.base import Engine, Message, SequenceHandle, Tokenizer, Work
+from entropix.engines.guard import Guard, guard_of
 
-__all__ = ["Engine", "Message", "SequenceHandle", "Tokenizer", "Work"]
+__all__ = ["Engine", "Guard", "Message", "SequenceHandle", "Tokenizer", "Work", "guard_of"]

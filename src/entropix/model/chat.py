@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Unpack
 
 from entropix.decoding import Decoder, Job
-from entropix.engines import SequenceHandle
+from entropix.engines import SequenceHandle, guard_of
 from entropix.model.options import Options
 from entropix.model.stream import Stream
 
@@ -46,7 +46,9 @@ class Chat:
 
     def _release(self) -> None:
         if self._kept is not None:
-            self._model.engine.close(self._kept)
+            with guard_of(self._model.engine).ending() as usable:
+                if usable:
+                    self._model.engine.close(self._kept)
             self._kept = None
 
 

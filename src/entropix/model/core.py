@@ -11,7 +11,7 @@ from typing import Any, Unpack, overload
 from entropix.constraints import Grammar, Vocabulary, make_grammar
 from entropix.decoding import Constraint, Decoder, Job, Request, check_request
 from entropix.decoding.request import LEADING
-from entropix.engines import Engine, Tokenizer
+from entropix.engines import Engine, Tokenizer, guard_of
 from entropix.errors import ParameterError, PromptError
 from entropix.model.asynchronous import AsyncStream, Worker
 from entropix.model.chat import Chat
@@ -166,9 +166,14 @@ class Model:
         return tokenizer.chat(prompt)
 
     def close(self) -> None:
-        """Give the model's memory back."""
+        """Give the model's memory back. Waits for a model call of another thread; what that thread decodes ends with
+        a ModelError. Closing twice is allowed."""
         self._worker.close()
-        self.engine.shutdown()
+        guard = guard_of(self.engine)
+        with guard.ending() as usable:
+            if usable:
+                guard.close()
+                self.engine.shutdown()
 
     def __enter__(self) -> Model:
         return self

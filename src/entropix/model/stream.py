@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -55,7 +56,7 @@ class Stream:
                 for event in self._decoder.step():
                     if event.step is not None:
                         yield Token(event.job.index, event.step.text, event.step)
-                if self.watch is not None and not self.watch():
+                if not self._open or (self.watch is not None and not self.watch()):
                     return
             raise_failures(self._jobs)
         finally:
@@ -83,8 +84,9 @@ class Stream:
         self.close()
 
     def close(self) -> None:
-        """Cancel what still runs. What was said stays in the results."""
-        self._tokens.close()
+        """Cancel what still runs; any thread may. What was said stays in the results."""
+        with contextlib.suppress(ValueError):  # another thread is in it, and sees after its step that this is the end
+            self._tokens.close()
         self._end()  # an iteration that never began has nothing to close
 
     @property

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from entropix.arrays import to_numpy
-from entropix.engines import Engine, SequenceHandle
+from entropix.engines import Engine, SequenceHandle, guard_of
 from entropix.errors import ModelError
 from entropix.types import Array
 
@@ -37,7 +37,9 @@ def scores(engine: Engine, pairs: Sequence[tuple[Sequence[int], Sequence[int]]])
             yield n, Score(0.0, True)
     rests = [rest for _, rest in pairs]
     for wave in _waves(engine, groups, rests):
-        yield from _scored(engine, wave, rests)
+        with guard_of(engine):
+            scored = _scored(engine, wave, rests)
+        yield from scored.items()
 
 
 def _waves(
@@ -65,7 +67,7 @@ def _waves(
         yield wave
 
 
-def _scored(engine: Engine, wave: list[Part], rests: Sequence[Sequence[int]]) -> Iterator[tuple[int, Score]]:
+def _scored(engine: Engine, wave: list[Part], rests: Sequence[Sequence[int]]) -> dict[int, Score]:
     opened: list[SequenceHandle] = []
     sums = {n: Score(0.0, True) for _, members in wave for n in members}
 
@@ -102,7 +104,7 @@ def _scored(engine: Engine, wave: list[Part], rests: Sequence[Sequence[int]]) ->
     finally:
         for sequence in opened:
             engine.close(sequence)
-    yield from sums.items()
+    return sums
 
 
 def _forward(engine: Engine, work: Sequence[tuple[SequenceHandle, Sequence[int]]]) -> Array:
