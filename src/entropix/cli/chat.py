@@ -104,13 +104,13 @@ class Session:
 
     def options(self) -> Options:
         """What the next answer is decoded with."""
-        options = Options(
-            policy=self.args.policy,
-            seed=self.args.seed,
-            max_tokens=self.args.max_tokens,
-            stop=tuple(self.args.stop),
-            attention=self.args.attention,
-        )
+        options: Options = {
+            "policy": self.args.policy,
+            "seed": self.args.seed,
+            "max_tokens": self.args.max_tokens,
+            "stop": tuple(self.args.stop),
+            "attention": self.args.attention,
+        }
         return cast("Options", {**options, **self.values})
 
     def run(self) -> int:
