@@ -350,3 +350,15 @@ def test_d26_utf8_of_any_kind_is_read(cli: Any, tmp_path: Path, text: str) -> No
     file = tmp_path / "prompt.txt"
     file.write_text(text, encoding="utf-8")
     assert cli("generate", "-q", "-f", str(file)).code == 0
+
+
+def test_d26_a_schema_file_that_cannot_be_read_is_not_told_what_a_schema_s_text_looks_like(
+    cli: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "schema.json"
+    file.write_bytes('{"type": "object"}'.encode("utf-16"))
+    outcome = cli("generate", "-q", "--json-schema", str(file), "hi")
+    assert outcome.code == 2
+    assert "is UTF-16" in outcome.err
+    assert "begins with {" not in outcome.err
+    assert "begins with {" in cli("generate", "-q", "--json-schema", str(tmp_path / "none.json"), "hi").err

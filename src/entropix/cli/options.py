@@ -126,7 +126,8 @@ def _file(name: str, otherwise: str) -> str:
     try:
         return read_text(name)
     except PromptError as error:
-        raise ParameterError(f"{error}; {otherwise}") from None
+        hint = "" if os.path.exists(name) else f"; {otherwise}"
+        raise ParameterError(f"{error}{hint}") from None
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
