@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from entropix.constraints.endless import is_endless
 from entropix.errors import ParameterError
 
 LARGEST = 256 * 1024
@@ -70,6 +71,11 @@ def json_schema(schema: Mapping[str, Any] | bool | str, *, lenient: bool = False
         raise ParameterError(
             "constraint: the least common multiple of the JSON schema's multipleOf values, at their finest decimal, "
             f"is {common if common < 10**15 else 'above 10^15'}; allowed is at most {MOST_MULTIPLES}"
+        )
+    if is_endless(schema):
+        raise ParameterError(
+            "constraint: no text can satisfy it but one that never ends: this JSON schema requires a property or an "
+            "item that requires another of its own kind; make one of them optional"
         )
     return grammar
 

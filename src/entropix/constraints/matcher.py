@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from entropix.constraints.forcing import Words, forced_bytes
 from entropix.constraints.grammar import Grammar
+
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,13 +31,18 @@ class Compiled:
 
 
 class Matcher:
-    """One text's place in the grammar. length: the tokens it has taken."""
+    """One text's place in the grammar. length: the tokens it has taken.
 
-    __slots__ = ("_matcher", "_size", "length")
+    Text that the grammar forces is planned here, token by token, since llguidance's own search for it has no limit.
+    """
 
-    def __init__(self, matcher: Any, size: int, length: int = 0) -> None:
+    __slots__ = ("_endless", "_matcher", "_planned", "_words", "length")
+
+    def __init__(self, matcher: Any, words: Words, length: int = 0, planned: tuple[int, ...] = ()) -> None:
         self._matcher = matcher
-        self._size = size
+        self._words = words
+        self._planned = planned
+        self._endless = ""
         self.length = length
 
     @property
@@ -45,6 +53,8 @@ class Matcher:
     @property
     def problem(self) -> str:
         """Why it cannot go on: beyond the matcher's limits; "" while it can."""
+        if self._endless:
+            return self._endless
         lines = [line.strip() for line in self._matcher.get_error().splitlines() if line.strip()]
         problem = " ".join(line for n, line in enumerate(lines) if n == 0 or line.startswith("error:"))
         return "no text can satisfy it" if problem == "NoExtensionBias" else problem
@@ -53,16 +63,34 @@ class Matcher:
     def warnings(self) -> list[str]:
         return list(self._matcher.get_grammar_warnings())
 
-    def allowed(self) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
+    def allowed(self) -> Mask | None:
         """`(vocabulary,)`: the tokens that may come next; None when there is a problem."""
+        if self._planned:
+            return self._words.only(self._planned[0])
         bits = self._matcher.compute_bitmask()
         if self._matcher.is_error():  # the mask then allows the end tokens
             return None
         packed = np.frombuffer(bits, np.uint8)
-        return np.unpackbits(packed, count=self._size, bitorder="little").view(np.bool_)
+        mask = np.unpackbits(packed, count=self._words.size, bitorder="little").view(np.bool_)
+        return mask if self._words.forced_byte(packed) is None else self._plan(mask)
+
+    def _plan(self, mask: Mask) -> Mask | None:
+        """`mask`, of a place where the next bytes are forced, with the model's own tokens for them only."""
+        text, complete = forced_bytes(self._matcher.deep_copy(), self._words)
+        if text is None:
+            self._endless = self._words.too_long
+            return None
+        tokens = self._words.tokens(text)
+        # the last token may be one that begins further text, so it is fixed only where nothing follows
+        self._planned = tuple(tokens if complete else tokens[:-1])
+        if self._planned:
+            return self._words.only(self._planned[0])
+        reaching = mask & (self._words.lengths >= len(text))
+        return reaching if reaching.any() else mask
 
     def accept(self, token: int) -> None:
         """Take a token. One that is not allowed makes a problem."""
+        self._planned = self._planned[1:] if self._planned[:1] == (token,) else ()
         if self._matcher.consume_token(token):
             self.length += 1
 
@@ -71,7 +99,8 @@ class Matcher:
         if length < self.length:
             self._matcher.rollback(self.length - length)
             self.length = length
+            self._planned, self._endless = (), ""
 
     def copy(self) -> Matcher:
         """A second matcher at the same place."""
-        return Matcher(self._matcher.deep_copy(), self._size, self.length)
+        return Matcher(self._matcher.deep_copy(), self._words, self.length, self._planned)

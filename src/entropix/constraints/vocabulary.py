@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
+from entropix.constraints.forcing import NO_FORCING, Words
 from entropix.constraints.grammar import Grammar
 from entropix.constraints.matcher import Compiled, Matcher
 from entropix.engines import Tokenizer
@@ -36,9 +39,9 @@ class Vocabulary:
         pieces = [tokenizer.piece(token) for token in range(size)]
         if not self.end_tokens:
             raise CapabilityError("constraint: this model has no end token, so no text of it could ever be complete")
-        self._tokens = self._library.LLTokenizer(
-            _Wrapped(tokenizer, pieces), n_vocab=size, eos_token=sorted(self.end_tokens)
-        )
+        wrapped = _Wrapped(tokenizer, pieces)
+        self._words = Words(pieces, self.end_tokens, wrapped)
+        self._tokens = self._library.LLTokenizer(wrapped, n_vocab=size, eos_token=sorted(self.end_tokens))
 
     def compile(self, grammar: Grammar) -> Compiled:
         """`grammar` on this vocabulary. Raises ParameterError for what is invalid, unsupported or too large."""
@@ -49,7 +52,7 @@ class Vocabulary:
             raise ParameterError(f"constraint: this {kind} cannot be used: {error}") from None
         limits = self._library.LLParserLimits(verbose_errors=False)
         matcher = self._library.LLMatcher(self._tokens, source, log_level=0, limits=limits)
-        start = Matcher(matcher, self.size)
+        start = Matcher(matcher, self._words)
         self._try(start, kind)
         warnings = start.warnings if grammar.lenient else ()
         return Compiled(start, grammar, self.size, tuple(f"constraint: left out: {text}" for text in warnings))
@@ -67,10 +70,13 @@ class Vocabulary:
                 "item_separator": ",",
                 "key_separator": ":",
             }
-            return library.grammar_from_json_schema(grammar.text, overrides=options)
-        if grammar.kind == "regex":
-            return library.grammar_from_regex(grammar.text)
-        return library.grammar_from_lark(grammar.text)
+            schema = json.loads(library.grammar_from_json_schema(grammar.text, overrides=options))
+            text = f"start: %json {json.dumps(schema['grammars'][0]['json_schema'])}"
+        elif grammar.kind == "regex":
+            text = json.loads(library.grammar_from_regex(grammar.text))["grammars"][0]["lark_grammar"]
+        else:
+            text = grammar.text
+        return library.grammar_from_lark(text + NO_FORCING)
 
     def _try(self, start: Matcher, kind: str) -> None:
         trial = start.copy()
@@ -78,6 +84,7 @@ class Vocabulary:
             allowed = None if trial.problem else trial.allowed()
             if allowed is None:
                 problem = trial.problem.partition(". Enable 'coerce_one_of'")[0]
+                problem = re.sub(r"^at \d+\(\d+\): failed to compile JSON schema: ", "", problem)
                 if problem.startswith(UNSUPPORTED):
                     problem += (
                         "; docs/constraints.md lists what is, and json_schema(…, lenient=True) leaves the rest out"

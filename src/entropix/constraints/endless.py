@@ -1,0 +1,119 @@
+"""JSON schemas that only endless text can keep: of objects that must hold objects of their own kind, and so on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import unquote
+
+SCALARS = frozenset({"string", "number", "integer", "boolean", "null"})
+
+
+def is_endless(schema: Any) -> bool:
+    """Whether no finite text can keep to `schema`. False where that cannot be seen."""
+    try:
+        return not _Refs(schema).finite("#")
+    except RecursionError:  # of a schema that is nested too deeply, which the matcher refuses
+        return False
+
+
+class _Refs:
+    """Which `$ref`s of a document can be kept by a finite text: the least fixed point over all that are in reach."""
+
+    def __init__(self, document: Any) -> None:
+        self.document = document
+        self.known: set[str] = set()
+        self._waiting: dict[str, set[str]] = {}
+
+    def finite(self, start: str) -> bool:
+        left, seen = [start], {start}
+        while left:
+            ref = left.pop()
+            if ref in self.known:
+                continue
+            needed: set[str] = set()
+
+            def has(other: str, needed: set[str] = needed) -> bool:
+                needed.add(other)
+                return other in self.known
+
+            if self._resolved(ref, has):
+                self.known.add(ref)
+                left += self._waiting.pop(ref, ())
+                continue
+            for other in needed:
+                self._waiting.setdefault(other, set()).add(ref)
+                if other not in seen:
+                    seen.add(other)
+                    left.append(other)
+        return start in self.known
+
+    def _resolved(self, ref: str, has: Callable[[str], bool]) -> bool:
+        """Whether what a reference within the document points at has a finite text; True for what is not found."""
+        part = self.document
+        if ref != "#" and not ref.startswith("#/"):
+            return True
+        for name in ref.split("/")[1:]:
+            key = unquote(name).replace("~1", "/").replace("~0", "~")
+            if isinstance(part, Mapping) and key in part:
+                part = part[key]
+            elif isinstance(part, list) and key.isdigit() and int(key) < len(part):
+                part = part[int(key)]
+            else:
+                return True
+        return _finite(part, has)
+
+
+def _finite(schema: Any, has: Callable[[str], bool]) -> bool:
+    """Whether a finite text can keep to `schema`, given which references have one."""
+    if not isinstance(schema, Mapping):
+        return schema is not False
+    if "const" in schema or "enum" in schema:
+        return True
+    ref = schema.get("$ref")
+    # every one is asked, so that `has` hears of all that are needed
+    parts = [has(ref)] if isinstance(ref, str) else []
+    parts += [_finite(part, has) for part in _listed(schema, "allOf")]
+    for name in ("anyOf", "oneOf"):
+        choices = [_finite(part, has) for part in _listed(schema, name)]
+        parts += [any(choices)] if choices else []
+    return all(parts) and _some_type(schema, has)
+
+
+def _some_type(schema: Mapping[str, Any], has: Callable[[str], bool]) -> bool:
+    kinds = schema.get("type")
+    named = {kinds} if isinstance(kinds, str) else set(kinds) if isinstance(kinds, list) else SCALARS
+    if named & SCALARS or not named <= {"object", "array"}:
+        return True
+    found = [_object(schema, has)] if "object" in named else []
+    return any(found + ([_array(schema, has)] if "array" in named else []))
+
+
+def _object(schema: Mapping[str, Any], has: Callable[[str], bool]) -> bool:
+    properties = schema.get("properties")
+    properties = properties if isinstance(properties, Mapping) else {}
+    patterns = schema.get("patternProperties")
+    patterns = patterns if isinstance(patterns, Mapping) else {}
+    others = schema.get("additionalProperties", True)
+    required = [name for name in _listed(schema, "required") if isinstance(name, str)]
+    # which pattern a name matches is for the matcher to say
+    anything = bool(patterns) or _finite(others, has)
+    needed = [_finite(properties[name], has) if name in properties else anything for name in required]
+    least = schema.get("minProperties", 0)
+    if not isinstance(least, (int, float)) or least <= len(required):
+        return all(needed)
+    further = [_finite(part, has) for part in (*properties.values(), *patterns.values(), others)]
+    return all(needed) and any(further)
+
+
+def _array(schema: Mapping[str, Any], has: Callable[[str], bool]) -> bool:
+    least = schema.get("minItems", 0)
+    least = least if isinstance(least, (int, float)) else 0
+    first = _listed(schema, "prefixItems")
+    needed = [_finite(part, has) for n, part in enumerate(first) if n < least]
+    return all(needed) and (least <= len(first) or _finite(schema.get("items", True), has))
+
+
+def _listed(schema: Mapping[str, Any], name: str) -> list[Any]:
+    value = schema.get(name)
+    return value if isinstance(value, list) else []
