@@ -55,8 +55,9 @@ class Words:
         return None if (packed & others[: packed.size]).any() else byte
 
     def tokens(self, text: bytes) -> list[int]:
-        """The tokens of `text` as far as it is whole characters."""
-        return self.encode(text.decode("utf-8", "ignore"))
+        """The tokens of `text` as far as it is whole characters; none where it begins within one."""
+        whole = text.decode("utf-8", "ignore")
+        return self.encode(whole) if text.startswith(whole.encode()) else []
 
 
 def forced_bytes(matcher: Any, words: Words) -> tuple[bytes | None, bool]:

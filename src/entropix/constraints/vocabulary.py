@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from entropix.constraints.forcing import NO_FORCING, Words
+from entropix.constraints.formats import with_exact_formats
 from entropix.constraints.grammar import Grammar
 from entropix.constraints.matcher import Compiled, Matcher
 from entropix.engines import Tokenizer
@@ -70,7 +71,8 @@ class Vocabulary:
                 "item_separator": ",",
                 "key_separator": ":",
             }
-            schema = json.loads(library.grammar_from_json_schema(grammar.text, overrides=options))
+            asked = json.dumps(with_exact_formats(json.loads(grammar.text)))
+            schema = json.loads(library.grammar_from_json_schema(asked, overrides=options))
             text = f"start: %json {json.dumps(schema['grammars'][0]['json_schema'])}"
         elif grammar.kind == "regex":
             text = json.loads(library.grammar_from_regex(grammar.text))["grammars"][0]["lark_grammar"]
