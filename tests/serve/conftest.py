@@ -64,3 +64,10 @@ def server() -> Iterator[Background]:
 @pytest.fixture
 def client(server: Background) -> openai.OpenAI:
     return client_of(server)
+
+
+@pytest.fixture(scope="session")
+def real_server(llama_engine: Engine) -> Iterator[Background]:
+    """A server of SmolLM2 for tests that only ask. It keeps nothing, since other tests share the engine."""
+    with Background(Model(llama_engine), Settings(port=0, places=4, kept=0, aliases=("smollm2",))) as running:
+        yield running

@@ -84,6 +84,7 @@ def test_a_policy_that_needs_what_the_model_does_not_show_is_refused_by_both_nam
         ({"messages": [{"role": "user", "content": "hi", "refusal": "no"}]}, "messages.0.refusal", "unknown"),
         ({"stop": ["a"] * 5}, "stop", "4"),
         ({"stop": ["a", 1]}, "stop.1", "a string"),
+        ({"stop": ["a", ""]}, "stop.1", "at least 1 character"),
         ({"logit_bias": {"999": 1}}, "logit_bias", "259"),
         ({"logit_bias": {"a": 1}}, "logit_bias", "token"),
         ({"logit_bias": {"1": 101}}, "logit_bias.1", "100"),

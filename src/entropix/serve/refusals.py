@@ -67,6 +67,8 @@ def _words(error: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> str:
         return f"it has {given['actual_length']} items; at least {given['min_length']} is needed"
     if kind == "too_long":
         return f"it has too many items; at most {given['max_length']} are allowed"
+    if kind == "string_too_short":
+        return f"it is too short; at least {given['min_length']} character is needed"
     if kind == "greater_than_equal":
         return f"it must be at least {given['ge']}"
     if kind == "less_than_equal":
