@@ -12,7 +12,7 @@ import pytest
 import entropix
 
 ROOT = Path(entropix.__file__).parent
-FOUNDATION = {"folders", "numeric", "types", "errors", "arrays", "native", "fused"}
+FOUNDATION = {"folders", "numeric", "parameters", "types", "errors", "arrays", "native", "fused"}
 CORE = FOUNDATION | {"signals", "sampling", "policies", "engines"}
 TOP = {"model", "models", "profiles", "trace", "cli", "search", "serve", "plugins", "evaluate", "__init__", "__main__"}
 MAY_IMPORT = {
@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "errors": set(),
     "numeric": set(),
     "folders": set(),
+    "parameters": {"errors", "numeric"},
     "arrays": {"types"},
     "native": {"folders"},
     "fused": set(),

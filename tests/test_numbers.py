@@ -16,8 +16,7 @@ from entropix.errors import ParameterError
 from entropix.numeric import plain
 from entropix.policies import make_policy
 from entropix.sampling import noise_key
-from entropix.search import make_search
-from entropix.search.config import Tree, Vote
+from entropix.search import Tree, Vote, make_search
 from entropix.trace.records import result_record, to_json
 from entropix.types import Thresholds
 

@@ -14,8 +14,10 @@ import pytest
 from entropix import profiles
 from entropix.cli import COMMANDS, make_parser
 from entropix.engines.scripted import saying
-from entropix.policies import POLICIES, parameters
+from entropix.parameters import parameters
+from entropix.policies import POLICIES
 from entropix.profiles import Profile
+from entropix.search import STRATEGIES
 from entropix.trace import read_trace
 
 SAID = "Hello, 😀 [red]world[/red]\x1b[31m!"
@@ -146,8 +148,33 @@ def test_policies_are_json_for_programs(cli: Any) -> None:
         "default": 1.0,
         "low": 0.0,
         "high": 1.0,
+        "allowed": None,
         "doc": "nucleus; 1 keeps all",
     }
+
+
+def test_searches_lists_every_strategy_and_every_parameter(cli: Any) -> None:
+    out = cli("searches").out
+    assert all(name in out and strategy.summary in out for name, strategy in STRATEGIES.items())
+    for name, strategy in STRATEGIES.items():
+        shown = cli("searches", name).out
+        for parameter, field in parameters(strategy).items():
+            assert parameter in shown
+            assert field.metadata["doc"] in shown
+            assert all(text in shown for text in field.metadata["allowed"])
+    assert cli("searches", "forest").code == 2
+
+
+def test_searches_are_json_for_programs(cli: Any) -> None:
+    known = json.loads(cli("searches", "--json").out)
+    assert list(known) == list(STRATEGIES)
+    assert known["tree"]["parameters"]["when"]["allowed"] == ["now", "end"]
+    assert known["vote"]["parameters"]["share"]["low"] == 0.5
+
+
+def test_the_help_of_search_names_every_strategy(cli: Any) -> None:
+    text = " ".join(cli("generate", "--help").out.split())
+    assert f"{', '.join(STRATEGIES)}, or several joined by +" in text
 
 
 def test_models_lists_what_is_there_with_its_profile(cli: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

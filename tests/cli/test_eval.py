@@ -50,7 +50,7 @@ def test_a_run_is_kept_reported_and_not_done_twice(unsure: Any, tmp_path: Path) 
         ((), "there is no task"),
         (("sudoku",), "there is no task 'sudoku'"),
         (("arithmetic", "--compare", "gredy"), "there is no policy 'gredy'"),
-        (("arithmetic", "--compare", "greedy | tree:depth=3"), "'depth' is unknown"),
+        (("arithmetic", "--compare", "greedy | tree:depth=3"), "no parameter 'depth'"),
         (("arithmetic", "--baseline", "x"), "--baseline 'x' is none of the specs"),
         (("--report", "nowhere"), "holds no run"),
         (("arithmetic", "--limit", "0"), "not a whole number from 1 on"),

@@ -23,9 +23,8 @@ from entropix.engines import Engine
 from entropix.engines.scripted import END, VOCABULARY, ScriptedEngine, ScriptedTokenizer, hashed, saying
 from entropix.errors import ParameterError
 from entropix.policies import make_policy
-from entropix.search import make_search
+from entropix.search import Vote, make_search
 from entropix.search.ballots import count
-from entropix.search.config import Vote
 from entropix.search.scores import score, trace_confidence
 from entropix.types import Action, Array, Thresholds
 

@@ -159,7 +159,7 @@ def test_specs_inline_and_from_a_file(tmp_path: Path) -> None:
         ([], "nothing to compare"),
         (["greedy", "greedy"], "given twice"),
         (["| vote"], "is not a spec"),
-        (["greedy | wander"], "'wander' is unknown"),
+        (["greedy | wander"], "no search 'wander'"),
         (["nowhere.toml"], "cannot be read"),
     ],
 )

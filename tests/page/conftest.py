@@ -56,9 +56,9 @@ class Double:
 
     def info(self) -> dict[str, Any]:
         model = self.model
-        temperature = {"name": "temperature", "default": 0.666, "low": 0, "high": 1.5, "help": "of the base"}
-        inject = {"name": "inject", "default": "...", "low": None, "high": None, "help": "a text"}
-        width = {"name": "max_sequences", "default": 0, "low": 0, "high": 1024, "help": "most branches"}
+        temperature = {"name": "temperature", "default": 0.666, "low": 0, "high": 1.5, "doc": "of the base"}
+        inject = {"name": "inject", "default": "...", "low": None, "high": None, "doc": "a text"}
+        width = {"name": "max_sequences", "default": 0, "low": 0, "high": 1024, "doc": "most branches"}
         return {
             "model": "scripted",
             "fingerprint": model.info.fingerprint,

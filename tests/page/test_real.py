@@ -108,7 +108,7 @@ def test_a_wrong_search_is_refused_in_the_servers_words(
     search.locator("[name=spec]").fill("treee")
     page.fill("#message", "Hello?")
     page.keyboard.press("Enter")
-    page.locator(".turn [role=alert]", has_text="search 'treee' is unknown; known are lookahead").wait_for()
+    page.locator(".turn [role=alert]", has_text="there is no search 'treee'; known are lookahead").wait_for()
     seen.errors.clear()  # the browser logs the status itself
 
 

@@ -294,7 +294,7 @@ def test_lm_evals_own_cache_saves_asking_again(tmp_path: Path) -> None:
         ({"max_gen_toks": -1}, "max_gen_toks=-1"),
         ({"policy": "nonsense"}, "nonsense"),
         ({"policy": "sample:heat=1"}, "heat"),
-        ({"search": "nonsense"}, "search 'nonsense' is unknown"),
+        ({"search": "nonsense"}, "no search 'nonsense'"),
     ],
 )
 def test_mistakes_in_the_arguments_are_named(options: dict[str, Any], message: str) -> None:

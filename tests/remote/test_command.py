@@ -104,7 +104,7 @@ def test_the_key_comes_from_a_file_and_is_in_no_trace(fake: Start, run: Any, tmp
         (["--regex", "a"], "a constraint needs the logits"),
         (["--threads", "2"], "the endpoint has its own"),
         (["--set", "temperature=1"], "needs --policy sample"),
-        (["--search", "lookahead"], "there are tree and vote"),
+        (["--search", "lookahead"], "there are tree, vote, best"),
         (["--time-limit", "0"], "limit=0.0"),
         (["--api-key-file", "/nowhere/key"], "/nowhere/key"),
     ],

@@ -349,8 +349,8 @@ def test_a_watcher_that_does_not_go_on_keeps_what_was_said(asking: Asking) -> No
 @pytest.mark.parametrize(
     ("options", "error", "says"),
     [
-        ({"search": "lookahead"}, CapabilityError, "tree and vote"),
-        ({"search": "backtrack+vote"}, CapabilityError, "tree and vote"),
+        ({"search": "lookahead"}, CapabilityError, "lookahead.*pauses.*there are tree, vote, best"),
+        ({"search": "backtrack+vote"}, CapabilityError, "backtrack.*takes back tokens.*there are tree, vote, best"),
         ({"max_tokens": 0}, ParameterError, "max_tokens=0"),
         ({"seed": "x"}, ParameterError, "seed='x'"),
         ({"stop": 3}, ParameterError, "stop is a text"),

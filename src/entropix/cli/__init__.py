@@ -19,6 +19,7 @@ COMMANDS = {
     "trace": "show a saved trace",
     "models": "list the models that can be loaded by name",
     "policies": "list the policies and their parameters",
+    "searches": "list the search strategies and their parameters",
     "eval": "compare ways to decode on questions with known answers",
     "tune": "choose a policy's parameters on questions set apart for it",
     "calibrate": "measure where a model's regimes begin",

@@ -63,8 +63,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     search.add_argument(
         "--search",
         metavar="NAME[:PARAMETER=VALUE,…][+NAME…]",
-        help="explore several continuations: lookahead, branch, backtrack, tree, vote, or several joined by +; "
-        "docs/search.md lists their parameters",
+        help="explore several continuations: lookahead, branch, backtrack, tree, vote, best, or several joined by +; "
+        "`entropix searches` lists their parameters",
     )
     search.add_argument(
         "--show-tree", action="store_true", help="show the branches while they grow (on a terminal) and at the end"

@@ -154,7 +154,7 @@ def add_color_option(parser: Any) -> None:
 
 def policy_parameters(args: argparse.Namespace) -> dict[str, Any]:
     """The parameters that --set gives. Raises ParameterError for what is not PARAMETER=VALUE."""
-    from entropix.policies import parse_value
+    from entropix.parameters import parse_value
 
     values = {}
     for pair in args.set:

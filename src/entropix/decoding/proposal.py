@@ -54,6 +54,11 @@ class Proposal:
     state_of: Callable[[Branch], State | None]
     draw: Callable[[int, Branch, Sequence[int]], list[Step]]
 
+    @property
+    def at(self) -> int:
+        """The position in the answer."""
+        return len(self.branch.tokens)
+
     @cached_property
     def state(self) -> State | None:
         """The policy's state of this branch after the decision."""

@@ -190,7 +190,7 @@ def measures(result: Result) -> dict[str, float]:
 def _independent(unit: Unit, cast: Sequence[BranchRecord]) -> bool:
     """Whether the ballots are whole samples that counted once each, so that the first few are a smaller vote."""
     plan = unit.spec.plan(None)
-    if plan is None or [s.name for s in plan.strategies] != ["vote"] or not plan.of("vote").counts_all:
+    if plan is None or not plan.is_vote_of_samples:
         return False
     return bool(cast) and all(b.origin == 0 and b.ended in ENDS for b in cast)
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from entropix.errors import ParameterError
 from entropix.policies import Policy
-from entropix.search import make_search
-from entropix.search.config import SearchPlan
+from entropix.search import SearchPlan, make_search
 
 KEYS = {"policy": str, "search": str, "max_tokens": int, "family": str}
 _NUMBERED = re.compile(r"(.*\S) +\d+", re.DOTALL)
@@ -45,7 +44,7 @@ class Spec:
         plan = make_search(self.search)
         if plan is None or not budget or plan.max_tokens:
             return plan
-        return SearchPlan(tuple(replace(s, max_tokens=budget) for s in plan.strategies), plan.spec)
+        return plan.within(budget)
 
 
 def family_of(name: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from entropix.errors import ParameterError
-from entropix.numeric import plain
-from entropix.policies.base import Policy, check_needs, parameter, parameters, sampled
+from entropix.parameters import fitted, parameter, parameters, parse_spec
+from entropix.policies.base import Policy, check_needs, sampled
 from entropix.policies.baselines import DynaTemp, Edt, Greedy, Sample, TopNSigma
 from entropix.policies.control import CONTROLS, Control
 from entropix.policies.entropix import Entropix
@@ -40,30 +40,6 @@ __all__ = [
 ]
 
 
-def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
-    """A policy and its parameters from text: "entropix" or "sample:temperature=0.7,top_p=0.9".
-
-    Returns the name and the parameters, numbers where they look like numbers. Raises ParameterError."""
-    name, _, rest = spec.partition(":")
-    values: dict[str, Any] = {}
-    for pair in filter(None, (part.strip() for part in rest.split(","))):
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise ParameterError(f"policy {spec!r}: {pair!r} is not of the form parameter=value")
-        values[key.strip()] = parse_value(value.strip())
-    return name.strip(), values
-
-
-def parse_value(text: str) -> int | float | str:
-    """A number where the text is one, else the text."""
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
 def make_policy(spec: str, thresholds: Thresholds, vocabulary: int, /, **values: Any) -> Policy:
     """The policy that `spec` names, for a model with these thresholds and this vocabulary.
 
@@ -74,20 +50,9 @@ def make_policy(spec: str, thresholds: Thresholds, vocabulary: int, /, **values:
     kind = POLICIES.get(name)
     if kind is None:
         raise ParameterError(f"there is no policy {name!r}; known are {', '.join(POLICIES)}")
-    known = parameters(kind)
-    settings = {**inline, **{key: plain(value) for key, value in values.items()}}
+    settings = {**inline, **values}
     control = settings.pop("control", None)
-    for key, value in settings.items():
-        if key not in known:
-            names = ", ".join(known) or "none"
-            raise ParameterError(f"{name}: there is no parameter {key!r}; it has {names}")
-        default = known[key].default
-        if isinstance(default, str) and isinstance(value, (int, float)):
-            settings[key] = str(value)
-        elif isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-            settings[key] = float(value)
-        elif isinstance(default, int) and isinstance(value, float) and value.is_integer():
-            settings[key] = int(value)
+    settings = fitted(name, kind, settings)
     needs = {"vocabulary": vocabulary} if "vocabulary" in kind.__dataclass_fields__ else {}
     policy = kind(thresholds=thresholds, **needs, **settings)
     return policy if control is None else Control(thresholds=thresholds, of=policy, kind=str(control))

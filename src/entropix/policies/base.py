@@ -1,14 +1,12 @@
-"""What a policy is, and how its parameters are declared and checked.
+"""What a policy is, and the shape of its answer.
 
 A policy is a pure function on arrays with one entry a row: no model, no tokenizer, no I/O, no `if row`.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, ClassVar
 
@@ -16,21 +14,11 @@ import numpy as np
 
 from entropix.arrays import namespace, real_dtype
 from entropix.errors import CapabilityError, ParameterError
-from entropix.numeric import plain
+from entropix.parameters import check_parameters
 from entropix.types import SIGNALS, Action, Array, Decisions, Regime, Signals, State, Thresholds
 
 CANDIDATES = 16
 """Most candidates of a policy that does not say how many it draws."""
-
-
-def parameter(default: float | int | str, low: float = -math.inf, high: float = math.inf, *, doc: str) -> Any:
-    """A dataclass field with an allowed range (ends included) and a line of documentation."""
-    return field(default=default, metadata={"low": low, "high": high, "doc": doc})
-
-
-def parameters(policy: type[Policy]) -> dict[str, dataclasses.Field[Any]]:
-    """The parameters a person may set on `policy`, by name."""
-    return {f.name: f for f in dataclasses.fields(policy) if "doc" in f.metadata}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +44,7 @@ class Policy:
             raise ParameterError(
                 f"policy {self.name!r} asks for {', '.join(unknown)}; signals are {', '.join(sorted(SIGNALS))}"
             )
-        for name, f in parameters(type(self)).items():
-            object.__setattr__(self, name, plain(getattr(self, name)))
-            check_parameter(self.name, name, getattr(self, name), f)
+        check_parameters(self)
 
     @property
     def asked(self) -> frozenset[str]:
@@ -143,20 +129,6 @@ def check_needs(policy: Policy, shown: Set[str], host: str) -> None:
             f"policy {policy.name!r} needs {' and '.join(missing)}, and {host} does not show it; "
             "choose another policy, or decode where it is shown"
         )
-
-
-def check_parameter(policy: str, name: str, value: Any, f: dataclasses.Field[Any]) -> None:
-    """Raise ParameterError unless `value` has the field's type and lies in its range."""
-    low, high = f.metadata["low"], f.metadata["high"]
-    if isinstance(f.default, str):
-        if not isinstance(value, str):
-            raise ParameterError(f"{policy}: {name}={value!r} is not a text")
-        return
-    whole = isinstance(f.default, int)
-    allowed = f"{'a whole number' if whole else 'a number'} from {low:g} to {high:g}"
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not is_number or not low <= value <= high or (whole and value != int(value)):
-        raise ParameterError(f"{policy}: {name}={value!r} is out of range; allowed is {allowed}")
 
 
 @lru_cache(maxsize=1024)

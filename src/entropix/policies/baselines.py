@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from entropix.arrays import namespace, real_dtype
-from entropix.policies.base import Policy, parameter, sampled
+from entropix.parameters import parameter
+from entropix.policies.base import Policy, sampled
 from entropix.types import Array, Decisions, Signals, State
 
 

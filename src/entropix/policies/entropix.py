@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from entropix.arrays import namespace, real_dtype
-from entropix.policies.base import Policy, parameter, sampled
+from entropix.parameters import parameter
+from entropix.policies.base import Policy, sampled
 from entropix.types import ATTENTION, Action, Array, Decisions, Regime, Signals, State
 
 # every parameter a step can reach, whatever the signals are: columns as in PARAMETERS

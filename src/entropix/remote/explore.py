@@ -8,27 +8,28 @@ import math
 import random
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from entropix.errors import CapabilityError, EndpointError
+from entropix.errors import EndpointError
 from entropix.remote.client import Broken, Client, Refusal
 from entropix.remote.text import Reader, Text
 from entropix.remote.wire import Chunk, Top, Usage
-from entropix.search import SearchPlan, Tree, Vote
-from entropix.search.ballots import NO_VOTE, Count, count
-from entropix.search.record import search_record
+from entropix.search import STRATEGIES, SearchPlan, make_search
+from entropix.search.exploration import Exploration
+from entropix.search.host import Host, ended
 from entropix.search.seeds import derived
-from entropix.search.tree import UNSURE, worth
-from entropix.search.trigger import unsure
-from entropix.types import Ledger, Regime, Result, Thresholds
+from entropix.types import Ledger, Result, Step, Thresholds
 
 TICK = 0.1
 """Seconds after which a caller's `watch` is asked while nothing comes."""
 
 BACK_OFF, MOST_BACK_OFF = 0.5, 8.0
 """Seconds before an answer that broke off is asked for again: the first time, and at most."""
+
+ABLE = frozenset({"sample", "fork", "fork_at"})
+"""What a search can do over an endpoint, names of `search.host.CAPABILITIES`: it sees tokens once they are chosen."""
 
 SEEDS = 2**31
 """Seeds are sent modulo this, which every endpoint takes."""
@@ -83,9 +84,30 @@ class Request:
     usage: Usage | None = None
 
 
+@dataclass(frozen=True)
+class Said:
+    """A step that has just come, as the `Place` of a search. tops: the likeliest tokens there, likeliest first."""
+
+    branch: Text
+    at: int
+    tops: tuple[Top, ...]
+
+    injects = False
+
+    @property
+    def step(self) -> Step:
+        return self.branch.steps[self.at]
+
+    def alternatives(self, n: int, ratio: float) -> list[Top]:
+        said = self.step.label, self.branch.data[self.at]
+        least = math.exp(self.tops[0].logprob) * ratio if self.tops else 0.0
+        others = [top for top in self.tops if (top.label, top.data) != said]
+        return [top for top in others[:n] if math.exp(top.logprob) >= least]
+
+
 @dataclass
-class Answering:
-    """The texts of one answer. places: where a tree that forks afterwards may, as (text, step)."""
+class Answering(Host):
+    """The texts of one answer, and the `Host` of its search."""
 
     client: Client
     ask: Ask
@@ -94,29 +116,27 @@ class Answering:
     texts: list[Text] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
-    places: list[tuple[Text, int]] = field(default_factory=list)
     errors: list[EndpointError] = field(default_factory=list)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     continues: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         plan = self.ask.plan
-        self.vote: Vote = (plan and plan.of("vote")) or Vote()
-        self.tree: Tree | None = plan.of("tree") if plan and plan.max_sequences > 1 else None
-        self.most = plan.max_sequences if plan else 1
-        self.ballots = (self.tree.ballots or self.most) if self.tree else 0
+        self.trunk = Text(0, self.ask.seed, self.texts)
+        self.texts.append(self.trunk)
+        self.search = Exploration(plan, self) if plan else None
         self.budget = Budget(plan.max_tokens if plan else None)
         self.slots = asyncio.Semaphore(self.ask.concurrency)
         self.began = time.perf_counter()
         self.decided = False
+        self.samples = 0
         self.unknown = 0
-        """Places where a tree could not fork, as the text up to there is not known exactly."""
+        """Places where no text could be forked, as the text up to there is not known exactly."""
         self.cut = ""
         """Why it was ended before its end."""
 
     async def run(self) -> None:
         """Ask until the vote is decided, everything has ended, the time is over, or the caller does not go on."""
-        self.texts.append(Text(0, self.ask.seed, self.texts))
         self.tasks.add(asyncio.create_task(self._prepare()))
         try:
             async with asyncio.timeout(self.ask.limit):
@@ -139,26 +159,20 @@ class Answering:
             raise self.errors[0]
 
     def _over(self) -> bool:
-        """Whether nothing further is needed; opens what a tree opens afterwards."""
+        """Whether nothing further is needed; lets the search act once all texts have ended."""
         if self.watch is not None and not self.watch():
             self.cut = "stopped"
         if self.cut or self.decided:
             return True
-        if self.tree and self.tree.when == "end" and not self.tasks:
-            self._fork_afterwards(self.tree)
+        if self.search and not self.tasks:
+            self.search.after()
         return not self.tasks
 
     def _decides(self) -> bool:
         """Whether what has come so far decides: the ballots cast, or a refusal that any other request would meet."""
         if any(isinstance(error, Refusal) for error in self.errors):
             return True
-        if self.ask.plan is None:
-            return False
-        ended = [text for text in self.texts if text.finish_reason]
-        running = sum(text.live for text in self.texts)
-        outstanding = running + (max(self.ballots - len(self.texts), 0) if self.tree else 0)
-        counted = count(ended, self.vote, outstanding)
-        return counted is not None and counted.decided
+        return self.search is not None and self.search.decided()
 
     async def _cancel(self) -> None:
         """Close what is still open; nothing of it runs on."""
@@ -171,12 +185,12 @@ class Answering:
     async def _prepare(self) -> None:
         """Find out what must be known of the endpoint, then begin the samples."""
         await self.client.model()
-        if self.tree and not isinstance(self.ask.prompt, str):
+        plan = self.ask.plan
+        if plan and plan.needs & {"fork", "fork_at"} and not isinstance(self.ask.prompt, str):
             self.continues = await self.client.continues()
-        for n in range(1, min(self.ask.plan.samples, self.most) if self.ask.plan else 1):
-            self.texts.append(Text(n, derived(self.ask.seed, n), self.texts, opened=f"sample {n + 1}"))
-        for text in self.texts:
-            self._begin(text)
+        self._begin(self.trunk)
+        if self.search:
+            self.search.begin()
 
     def _begin(self, text: Text) -> None:
         self.tasks.add(asyncio.create_task(self._write(text)))
@@ -198,6 +212,8 @@ class Answering:
                     self._fail(text, error)
                     return
                 text.restart()
+                if self.search:
+                    self.search.cut(text, text.given)
             await asyncio.sleep(min(BACK_OFF * 2**attempt, MOST_BACK_OFF) * random.uniform(0.5, 1))
 
     def _fail(self, text: Text, error: EndpointError) -> None:
@@ -237,7 +253,8 @@ class Answering:
                 if over:
                     text.truncate(text.given + most)
                 for at in range(start, len(text.steps)):
-                    self._consider(text, at, chunk.entries[at - start].top)
+                    if self.search:
+                        self.search.before(Said(text, at, chunk.entries[at - start].top))
                 if chunk.finish is not None:
                     text.finish_reason = self._finish(text, chunk, most)
                 if over:
@@ -264,78 +281,52 @@ class Answering:
                 f"{self.client.url} returns no log-probabilities, so nothing can be measured; use an endpoint that "
                 "does (vLLM, llama.cpp's server, SGLang, `entropix serve`)"
             )
-        needed = self.tree is not None or (self.ask.plan is not None and self.vote.weight == "confidence")
+        plan = self.ask.plan
+        needed = plan is not None and plan.reads_leading and plan.max_sequences > 1
         if needed and chunk.entries and not any(len(entry.top) > 1 for entry in chunk.entries):
             raise Refusal(
                 f"{self.client.url} returns the log-probability of each token and not of others (top_logprobs), which "
-                "a tree and weight=confidence need; use vote:weight=count, or another endpoint"
+                f"search {plan.spec if plan else ''!r} needs; use vote:weight=count, or another endpoint"
             )
 
-    # forks
+    # what a search calls
 
-    def _consider(self, text: Text, at: int, top: tuple[Top, ...]) -> None:
-        """Fork at a step, or remember it, if the tree says so."""
-        tree = self.tree
-        if tree is None:
-            return
-        later = tree.when == "end"
-        regimes = (*UNSURE, Regime.ADAPT) if later else UNSURE
-        if not unsure(tree, text.steps[at], text.steps[:at], text.seed, regimes):
-            return
-        if later:
-            text.tops[at] = top
-            self.places.append((text, at))
-        elif at - text.forked <= tree.patience and self._room() > 0:
-            text.tops[at] = top
-            self._fork(tree, text, at, f"{text.steps[at].regime.label}, H {text.steps[at].entropy:.2f}")
+    @property
+    def live(self) -> int:
+        return sum(not ended(text) for text in self.texts)
 
-    def _room(self) -> int:
-        """How many further texts the budgets allow."""
-        live = sum(text.live for text in self.texts)
-        return min(self.ballots - len(self.texts), self.most - live, self.budget.left)
+    def affordable(self, wanted: int) -> int:
+        return max(min(wanted, self.budget.left), 0)
 
-    def _fork(self, tree: Tree, text: Text, at: int, why: str) -> None:
-        """Begin a text that takes the likeliest other token, if one is likely enough and can be put into a text."""
-        step, tops = text.steps[at], text.tops[at]
-        least = math.exp(tops[0].logprob) * tree.ratio
-        for top in tops:
-            if top.label == step.label and top.data == text.data[at]:
-                continue
-            if math.exp(top.logprob) < least:
-                return
-            seed = derived(text.seed, at, zlib.crc32(top.data or b""))
-            child = text.fork(at, top, self.reader.number(top.label, top.id), seed, why)
-            if child is not None:
-                text.forked = at
-                self.texts.append(child)
-                self._begin(child)
-            else:
-                self.unknown += 1
-            return
+    def sample(self, n: int) -> Iterator[Text]:
+        for number in range(self.samples + 1, self.samples + 1 + n):
+            text = Text(len(self.texts), derived(self.ask.seed, number), self.texts, opened=f"sample {number + 1}")
+            self.samples = number
+            yield self._open(text)
 
-    def _fork_afterwards(self, tree: Tree) -> None:
-        def value(place: tuple[Text, int]) -> tuple[float, int, int]:
-            text, at = place
-            return worth(text.steps[at].entropy or 0.0, len(text.steps) - at, tree.late), -text.number, -at
+    def fork(self, place: Said, alternative: Top, why: str) -> Text | None:
+        return self.fork_at(place.branch, place.at, alternative, why)
 
-        possible = sorted((p for p in self.places if not p[0].gone), key=value, reverse=True)
-        opened = len(self.texts)
-        for text, at in possible:
-            if len(self.texts) - opened >= tree.rounds or self._room() < 1:
-                return
-            self.places.remove((text, at))
-            self._fork(tree, text, at, f"afterwards, H {text.steps[at].entropy:.2f}")
+    def fork_at(self, branch: Text, at: int, alternative: Top, why: str) -> Text | None:
+        """None where what the text would begin with is not known exactly."""
+        seed = derived(branch.seed, at, zlib.crc32(alternative.data or b""))
+        token = self.reader.number(alternative.label, alternative.id)
+        child = branch.fork(at, alternative, token, seed, why)
+        self.unknown += child is None
+        return child and self._open(child)
+
+    def _open(self, text: Text) -> Text:
+        self.texts.append(text)
+        self._begin(text)
+        return text
 
     # the end
 
     def result(self, model: str, policy: str, profile: str, thresholds: Thresholds, notes: Sequence[str]) -> Result:
         """The answer, as far as it has come."""
-        ended = [text for text in self.texts if text.finish_reason]
-        plan = self.ask.plan
-        counted: Count[Text] | None = count(ended, self.vote, 0) if plan else None
-        winner = counted.winner if counted else max(ended or self.texts, key=lambda t: (len(t.steps), -t.number))
-        if counted and len(self.texts) > 1 and not counted.shares and counted.confidence is None:
-            self.notes.append(NO_VOTE)
+        finished = [text for text in self.texts if text.finish_reason]
+        counted = self.search.count() if self.search else None
+        winner = counted.winner if counted else max(finished or self.texts, key=lambda t: (len(t.steps), -t.number))
         if self.budget.limit is not None and self.budget.left <= 0:
             self.notes.append(f"search: the budget of {self.budget.limit} tokens is used up")
         if self.unknown:
@@ -343,6 +334,11 @@ class Answering:
         if self.cut:
             self.notes.append(f"{self.cut}; the answer is what had been said until then")
         ledger, prompt_tokens = self._ledger(winner)
+        record = None
+        if self.search:
+            self.trunk, self.search.counted = winner, counted
+            self.notes = self.search.notes = [*self.notes, *self.search.notes]
+            record = self.search.record(self.texts)
         for text in self.texts:
             for step in text.steps:
                 step.position = prompt_tokens + step.index
@@ -359,7 +355,7 @@ class Answering:
             model=model,
             seconds=time.perf_counter() - self.began,
             notes=(*notes, *dict.fromkeys(self.notes)),
-            search=search_record(plan.spec, self.texts, winner, counted, self.notes) if plan else None,
+            search=record,
             thresholds=thresholds,
         )
 
@@ -381,16 +377,10 @@ class Answering:
         return ledger, prompt_tokens
 
 
-def check_plan(plan: SearchPlan | None, temperature: float | None) -> tuple[str, ...]:
+def check_plan(plan: SearchPlan | None, temperature: float | None) -> Sequence[str]:
     """Notes about a search over an endpoint. Raises CapabilityError for what needs an engine."""
     if plan is None:
         return ()
-    for strategy in plan.strategies:
-        if not isinstance(strategy, (Tree, Vote)):
-            raise CapabilityError(
-                f"search {strategy.name!r} goes token by token on an engine's logits, which no endpoint shows; over an "
-                "endpoint there are tree and vote"
-            )
-    if plan.samples > 1 and temperature == 0:
-        return ("search: vote draws samples, and temperature 0 draws the same text each time",)
-    return ()
+    possible = [name for name in STRATEGIES if (one := make_search(name)) and one.needs <= ABLE]
+    plan.check_host(ABLE, "an endpoint", f"over an endpoint there are {', '.join(possible)}")
+    return plan.repeated("temperature 0") if temperature == 0 else ()

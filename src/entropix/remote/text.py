@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -42,11 +42,9 @@ class Text:
     gone: str = ""
     score: float | None = None
     answer: str | None = None
-    tops: dict[int, tuple[Top, ...]] = field(default_factory=dict)
-    """The likeliest tokens of the steps where a tree may fork."""
     lost: int = 0
-    forked: int = 0
-    """Where its last fork was, for a tree's patience."""
+    banned: Mapping[int, Collection[int]] = field(default_factory=dict)
+    """Nothing: an endpoint takes no token back."""
 
     constrained = False
 
@@ -58,10 +56,6 @@ class Text:
     def given(self) -> int:
         """Steps it began with."""
         return self.origin + (self.parent is not None)
-
-    @property
-    def live(self) -> bool:
-        return not self.finish_reason and not self.gone
 
     def restart(self) -> None:
         """Forget what a request that broke off has brought."""
@@ -104,7 +98,6 @@ class Text:
         child = Text(len(self.siblings), seed, self.siblings, self, at, why, before + said, steps)
         child.confidence = self.confidence[: at + 1]
         child.data = [*self.data[:at], top.data]
-        child.forked = at
         return child
 
 

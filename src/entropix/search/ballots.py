@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic
+from typing import TYPE_CHECKING, Generic
 
 from entropix.errors import ParameterError
 from entropix.search.answers import extractor
-from entropix.search.config import Vote
 from entropix.search.record import AnyBallot, Ballot
 from entropix.search.scores import path_probability, score, trace_confidence
 from entropix.search.tally import CUT_OFF, tally, voting
 
-NO_VOTE = "search: no vote was held (no answer extractor); this is the likeliest text"
+if TYPE_CHECKING:
+    from entropix.search.vote import Vote
+
+NO_VOTE = "search: vote has no answer= to compare, so the text with the best mean log-probability won, as with best"
 
 
 def _checked(answer: object) -> str | None:
@@ -29,9 +31,15 @@ def _is_valid(ballot: Ballot) -> bool:
     return not ballot.constrained or ballot.finish_reason not in CUT_OFF
 
 
+def best_of(ended: Sequence[AnyBallot]) -> AnyBallot:
+    """The text with the best score, one that breaks its constraint only where all do; of equals the first."""
+    return max(ended, key=lambda b: (_is_valid(b), b.score if b.score is not None else -math.inf, -b.number))
+
+
 @dataclass(frozen=True)
 class Count(Generic[AnyBallot]):
-    """A vote. winner: the text given; shares: of the weight of all ballots, those without an answer included."""
+    """A vote. winner: the text given; shares: of the weight of all ballots, those without an answer included; note:
+    what the reader must know where several texts were compared."""
 
     winner: AnyBallot
     answer: str | None
@@ -39,6 +47,7 @@ class Count(Generic[AnyBallot]):
     confidence: float | None
     weights: dict[int, float]
     decided: bool = False
+    note: str = ""
 
 
 def count(ended: Sequence[AnyBallot], vote: Vote, outstanding: int) -> Count[AnyBallot] | None:
@@ -53,9 +62,9 @@ def count(ended: Sequence[AnyBallot], vote: Vote, outstanding: int) -> Count[Any
             branch.score = score(branch, 0, "logprob")
         if extract is not None and branch.answer is None:
             branch.answer = _checked(extract(branch.text))
-    best = max(ended, key=lambda b: (_is_valid(b), b.score if b.score is not None else -math.inf, -b.number))
+    best = best_of(ended)
     if extract is None:
-        return Count(best, None, {}, None, {})
+        return Count(best, None, {}, None, {}, note=NO_VOTE)
     trace = {b.number: trace_confidence(b.confidence, vote.trace) for b in ended}
     surest = sorted(ended, key=lambda b: (-trace[b.number], b.number))
     counted = surest[: max(math.ceil(vote.keep * len(ended)), min(vote.floor, len(ended)))]

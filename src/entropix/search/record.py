@@ -3,7 +3,7 @@ server."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from entropix.types import BranchRecord, SearchRecord, Step
@@ -21,6 +21,8 @@ class Ballot(Protocol):
     @property
     def number(self) -> int: ...
     @property
+    def seed(self) -> int: ...
+    @property
     def parent(self) -> Ballot | None: ...
     @property
     def origin(self) -> int: ...
@@ -32,6 +34,11 @@ class Ballot(Protocol):
     def gone(self) -> str: ...
     @property
     def finish_reason(self) -> str: ...
+    @property
+    def banned(self) -> Mapping[int, Collection[int]]:
+        """Tokens that may not be chosen, by position in the answer."""
+        ...
+
     @property
     def steps(self) -> Sequence[Step]: ...
     @property

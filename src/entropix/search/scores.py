@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 from entropix.search.record import Ballot
 
+SCORES = ("logprob", "confidence", "entropy")
+TRACES = ("lowest", "bottom", "tail", "mean")
+
 
 def score(branch: Ballot, start: int, kind: str) -> float:
     """Mean over the tokens from answer position `start` on; higher is better. Injected tokens do not count.

@@ -5,19 +5,47 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from entropix.decoding import Branch, Decoder, Proposal
-from entropix.search import config
-from entropix.search.seeds import derived
-from entropix.search.tactics import Tactic
-from entropix.search.trigger import fires
-from entropix.types import Regime, Step
+from entropix.parameters import parameter
+from entropix.search.host import Place, ended
+from entropix.search.record import Ballot
+from entropix.search.strategy import Tactic
+from entropix.search.trigger import Triggered, fires
+from entropix.types import Regime
 
 if TYPE_CHECKING:
-    from entropix.search.explorer import Exploration
+    from entropix.search.exploration import Exploration
+    from entropix.search.spec import SearchPlan
 
 UNSURE = (Regime.BRANCH, Regime.RESAMPLE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tree(Triggered):
+    """Fork where the model is unsure; every leaf is a ballot."""
+
+    name: ClassVar[str] = "tree"
+    summary: ClassVar[str] = "forks where the model is unsure; every leaf is a ballot"
+    opens_ballots: ClassVar[bool] = True
+
+    when: str = parameter(
+        "now", allowed=("now", "end"), doc="fork at once, or at the best places of a text that has ended"
+    )
+    ballots: int = parameter(0, 0, 1024, doc="most leaves; 0: max_sequences")
+    patience: int = parameter(1000, 1, 10**6, doc="tokens without a fork after which a branch forks no more")
+    rounds: int = parameter(2, 1, 1024, doc="leaves opened together, for when=end")
+    late: float = parameter(0.0, 0, 4, doc="for when=end: how much a place near the end is preferred, as it costs less")
+
+    def needs(self, plan: SearchPlan) -> frozenset[str]:
+        return frozenset({"fork" if self.when == "now" else "fork_at"})
+
+    def branches(self, plan: SearchPlan) -> int:
+        return 4
+
+    def begin(self, plan: SearchPlan) -> Tactic:
+        ballots = self.ballots or plan.max_sequences
+        return Fork(self, ballots) if self.when == "now" else ForkLater(self, ballots)
 
 
 def worth(entropy: float, left: int, late: float) -> float:
@@ -28,73 +56,74 @@ def worth(entropy: float, left: int, late: float) -> float:
 class Fork(Tactic):
     """Forks at once: the parent keeps its token, the child takes the next likeliest."""
 
-    def __init__(self, settings: config.Tree, ballots: int) -> None:
+    def __init__(self, settings: Tree, ballots: int) -> None:
         self.settings, self.ballots = settings, ballots
         self.last: dict[int, int] = {}
 
-    def before(self, search: Exploration, decoder: Decoder, proposal: Proposal) -> None:
-        branch, settings = proposal.branch, self.settings
-        at = len(branch.tokens)
-        idle = at - self.last.get(branch.number, branch.origin)
+    def before(self, search: Exploration, place: Place) -> None:
+        branch, settings = place.branch, self.settings
+        idle = place.at - self.last.get(branch.number, branch.origin)
         if search.busy(branch) or idle > settings.patience or len(search.lines) >= self.ballots:
             return
-        if not fires(settings, proposal, UNSURE) or search.room(1) < 1:
+        if not fires(settings, place, UNSURE) or search.room(1) < 1:
             return
-        for step in proposal.alternatives(1, settings.ratio):
-            why = f"{proposal.step.regime.label}, H {proposal.step.entropy:.2f}"
-            child = search.fork(decoder, proposal, step, why)
-            search.lines.append(child)
-            self.last[branch.number] = self.last[child.number] = at
+        why = f"{place.step.regime.label}, H {place.step.entropy:.2f}"
+        for alternative in place.alternatives(1, settings.ratio):
+            child = search.add(search.host.fork(place, alternative, why))
+            if child is not None:
+                self.last[branch.number] = self.last[child.number] = place.at
 
     def certain(self, search: Exploration) -> int | None:
-        forks = [line.origin for line in search.lines if line.parent is not None]
-        return min(forks, default=None) if len(search.lines) > 1 else None
+        return min((line.origin for line in search.lines if line.parent is not None), default=None)
 
     def outstanding(self, search: Exploration) -> int:
         return max(self.ballots - len(search.lines), 0)
 
 
-@dataclass
-class Place:
-    """Somewhere another token was possible."""
+@dataclass(eq=False)
+class Promise:
+    """A place where another token was possible, and the entropy there."""
 
-    line: Branch
+    line: Ballot
     at: int
-    step: Step
-    value: float
+    alternative: Any
+    entropy: float
 
 
 class ForkLater(Tactic):
     """Remembers the alternatives and opens the most valuable once every text so far has ended."""
 
-    def __init__(self, settings: config.Tree, ballots: int) -> None:
+    def __init__(self, settings: Tree, ballots: int) -> None:
         self.settings, self.ballots = settings, ballots
-        self.places: list[Place] = []
+        self.promises: list[Promise] = []
 
-    def before(self, search: Exploration, decoder: Decoder, proposal: Proposal) -> None:
-        if search.busy(proposal.branch) or not fires(self.settings, proposal, (*UNSURE, Regime.ADAPT)):
+    def before(self, search: Exploration, place: Place) -> None:
+        if search.busy(place.branch) or not fires(self.settings, place, (*UNSURE, Regime.ADAPT)):
             return
-        for step in proposal.alternatives(1, self.settings.ratio):
-            at = len(proposal.branch.tokens)
-            self.places.append(Place(proposal.branch, at, step, proposal.step.entropy or 0.0))
+        for alternative in place.alternatives(1, self.settings.ratio):
+            self.promises.append(Promise(place.branch, place.at, alternative, place.step.entropy or 0.0))
 
-    def after(self, search: Exploration, decoder: Decoder) -> None:
-        if not all(line.finish_reason for line in search.lines) or search.decided():
+    def after(self, search: Exploration) -> None:
+        if not all(map(ended, search.lines)) or search.decided():
             return
-        room = min(self.settings.rounds, self.ballots - len(search.lines), search.room(self.settings.rounds))
-        for place in sorted(self._possible(), key=self._value, reverse=True)[: max(room, 0)]:
-            self.places.remove(place)
-            why = f"afterwards, H {place.value:.2f}"
-            seed = derived(place.line.seed, place.at, place.step.token)
-            child = decoder.retrace(place.line, place.at, place.step, why, seed)
-            search.lines.append(child)
+        left = min(self.settings.rounds, self.ballots - len(search.lines))
+        for promise in sorted(self._possible(), key=self._value, reverse=True):
+            if left < 1 or search.room(1) < 1:
+                return
+            self.promises.remove(promise)
+            why = f"afterwards, H {promise.entropy:.2f}"
+            if search.add(search.host.fork_at(promise.line, promise.at, promise.alternative, why)) is not None:
+                left -= 1
 
-    def _possible(self) -> list[Place]:
-        return [p for p in self.places if not p.line.gone and p.at < len(p.line.tokens)]
+    def _possible(self) -> list[Promise]:
+        return [p for p in self.promises if not p.line.gone and p.at < len(p.line.steps)]
 
-    def _value(self, place: Place) -> tuple[float, int, int]:
-        left = len(place.line.tokens) - place.at
-        return worth(place.value, left, self.settings.late), -place.line.number, -place.at
+    def _value(self, promise: Promise) -> tuple[float, int, int]:
+        left = len(promise.line.steps) - promise.at
+        return worth(promise.entropy, left, self.settings.late), -promise.line.number, -promise.at
+
+    def cut(self, branch: Ballot, at: int) -> None:
+        self.promises = [p for p in self.promises if p.line is not branch or p.at < at]
 
     def certain(self, search: Exploration) -> int | None:
         return 0

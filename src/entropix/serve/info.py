@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
-from entropix.policies import POLICIES, parameters
-from entropix.search.config import STRATEGIES
+from entropix.parameters import described
+from entropix.policies import POLICIES
+from entropix.search import STRATEGIES
 from entropix.serve.scheduler import Scheduler
 from entropix.serve.settings import Settings
 from entropix.trace import entropix_version
@@ -31,31 +31,8 @@ def describe(scheduler: Scheduler, settings: Settings, names: tuple[str, ...]) -
         "notes": list(model.notes),
         "policy": settings.policy,
         "search": settings.search,
-        "policies": [
-            {
-                "name": name,
-                "summary": policy.summary,
-                "parameters": [
-                    {
-                        "name": key,
-                        "default": field.default,
-                        "low": _finite(field.metadata["low"], field.default),
-                        "high": _finite(field.metadata["high"], field.default),
-                        "help": field.metadata["doc"],
-                    }
-                    for key, field in parameters(policy).items()
-                ],
-            }
-            for name, policy in POLICIES.items()
-        ],
-        "searches": [
-            {
-                "name": name,
-                "summary": " ".join((strategy.__doc__ or "").split()),
-                "parameters": [_option(field) for field in dataclasses.fields(strategy)],
-            }
-            for name, strategy in STRATEGIES.items()
-        ],
+        "policies": [_listed(name, kind) for name, kind in POLICIES.items()],
+        "searches": [_listed(name, kind) for name, kind in STRATEGIES.items()],
         "capabilities": dataclasses.asdict(capabilities),
         "limits": {
             "places": scheduler.places,
@@ -70,12 +47,6 @@ def describe(scheduler: Scheduler, settings: Settings, names: tuple[str, ...]) -
     }
 
 
-def _option(field: dataclasses.Field[Any]) -> dict[str, Any]:
-    meta = field.metadata
-    option = {"name": field.name, "default": field.default, "low": meta.get("low"), "high": meta.get("high")}
-    allowed = {"allowed": list(meta["allowed"])} if "allowed" in meta else {}
-    return {**option, **allowed, "help": meta.get("help", "")}
-
-
-def _finite(limit: float, default: Any) -> float | None:
-    return limit if math.isfinite(limit) and not isinstance(default, str) else None
+def _listed(name: str, kind: type[Any]) -> dict[str, Any]:
+    parameters = [{"name": key, **parameter} for key, parameter in described(kind).items()]
+    return {"name": name, "summary": kind.summary, "parameters": parameters}

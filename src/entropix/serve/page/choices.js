@@ -4,7 +4,7 @@ import { el } from "./tokens.js";
 
 const CUSTOM = "custom…";
 
-function field({ name, default: usual, low, high, help, allowed }) {
+function field({ name, default: usual, low, high, doc, allowed }) {
   let input;
   if (allowed) {
     input = el("select", {}, ...allowed.map((value) => el("option", { value }, value)));
@@ -18,7 +18,7 @@ function field({ name, default: usual, low, high, help, allowed }) {
   input.name = name;
   input.usual = usual;
   const range = Number.isFinite(low) && Number.isFinite(high) ? ` (${low} … ${high})` : "";
-  return el("label", {}, name, input, el("small", {}, `${help || ""}${range}`));
+  return el("label", {}, name, input, el("small", {}, `${doc}${range}`));
 }
 
 export class Choice {
