@@ -303,7 +303,7 @@ def test_mistakes_in_the_arguments_are_named(options: dict[str, Any], message: s
 
 
 def test_a_search_that_the_engine_cannot_do_is_refused_at_once() -> None:
-    with pytest.raises(CapabilityError, match="forks sequences, and the engine cannot"):
+    with pytest.raises(CapabilityError, match="draws several texts of one prompt, and this engine cannot"):
         lm_of(ScriptedEngine(fork=False), search="vote:n=2")
 
 
