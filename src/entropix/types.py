@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 Array: TypeAlias = Any
@@ -201,6 +201,14 @@ class Step:
     truncated: int | None = None
 
 
+class Kind(Enum):
+    """Why a token is forwarded."""
+
+    PROMPT = "prompt"
+    SAMPLED = "sampled"
+    INJECTED = "injected"
+
+
 @dataclass(slots=True)
 class Ledger:
     """Every token that cost a forward, so that no comparison hides its cost.
@@ -225,6 +233,29 @@ class Ledger:
     def forwarded(self) -> int:
         spent = self.prompt + self.sampled + self.injected
         return spent + self.abandoned + self.looked_ahead + self.recomputed
+
+    def forward(self, kind: Kind, fresh: int, again: int) -> None:
+        """Enter a forward of `fresh` tokens that had never been computed and `again` that had."""
+        if kind is Kind.PROMPT:
+            self.prompt += fresh
+        elif kind is Kind.SAMPLED:
+            self.sampled += fresh
+        else:
+            self.injected += fresh
+        self.recomputed += again
+        self.forwards += 1
+
+    def abandon(self, sampled: int, injected: int) -> None:
+        """Move tokens of the answer to those that are not in it any more."""
+        self.sampled -= sampled
+        self.injected -= injected
+        self.abandoned += sampled + injected
+
+    def look_ahead(self, sampled: int, injected: int) -> None:
+        """Move tokens of the answer to those that were only looked ahead."""
+        self.sampled -= sampled
+        self.injected -= injected
+        self.looked_ahead += sampled + injected
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,11 +54,11 @@ def test_a_job_that_is_held_for_a_while_says_the_same(engine: Engine, keep: bool
 
     def disturb(decoder: Decoder, jobs: Any, n: int) -> None:
         if n == 4:
-            decoder.hold(jobs[1], keep=keep)
+            decoder.park(jobs[1], keep=keep)
             assert (jobs[1].sequence is not None) is keep
         if n == 9:
             assert len(jobs[1].tokens) == 4
-            decoder.release(jobs[1])
+            decoder.unpark(jobs[1])
 
     found = results(engine, wanted, disturb)
     assert [r.text for r in found] == [r.text for r in expected]
@@ -70,7 +70,7 @@ def test_a_held_job_can_be_cancelled_and_leaves_nothing(engine: Engine) -> None:
     decoder = Decoder(engine)
     job = decoder.submit(requests(engine, 1)[0])
     decoder.step()
-    decoder.hold(job)
+    decoder.park(job)
     decoder.cancel(job)
     assert job.finish_reason == "cancelled"
     assert not decoder.busy
@@ -84,9 +84,9 @@ def test_a_search_that_is_held_is_the_same_tree() -> None:
 
     def disturb(decoder: Decoder, jobs: Any, n: int) -> None:
         if n % 3 == 1 and not jobs[0].finish_reason:
-            decoder.hold(jobs[0])
+            decoder.park(jobs[0])
         if n % 3 == 2 and not jobs[0].finish_reason:
-            decoder.release(jobs[0])
+            decoder.unpark(jobs[0])
 
     found = results(engine, wanted, disturb)
     assert [r.search for r in found] == [r.search for r in expected]
@@ -292,10 +292,10 @@ def test_a_long_prompt_that_is_cancelled_or_held_midway_leaves_nothing() -> None
     jobs = [decoder.submit(Request(tokens=[n, *long_prompt(900)], policy=policy, max_tokens=5)) for n in range(2)]
     decoder.step()
     decoder.step()
-    decoder.hold(jobs[0])
+    decoder.park(jobs[0])
     decoder.cancel(jobs[1])
     decoder.step()
-    decoder.release(jobs[0])
+    decoder.unpark(jobs[0])
     while not jobs[0].finish_reason:
         decoder.step()
     assert jobs[0].ledger.prompt == 901

@@ -161,6 +161,8 @@ def test_metrics_count_what_happened(serving: Serving) -> None:
     assert lines['entropix_requests_total{path="/v1/chat/completions",status="404"}'] == "1.0"
     assert lines['entropix_requests_total{path="other",status="404"}'] == "1.0"
     assert lines["entropix_running"] == "0.0"
+    assert lines['entropix_branches{status="running"}'] == "0.0"
+    assert sum(name.startswith("entropix_branches{") for name in lines) == 5
     assert float(lines["entropix_kv_cells_used"]) > 0
 
 

@@ -63,7 +63,7 @@ def test_what_is_kept_is_bounded_and_the_oldest_gives_way() -> None:
         sequences.append(sequence)
         kept.keep(sequence)
     assert engine.live == sequences[1:]
-    assert kept.held == 20
+    assert kept.used == 20
     longer = engine.open([2, *range(9), 7, 7])
     engine.forward([(longer, [7, 7])])
     kept.keep(longer)

@@ -3,7 +3,7 @@
 from entropix.decoding.admission import check_request
 from entropix.decoding.decoder import Decoder, Event
 from entropix.decoding.hooks import Constraint, Explorer, Matcher, Search
-from entropix.decoding.job import Branch, Job
+from entropix.decoding.job import Branch, Job, Status
 from entropix.decoding.proposal import Proposal
 from entropix.decoding.request import Request
 from entropix.decoding.text import TextStream
@@ -19,6 +19,7 @@ __all__ = [
     "Proposal",
     "Request",
     "Search",
+    "Status",
     "TextStream",
     "check_request",
 ]

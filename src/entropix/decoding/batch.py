@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 
 from entropix.arrays import namespace, real_dtype
-from entropix.decoding.job import Branch, Job
+from entropix.decoding.job import Branch, Job, Status
 from entropix.decoding.step import SURPRISAL, WHOLE, Part
 from entropix.engines import Engine, SequenceHandle, guard_of
 from entropix.errors import CapacityError
@@ -99,21 +99,31 @@ def parts_of(groups: list[Group], like: Array) -> list[Part]:
 
 
 class Batch:
-    """The branches of all jobs on one engine.
+    """The branches of all jobs on one engine, by `Status`; every change of it is made here.
 
-    `waiting` branches have no sequence yet or wait to run again, `rows` run, `resting` ones keep their sequence
-    without running: they are compared with others, or have ended and may still be forked. `held` ones are out of it
-    all until somebody lets them go on. `reclaim` gives back something that others hold on the engine.
+    `waiting` has the waiting and the prefilling branches, those of answers that have begun first; `rows` the running
+    ones, group after group. `reclaim` gives back something that others hold on the engine.
     """
 
     def __init__(self, engine: Engine, reclaim: Callable[[], bool] | None = None) -> None:
         self.engine = engine
         self.reclaim = reclaim or (lambda: False)
-        self.held: dict[Job, list[Branch]] = {}
         self.waiting: deque[Branch] = deque()
         self.groups: list[Group] = []
         self.rows: list[Branch] = []
-        self.resting: list[Branch] = []
+        self.paused: list[Branch] = []
+        self.parked: list[Branch] = []
+
+    def statuses(self) -> dict[Status, int]:
+        """How many branches are in each status, those that have ended left out."""
+        prefilling = sum(branch.status is Status.PREFILLING for branch in self._begun())
+        return {
+            Status.WAITING: len(self.waiting) - prefilling,
+            Status.PREFILLING: prefilling,
+            Status.RUNNING: len(self.rows),
+            Status.PAUSED: len(self.paused),
+            Status.PARKED: len(self.parked),
+        }
 
     def admit(self) -> None:
         """Move waiting branches into the batch while there are sequences and cells for them. Those that have their
@@ -129,8 +139,8 @@ class Batch:
                 continue
             if not self._open(branch):
                 break
+            self.leave(branch)
             branch.job.begun = True
-            self.waiting.remove(branch)
             self.add(branch)
             self._enter(branch)
 
@@ -138,8 +148,10 @@ class Batch:
         """Move a waiting branch that has its sequence into the batch, unless its prompt would hold up the others."""
         short = len(branch.pending) <= PIECE
         if short and (branch.tokens or not self.rows or self._claimed() + len(branch.pending) <= PROMPTS):
-            self.waiting.remove(branch)
+            self.leave(branch)
             self._join(branch)
+        else:
+            branch.status = Status.WAITING if short else Status.PREFILLING
 
     def prefill(self) -> None:
         """Compute a piece of the first prompt that is longer than one. Never more, also where nobody else runs: whoever
@@ -152,6 +164,7 @@ class Batch:
             pass
         if self.rows and self.engine.cells_used() + self._claimed() + PIECE > cells:
             self.close(branch)  # it begins anew when there is room
+            branch.status = Status.WAITING
             return
         if branch.sequence is not None:
             self.engine.forward([(branch.sequence, branch.pending[:PIECE])])
@@ -169,8 +182,8 @@ class Batch:
     def _reserved(self) -> int:
         """Sequences that the answers that have begun may come to need. A search is admitted only with room for all
         its branches: one that had to wait would fall behind the others, and the tree would not be the same."""
-        held = (b for branches in self.held.values() for b in branches if b.sequence is not None)
-        return sum(job.reserve for job in {b.job for b in (*self.rows, *self.resting, *self._begun(), *held)})
+        idle = (b for b in (*self.paused, *self.parked) if b.sequence is not None)
+        return sum(job.reserve for job in {b.job for b in (*self.rows, *self._begun(), *idle)})
 
     def _begun(self) -> list[Branch]:
         """The waiting branches of answers that have begun. They stand first, so a long queue costs a step nothing."""
@@ -179,9 +192,8 @@ class Batch:
     @property
     def has_room(self) -> bool:
         """Whether there is a sequence left that none of these branches holds."""
-        waiting = len(self._opened())
-        held = sum(b.sequence is not None for branches in self.held.values() for b in branches)
-        return len(self.rows) + len(self.resting) + waiting + held < self._sequences
+        idle = sum(b.sequence is not None for b in (*self.paused, *self.parked))
+        return len(self.rows) + len(self._opened()) + idle < self._sequences
 
     def fork(self, branch: Branch) -> SequenceHandle | None:
         """A sequence that shares all of the branch's; None where the engine has no room for it now, also because
@@ -232,20 +244,21 @@ class Batch:
             self.groups.append(group)
         group.branches.append(branch)
         group.joining.append(branch)
+        branch.status = Status.RUNNING
         self._reorder()
 
     def _evict(self) -> bool:
-        """Take a sequence that nothing runs on: one that others hold, else the youngest resting branch's, else that of
-        the youngest prompt that is being computed in pieces. What is ours is computed again when it goes on."""
+        """Take a sequence that nothing runs on: one that others hold, else the youngest paused branch's, else that of
+        the youngest branch that waits with one. What is ours is computed again when it continues."""
         if self.reclaim():
             return True
-        idle = self.resting or self._opened()
+        idle = [b for b in self.paused if b.sequence is not None] or self._opened()
         if not idle:
             return False
         youngest = max(idle, key=lambda b: (b.job.started, b.number))
-        if youngest in self.resting:
-            self.resting.remove(youngest)
         self.close(youngest)
+        if youngest.status is Status.PREFILLING:
+            youngest.status = Status.WAITING
         return True
 
     def _claimed(self) -> int:
@@ -254,7 +267,7 @@ class Batch:
 
     def make_room(self) -> None:
         """Send the youngest branches back to the queue until the next forward fits. Their text continues later as
-        if nothing had happened: noise depends on the position alone. Resting branches give way first."""
+        if nothing had happened: noise depends on the position alone. Paused branches give way first."""
         capabilities = self.engine.capabilities
         while self.rows and self.engine.cells_used() + self._claimed() > capabilities.cells:
             if self._evict():
@@ -267,7 +280,7 @@ class Batch:
                 )
             self.leave(youngest)
             self.close(youngest)
-            self.waiting.appendleft(youngest)
+            self._put_first(youngest)
 
     def take_back(self) -> None:
         """Undo the last forward, of which nothing came: what ran waits, in order, and is computed again."""
@@ -275,54 +288,67 @@ class Batch:
         for branch in running:
             self.leave(branch)
             self.close(branch)
-        self.waiting.extendleft(reversed(running))
+        for branch in reversed(running):
+            self._put_first(branch)
 
-    def hold(self, job: Job, *, keep: bool) -> None:
-        """Take a job's branches out of the rows and the queue until `release`."""
-        branches = [b for b in job.branches if b in self.rows or b in self.waiting]
-        for branch in branches:
-            self.leave(branch)
-            if not keep:
-                self.close(branch)
-        self.held[job] = branches
+    def park(self, job: Job, *, keep: bool) -> None:
+        """Take a job's branches out of the rows and the queue until `unpark`."""
+        for branch in job.branches:
+            if branch.status in (Status.WAITING, Status.PREFILLING, Status.RUNNING):
+                self.leave(branch)
+                if not keep:
+                    self.close(branch)
+                branch.status = Status.PARKED
+                self.parked.append(branch)
 
-    def release(self, job: Job) -> None:
-        """Put a held job's branches back into the queue."""
-        for branch in self.held.pop(job, ()):
-            self.add(branch)
+    def unpark(self, job: Job) -> None:
+        """Put a parked job's branches back into the queue."""
+        for branch in [b for b in self.parked if b.job is job]:
+            self.resume(branch)
+
+    def enqueue(self, branch: Branch) -> None:
+        """Put a new request's branch at the end of the queue."""
+        self.waiting.append(branch)
 
     def add(self, branch: Branch) -> None:
         """Run a branch from the next step on, ahead of requests that have not begun."""
+        branch.status = Status.WAITING
         self.waiting.insert(len(self._begun()), branch)
 
-    def rest(self, branch: Branch) -> None:
+    def _put_first(self, branch: Branch) -> None:
+        branch.status = Status.WAITING
+        self.waiting.appendleft(branch)
+
+    def pause(self, branch: Branch) -> None:
         """Stop running a branch and keep its sequence."""
         self.leave(branch)
-        if branch.sequence is not None:
-            self.resting.append(branch)
+        branch.status = Status.PAUSED
+        self.paused.append(branch)
 
     def resume(self, branch: Branch) -> None:
-        """Run a resting branch again."""
-        if branch in self.resting:
-            self.resting.remove(branch)
+        """Run a paused or parked branch again."""
+        self.leave(branch)
         self.add(branch)
 
     def leave(self, branch: Branch) -> None:
-        """Out of the rows or the queue."""
-        if branch in self.waiting:
-            self.waiting.remove(branch)
-        if branch in self.rows:
+        """Out of whatever its status has put it into."""
+        if branch.status is Status.RUNNING:
             group = self.group_of(branch)
             group.leave(branch)
             if not group.branches:
                 self.groups.remove(group)
             self._reorder()
+        elif branch.status is Status.PAUSED:
+            self.paused.remove(branch)
+        elif branch.status is Status.PARKED:
+            self.parked.remove(branch)
+        elif branch in self.waiting:
+            self.waiting.remove(branch)
 
     def remove(self, branch: Branch, *, keep: bool = False) -> None:
-        """Out of everything; the sequence is closed unless it is to be kept."""
+        """End a branch; the sequence is closed unless it is to be kept."""
         self.leave(branch)
-        if branch in self.resting:
-            self.resting.remove(branch)
+        branch.status = Status.ENDED
         if not keep:
             self.close(branch)
 

@@ -7,16 +7,15 @@ from dataclasses import dataclass, replace
 
 from entropix.decoding.admission import check_request
 from entropix.decoding.batch import Batch, parts_of
-from entropix.decoding.job import Branch, Job
+from entropix.decoding.job import Branch, Job, Status
 from entropix.decoding.masks import apply_masks, measured, no_numbers
 from entropix.decoding.proposal import TOP, Proposal, Redraw
 from entropix.decoding.record import Recorder
 from entropix.decoding.request import Request
 from entropix.decoding.step import Taken, noise_keys, take_step
-from entropix.decoding.text import TextStream
 from entropix.engines import Engine, guard_of
 from entropix.sampling import WINDOW
-from entropix.types import Action, Observation, Regime, State, Step
+from entropix.types import Action, Kind, Observation, Regime, State, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ class Decoder:
             notes=notes,
         )
         self._jobs.append(job)
-        self._batch.waiting.append(job.trunk)
+        self._batch.enqueue(job.trunk)
         return job
 
     def step(self) -> list[Event]:
@@ -135,15 +134,19 @@ class Decoder:
         with self._guard.ending():
             return [] if job.finish_reason else self._end(job, job.trunk, reason)
 
-    def hold(self, job: Job, *, keep: bool = True) -> None:
-        """Leave a job out of the steps until `release`. Without `keep` its sequences are given back meanwhile, and
+    def park(self, job: Job, *, keep: bool = True) -> None:
+        """Leave a job out of the steps until `unpark`. Without `keep` its sequences are given back meanwhile, and
         computed again afterwards; the text is the same either way."""
         with self._guard:
-            self._batch.hold(job, keep=keep)
+            self._batch.park(job, keep=keep)
 
-    def release(self, job: Job) -> None:
-        """Let a held job go on."""
-        self._batch.release(job)
+    def unpark(self, job: Job) -> None:
+        """Let a parked job continue."""
+        self._batch.unpark(job)
+
+    def statuses(self) -> dict[Status, int]:
+        """How many branches are in each status, those that have ended left out."""
+        return self._batch.statuses()
 
     def close(self) -> None:
         """End everything and give the sequences back, whatever state an interrupted step left."""
@@ -157,14 +160,14 @@ class Decoder:
         request = branch.job.request
         history = branch.history if request.search is not None and request.search.goes_back else None
         state = None
-        if history is not None and branch in self._batch.rows:
+        if history is not None and branch.status is Status.RUNNING:
             state = self._batch.group_of(branch).state_of(branch)
         before = len(branch.tokens)
         if injects:
             self._inject(branch, step)
         else:
-            self._append(branch, step)
-            branch.pending, branch.pending_kind, branch.fresh = [step.token], "sampled", 1
+            branch.take(step, self.engine.tokenizer)
+            branch.pending, branch.pending_kind, branch.fresh = [step.token], Kind.SAMPLED, 1
         taken = len(branch.tokens) - before
         branch.job.spent += taken
         if branch.job.explorer is not None:
@@ -183,7 +186,7 @@ class Decoder:
             reason = "length" if wanted is not None and len(branch.tokens) >= wanted else "context"
         branch.finish_reason = reason
         if reason and branch.job.explorer is not None:
-            self._batch.rest(branch)
+            self._batch.pause(branch)
 
     def fork(self, branch: Branch, step: Step, why: str, state: State | None, seed: int) -> Branch:
         """A further branch that shares everything `branch` has taken and continues with `step`."""
@@ -198,27 +201,25 @@ class Decoder:
         """Take back everything from answer position `at` on and ban the token chosen there. The token before it
         is computed once more, for its logits."""
         job = branch.job
-        job.write_off(branch, at, "abandoned")
+        job.write_off(branch, at)
         branch.banned.setdefault(at, set()).add(branch.tokens[at])
         for later in [p for p in branch.banned if p > at]:
             del branch.banned[later]
         state = branch.history[at - 1] if at else None
         self._batch.leave(branch)
-        if branch in self._batch.resting:
-            self._batch.resting.remove(branch)
-        self._cut(branch, at)
+        branch.cut(at, self.engine.tokenizer)
         branch.state, branch.finish_reason = state, ""
         everything = [*job.request.tokens, *branch.tokens]
         if branch.sequence is not None:
-            self.engine.rewind(branch.sequence, min(len(everything) - 1, branch.held))
-            branch.pending = everything[branch.held :]
+            self.engine.rewind(branch.sequence, min(len(everything) - 1, branch.cached))
+            branch.pending = everything[branch.cached :]
         branch.fresh = 0
         job.spent += 1
         self._batch.add(branch)
 
     def pause(self, branch: Branch) -> None:
-        """Let a branch wait, with its sequence, until `resume`."""
-        self._batch.rest(branch)
+        """Take a branch out of the rows, with its sequence, until `resume`."""
+        self._batch.pause(branch)
 
     def resume(self, branch: Branch) -> None:
         self._batch.resume(branch)
@@ -227,7 +228,7 @@ class Decoder:
         """Take a branch out of the search. start: from which answer position on its tokens were only looked ahead;
         None: what is not in the answer counts as abandoned."""
         if start is not None:
-            branch.job.write_off(branch, start, "looked_ahead")
+            branch.job.write_off(branch, start, looked_ahead=True)
         branch.gone = why
         self._batch.remove(branch)
 
@@ -237,36 +238,14 @@ class Decoder:
         job.finish_reason = winner.finish_reason or "length"
 
     def _child(self, parent: Branch, at: int, step: Step, why: str, state: State | None, seed: int) -> Branch:
-        job = parent.job
-        child = Branch(job, len(job.branches), seed, parent, at, why)
-        child.tokens, child.steps, child.confidence = list(parent.tokens), list(parent.steps), list(parent.confidence)
-        child.history, child.banned = list(parent.history), {p: set(t) for p, t in parent.banned.items() if p <= at}
-        child.state = state
-        child.matcher = None if parent.matcher is None else parent.matcher.copy()
-        child.stream, waiting = parent.stream.copy()
-        if waiting:
-            child.steps[-len(waiting) :] = waiting
-        if at < len(child.tokens):
-            self._cut(child, at)
-        job.branches.append(child)
+        child = parent.child(at, seed, why, state, self.engine.tokenizer)
         child.sequence = self._batch.fork(parent)
-        length = len(job.request.tokens) + at
-        if child.sequence is not None and child.held > length:
+        length = len(parent.job.request.tokens) + at
+        if child.sequence is not None and child.cached > length:
             self.engine.rewind(child.sequence, length)
         self._batch.add(child)
         self.accept(child, step, confidence=parent.confidence[at] if at < len(parent.confidence) else 0.0)
         return child
-
-    def _cut(self, branch: Branch, at: int) -> None:
-        """Forget what a branch says after its first `at` tokens, with the state of its text."""
-        tokenizer = self.engine.tokenizer
-        del branch.tokens[at:], branch.confidence[at:], branch.history[at:]
-        if branch.matcher is not None:
-            branch.matcher.rewind(at)
-        branch.steps = [replace(step) for step in branch.steps[:at]]
-        branch.stream = TextStream(branch.job.request.stop)
-        for step in branch.steps:
-            branch.stream.push(step, tokenizer.piece(step.token))
 
     # the loop's own
 
@@ -340,7 +319,7 @@ class Decoder:
         """End a branch's text because no token is possible."""
         branch.finish_reason, branch.problem = "constraint", why
         if branch.job.explorer is not None:
-            self._batch.rest(branch)
+            self._batch.pause(branch)
 
     def _explore(self, job: Job, proposals: list[Proposal]) -> list[Event]:
         explorer, search = job.explorer, job.request.search
@@ -365,25 +344,20 @@ class Decoder:
     def _inject(self, branch: Branch, step: Step) -> None:
         """Put the injection's tokens where the next token would be. Only the first was decided on."""
         room = self._limit(branch.job) - len(branch.tokens)
-        start = len(branch.tokens)
+        start, tokenizer = len(branch.tokens), self.engine.tokenizer
         for n, token in enumerate(branch.job.injection[:room]):
-            label = self.engine.tokenizer.label(token)
+            label = tokenizer.label(token)
             if n == 0:
                 step = replace(step, token=token, label=label, action=Action.INJECT, logprob=None, rank=None)
                 step = replace(step, drawn=(), horizon=None)
             else:
                 position = branch.length
                 step = Step(len(branch.tokens), position, token, label, "", Regime.CLARIFY, Action.INJECT)
-            self._append(branch, step)
+            branch.take(step, tokenizer)
             if branch.stream.stopped:
                 break
         injected = branch.tokens[start:]
-        branch.pending, branch.pending_kind, branch.fresh = injected, "injected", len(injected)
-
-    def _append(self, branch: Branch, step: Step) -> None:
-        branch.tokens.append(step.token)
-        branch.steps.append(step)
-        branch.stream.push(step, self.engine.tokenizer.piece(step.token))
+        branch.pending, branch.pending_kind, branch.fresh = injected, Kind.INJECTED, len(injected)
 
     def _limit(self, job: Job) -> int:
         """Most tokens the answer may have."""
@@ -411,7 +385,6 @@ class Decoder:
         if job.explorer is not None:
             job.settle()
             job.search = job.explorer.record()
-        self._batch.held.pop(job, None)
         for other in job.branches:
             self._batch.remove(other, keep=other is branch and job.request.keep and reason != "error")
         self._jobs.remove(job)

@@ -4,13 +4,32 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import Enum
 
 from entropix.decoding.hooks import Explorer, Matcher
 from entropix.decoding.request import Request
 from entropix.decoding.text import TextStream
-from entropix.engines import SequenceHandle
-from entropix.types import Action, Ledger, SearchRecord, State, Step
+from entropix.engines import SequenceHandle, Tokenizer
+from entropix.types import Action, Kind, Ledger, SearchRecord, State, Step
+
+
+class Status(Enum):
+    """Where a branch is. docs/architecture.md has a drawing."""
+
+    WAITING = "waiting"
+    """In the queue: it joins the rows when there is room, with its sequence or without one yet."""
+    PREFILLING = "prefilling"
+    """It has its sequence, and its prompt, longer than one chunk, is computed chunk by chunk."""
+    RUNNING = "running"
+    """A row of every step."""
+    PAUSED = "paused"
+    """A search has taken it out of the rows: it is compared with others, or its text has ended and it may still be
+    forked. It keeps its sequence unless that is needed elsewhere."""
+    PARKED = "parked"
+    """Its whole answer is left out of the steps until `unpark`, with its sequence or without."""
+    ENDED = "ended"
+    """It never runs again."""
 
 
 @dataclass(eq=False)
@@ -29,9 +48,10 @@ class Branch:
     parent: Branch | None = None
     origin: int = 0
     opened: str = "the prompt"
+    status: Status = Status.WAITING
     sequence: SequenceHandle | None = None
     pending: list[int] = field(default_factory=list)
-    pending_kind: str = "prompt"
+    pending_kind: Kind = Kind.PROMPT
     fresh: int = 0
     tokens: list[int] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
@@ -59,16 +79,49 @@ class Branch:
         return len(self.job.request.tokens) + len(self.tokens)
 
     @property
-    def held(self) -> int:
+    def cached(self) -> int:
         """Tokens in the KV cache."""
         return len(self.sequence.tokens) if self.sequence is not None else 0
 
+    @property
+    def forwarded(self) -> int:
+        """Tokens of the answer that have been forwarded."""
+        return max(len(self.tokens) - (self.fresh if self.pending else 0), 0)
+
+    def take(self, step: Step, tokenizer: Tokenizer) -> None:
+        """Add a step to its text."""
+        self.tokens.append(step.token)
+        self.steps.append(step)
+        self.stream.push(step, tokenizer.piece(step.token))
+
+    def cut(self, at: int, tokenizer: Tokenizer) -> None:
+        """Forget its text after the first `at` tokens."""
+        del self.tokens[at:], self.confidence[at:], self.history[at:]
+        if self.matcher is not None:
+            self.matcher.rewind(at)
+        self.steps = [replace(step) for step in self.steps[:at]]
+        self.stream = TextStream(self.job.request.stop)
+        for step in self.steps:
+            self.stream.push(step, tokenizer.piece(step.token))
+
+    def child(self, at: int, seed: int, why: str, state: State | None, tokenizer: Tokenizer) -> Branch:
+        """A further branch of its answer with the first `at` tokens, still without a sequence."""
+        child = Branch(self.job, len(self.job.branches), seed, self, at, why, state=state)
+        child.tokens, child.steps, child.confidence = list(self.tokens), list(self.steps), list(self.confidence)
+        child.history, child.banned = list(self.history), {p: set(t) for p, t in self.banned.items() if p <= at}
+        child.matcher = None if self.matcher is None else self.matcher.copy()
+        child.stream, waiting = self.stream.copy()
+        if waiting:
+            child.steps[-len(waiting) :] = waiting
+        if at < len(child.tokens):
+            child.cut(at, tokenizer)
+        self.job.branches.append(child)
+        return child
+
     def book(self, n: int) -> None:
         """Enter the first n pending tokens, which have been forwarded, into the ledger."""
-        ledger, again = self.job.ledger, min(n, len(self.pending) - self.fresh)
-        setattr(ledger, self.pending_kind, getattr(ledger, self.pending_kind) + n - again)
-        ledger.recomputed += again
-        ledger.forwards += 1
+        again = min(n, len(self.pending) - self.fresh)
+        self.job.ledger.forward(self.pending_kind, n - again, again)
         self.fresh -= n - again
         del self.pending[:n]
 
@@ -167,13 +220,13 @@ class Job:
     def cells(self) -> int:
         """KV-cache tokens the branches hold, a shared prefix counted once."""
         if len(self.branches) == 1:
-            return self.trunk.held
+            return self.trunk.cached
         prompt = len(self.request.tokens)
         ends: dict[int, int] = {}
         for branch in self.branches:
             if branch.gone or branch.sequence is None:
                 continue
-            end, at = branch.held, branch
+            end, at = branch.cached, branch
             while True:
                 ends[at.number] = max(ends.get(at.number, 0), end)
                 if at.parent is None:
@@ -182,19 +235,14 @@ class Job:
         starts = {b.number: prompt + b.origin if b.parent else 0 for b in self.branches}
         return sum(max(end - starts[number], 0) for number, end in ends.items())
 
-    def write_off(self, branch: Branch, start: int, kind: str) -> None:
+    def write_off(self, branch: Branch, start: int, *, looked_ahead: bool = False) -> None:
         """Enter `branch`'s forwarded tokens from answer position `start` on as abandoned or looked ahead."""
-        forwarded = len(branch.tokens) - (branch.fresh if branch.pending else 0)
-        for step in branch.steps[start:forwarded]:
-            was = "injected" if step.action == Action.INJECT else "sampled"
-            setattr(self.ledger, was, getattr(self.ledger, was) - 1)
-            setattr(self.ledger, kind, getattr(self.ledger, kind) + 1)
+        injected = [step.action == Action.INJECT for step in branch.steps[start : branch.forwarded]]
+        enter = self.ledger.look_ahead if looked_ahead else self.ledger.abandon
+        enter(injected.count(False), injected.count(True))
 
     def settle(self) -> None:
         """At the end: what is not in the answer was abandoned."""
-        ledger, kept = self.ledger, {"sampled": 0, "injected": 0}
-        forwarded = len(self.trunk.tokens) - (self.trunk.fresh if self.trunk.pending else 0)
-        for step in self.trunk.steps[: max(forwarded, 0)]:
-            kept["injected" if step.action == Action.INJECT else "sampled"] += 1
-        ledger.abandoned += ledger.sampled - kept["sampled"] + ledger.injected - kept["injected"]
-        ledger.sampled, ledger.injected = kept["sampled"], kept["injected"]
+        ledger = self.ledger
+        injected = [step.action == Action.INJECT for step in self.trunk.steps[: self.trunk.forwarded]]
+        ledger.abandon(ledger.sampled - injected.count(False), ledger.injected - injected.count(True))

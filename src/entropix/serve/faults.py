@@ -44,7 +44,7 @@ class Guard:
         """One step of every answer, in groups that fail or succeed together."""
         jobs = self.decoder.jobs
         for job in jobs:
-            self.decoder.hold(job)
+            self.decoder.park(job)
         events = []
         try:
             if len(jobs) == 1:
@@ -54,12 +54,12 @@ class Guard:
                 events += self._attempt(part)
         finally:
             for job in self.decoder.jobs:
-                self.decoder.release(job)
+                self.decoder.unpark(job)
         return events
 
     def _attempt(self, jobs: list[Job]) -> list[Event]:
         for job in jobs:
-            self.decoder.release(job)
+            self.decoder.unpark(job)
         try:
             return self.decoder.step()
         except Exception as error:
@@ -69,7 +69,7 @@ class Guard:
         finally:
             for job in jobs:
                 if not job.finish_reason:
-                    self.decoder.hold(job)
+                    self.decoder.park(job)
         middle = len(jobs) // 2
         return self._attempt(jobs[:middle]) + self._attempt(jobs[middle:])
 

@@ -9,7 +9,7 @@ from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from entropix.decoding import Job
+from entropix.decoding import Job, Status
 from entropix.types import Regime, Step
 
 ENTROPY = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
@@ -40,6 +40,7 @@ class Accounts:
 
     def __init__(self) -> None:
         self.queued = self.running = self.kept = self.cells = 0
+        self.branches: Mapping[Status, int] = {}
         self.disconnects = self.expired = self.preempted = 0
         self.tokens = 0
         self.prompt_tokens = self.cached_tokens = self.forwarded = 0
@@ -91,6 +92,11 @@ class Collector:
             ("kv_cells", "KV-cache tokens there are", cells),
         ):
             yield GaugeMetricFamily(f"entropix_{name}", text, value)
+        branches = GaugeMetricFamily("entropix_branches", "branches by status", labels=["status"])
+        for place in Status:
+            if place is not Status.ENDED:
+                branches.add_metric([place.value], a.branches.get(place, 0))
+        yield branches
         for name, text, value in (
             ("tokens", "tokens of answers", a.tokens),
             ("prompt_tokens", "prompt tokens of ended answers", a.prompt_tokens),

@@ -23,7 +23,7 @@ class Prefixes:
         return len(self._kept)
 
     @property
-    def held(self) -> int:
+    def used(self) -> int:
         """Tokens in all kept sequences, a shared prefix counted each time."""
         return sum(len(sequence.tokens) for sequence in self._kept)
 
@@ -34,7 +34,7 @@ class Prefixes:
             self._drop(other)
         self._kept.append(sequence)
         least = 1 if self.cells and self.most else 0
-        while len(self._kept) > least and (len(self._kept) > self.most or self.held > self.cells):
+        while len(self._kept) > least and (len(self._kept) > self.most or self.used > self.cells):
             self.reclaim()
 
     def reclaim(self) -> bool:

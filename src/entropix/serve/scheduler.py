@@ -187,7 +187,7 @@ class Scheduler:
             self._decoder.cancel(job)
             if job.sequence is not None:
                 self.model.engine.close(job.sequence)
-        ticket.unstarted.clear()
+        ticket.waiting.clear()
         ticket.parked.clear()
         ticket.running.clear()
         self._close(ticket)
@@ -206,7 +206,7 @@ class Scheduler:
             if not ticket.begun:
                 self._fail(ticket, unavailable("the request has waited for its whole time limit", code="timeout"))
                 continue
-            while ticket.unstarted:
+            while ticket.waiting:
                 self._begin(ticket)
             jobs = [*ticket.parked, *ticket.running]
             for job in ticket.parked:
@@ -223,11 +223,11 @@ class Scheduler:
         waiting = [t for t in self._tickets if t.waits]
         fresh: list[Request] = [job.request for job in self._owners if not job.tokens]
         while waiting:
-            held: Counter[str] = Counter()
+            places: Counter[str] = Counter()
             for ticket in self._tickets:
-                held[ticket.client] += ticket.places
-            ticket = min(waiting, key=lambda t: (held[t.client], t.places, t.number))
-            used = sum(held.values())
+                places[ticket.client] += ticket.places
+            ticket = min(waiting, key=lambda t: (places[t.client], t.places, t.number))
+            used = sum(places.values())
             if used + ticket.need > self.places and not (ticket.need == 1 and self._preempt(ticket)):
                 return
             if not ticket.parked and self._shares(ticket, fresh):
@@ -236,7 +236,7 @@ class Scheduler:
             if ticket.parked:
                 job = ticket.parked.pop(0)
                 ticket.running[job] = self._owners[job].choice
-                self._decoder.release(job)
+                self._decoder.unpark(job)
             else:
                 fresh.append(self._begin(ticket).request)
             if not ticket.waits:
@@ -244,11 +244,11 @@ class Scheduler:
 
     def _shares(self, ticket: Ticket, fresh: list[Request]) -> bool:
         """Whether the next choice's prompt begins like one that is about to be computed."""
-        tokens = ticket.requests[ticket.unstarted[0]].tokens
+        tokens = ticket.requests[ticket.waiting[0]].tokens
         return any(shared_prefix(tokens, other.tokens) >= WORTH_SHARING for other in fresh)
 
     def _begin(self, ticket: Ticket) -> Job:
-        choice = ticket.unstarted.popleft()
+        choice = ticket.waiting.popleft()
         job = self._decoder.submit(ticket.requests[choice], choice)
         ticket.running[job] = choice
         ticket.begun = True
@@ -264,7 +264,7 @@ class Scheduler:
         job = [j for j in richest.running if j.request.search is None][-1]
         del richest.running[job]
         richest.parked.append(job)
-        self._decoder.hold(job, keep=False)
+        self._decoder.park(job, keep=False)
         self.accounts.preempted += 1
         return True
 
@@ -339,6 +339,7 @@ class Scheduler:
     def _observe(self) -> None:
         self.accounts.queued = sum(not t.begun for t in self._tickets)
         self.accounts.running = len(self._owners) - sum(len(t.parked) for t in self._tickets)
+        self.accounts.branches = self._decoder.statuses()
         self.accounts.kept = len(self.prefixes)
         self.accounts.cells = self.model.engine.cells_used()
 

@@ -26,7 +26,7 @@ class Item:
 class Ticket:
     """requests: one a choice. client: who asks, for fairness. streams: whether steps are wanted as they come.
 
-    The engine's thread owns `unstarted`, `parked`, `running` and `begun`; the rest belongs to the event loop's.
+    The engine's thread owns `waiting`, `parked`, `running` and `begun`; the rest belongs to the event loop's.
     """
 
     def __init__(self, requests: Sequence[Request], *, client: str, time_limit: float, streams: bool) -> None:
@@ -36,7 +36,7 @@ class Ticket:
         self.arrived = time.perf_counter()
         self.deadline = self.arrived + time_limit
         self.number = 0
-        self.unstarted = deque(range(len(requests)))
+        self.waiting = deque(range(len(requests)))
         self.parked: list[Job] = []
         self.running: dict[Job, int] = {}
         self.begun = False
@@ -52,14 +52,14 @@ class Ticket:
 
     @property
     def waits(self) -> bool:
-        return bool(self.unstarted or self.parked)
+        return bool(self.waiting or self.parked)
 
     @property
     def need(self) -> int:
         """Places the next choice needs."""
         if self.parked:
             return self.parked[0].reserve
-        search = self.requests[self.unstarted[0]].search
+        search = self.requests[self.waiting[0]].search
         return 1 if search is None else search.max_sequences
 
     @property
