@@ -88,6 +88,9 @@ def test_the_key_comes_from_a_file_and_is_in_no_trace(fake: Start, run: Any, tmp
     assert run("--endpoint", server.url, "--api-key-file", str(key), "--trace", str(trace), "?")[0] == 0
     assert server.headers[0]["authorization"] == "Bearer sk-secret"
     assert "sk-secret" not in trace.read_text()
+    for mode, warned in ((0o644, True), (0o600, False)):
+        key.chmod(mode)
+        assert ("chmod 600" in run("--endpoint", server.url, "--api-key-file", str(key), "?")[2]) == warned
     key.write_text("two words")
     code, _, err = run("--endpoint", server.url, "--api-key-file", str(key), "?")
     assert code == 2

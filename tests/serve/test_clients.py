@@ -98,6 +98,19 @@ def test_null_fields_of_our_object_ask_for_nothing_either(client: openai.OpenAI)
     ask(client, extra_body={"entropix": {"policy": None, "parameters": None, "steps": None, "leading": None}})
 
 
+def test_what_our_object_states_is_accepted_back(client: openai.OpenAI, server: Background) -> None:
+    first = ask(client, extra_body={"entropix": {"search": "vote:n=2"}})
+    result = first.entropix["choices"][0]["result"]
+    ours = {"policy": result["policy"], "profile": result["profile"], "search": result["search"]["spec"]}
+    again = ask(client, model=first.model, seed=result["seed"], extra_body={"entropix": ours})
+    assert again.choices[0].message.content == first.choices[0].message.content
+    info = httpx.get(f"{server.url}/entropix/info").json()
+    ask(client, extra_body={"entropix": {name: info[name] for name in ("policy", "search", "profile")}})
+    for policy in info["policies"]:
+        parameters = {parameter["name"]: parameter["default"] for parameter in policy["parameters"]}
+        ask(client, extra_body={"entropix": {"policy": policy["name"], "parameters": parameters}})
+
+
 @pytest.mark.parametrize(
     ("asked", "value", "used"),
     [

@@ -257,3 +257,14 @@ def _argument(prompt: str, n: int) -> str:
 
 def _without_break(text: str) -> str:
     return text.removesuffix("\n").removesuffix("\r")
+
+
+def exposed(path: str | Path) -> str:
+    """A warning when others on this machine can read an API key file, else ""."""
+    try:
+        mode = Path(path).stat().st_mode & 0o777
+    except OSError:
+        return ""
+    if os.name == "nt" or not mode & 0o077:
+        return ""
+    return f"API key file {path} can be read by others (mode {mode:03o}); use: chmod 600 {path}"

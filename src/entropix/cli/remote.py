@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from entropix.cli.options import Default, check_policy, read_text
+from entropix.cli.options import Default, check_policy, exposed, read_text
 from entropix.cli.output import JsonOutput, Screen, TextOutput
 from entropix.cli.running import close_trace, interruptible
 from entropix.cli.tree import show_tree
@@ -22,6 +22,8 @@ def answer(
     from entropix.cli import INTERRUPTED
 
     parameters = {} if isinstance(args.policy, Default) else check_policy(args.policy, values)
+    if args.api_key_file is not None and (warning := exposed(args.api_key_file)):
+        screen.tell(warning)
     endpoint = connect(
         args.endpoint,
         None if isinstance(args.model, Default) else args.model,

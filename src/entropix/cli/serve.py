@@ -7,7 +7,7 @@ import signal
 import sys
 from dataclasses import replace
 
-from entropix.cli.options import add_model_options, add_profile_option, check_policy, positive
+from entropix.cli.options import add_model_options, add_profile_option, check_policy, exposed, positive
 
 DESCRIPTION = """\
 Answer HTTP requests as OpenAI's API does: /v1/chat/completions, /v1/completions, /v1/models, whole or streaming,
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     from entropix.cli.running import loaded
     from entropix.errors import ModelError
     from entropix.search import make_search
-    from entropix.serve.settings import Settings, exposed, read_keys
+    from entropix.serve.settings import Settings, read_keys
 
     try:
         from entropix.serve.app import Server

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,17 +95,6 @@ class Settings:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
-
-
-def exposed(path: str | Path) -> str:
-    """A warning when others on this machine can read an API key file, else ""."""
-    try:
-        mode = Path(path).stat().st_mode & 0o777
-    except OSError:
-        return ""
-    if os.name == "nt" or not mode & 0o077:
-        return ""
-    return f"API key file {path} can be read by others (mode {mode:03o}); use: chmod 600 {path}"
 
 
 def read_keys(path: str | Path) -> tuple[str, ...]:
