@@ -244,6 +244,7 @@ def test_effects_that_nearly_every_answer_had_are_split_at_their_median() -> Non
 def test_a_smaller_vote_of_code_is_graded_as_its_answer_was() -> None:
     """Its right answer is a program's behaviour, so what was graded when it ran is what counts."""
     o = {
+        **{"task": "t", "item": "1", "seed": 1, "spec": "vote", "unshared": 28, "ledger": {"shared": 0}},
         "independent": True,
         "ballots": ["def a", "def b", "def b"],
         "ballot_right": [True, False, False],

@@ -21,6 +21,7 @@ COMMANDS = {
     "policies": "list the policies and their parameters",
     "searches": "list the search strategies and their parameters",
     "eval": "compare ways to decode on questions with known answers",
+    "replay": "count the ballots of a run again by other rules",
     "tune": "choose a policy's parameters on questions set apart for it",
     "calibrate": "measure where a model's regimes begin",
 }

@@ -13,6 +13,7 @@ from entropix.cli.options import add_color_option, add_model_options, add_profil
 if TYPE_CHECKING:
     from entropix.cli.output import Screen
     from entropix.evaluate import Spec, Task
+    from entropix.evaluate.summary import Summary
 
 DESCRIPTION = """\
 Answer the questions of a task with several policies and searches, and compare them item by item: accuracy with
@@ -153,11 +154,21 @@ def run(args: argparse.Namespace) -> int:
 
 
 def report(directory: Path, baseline: str | None, screen: Screen) -> int:
-    """Write the report of a run beside its outcomes, as Markdown and as a page, and show the main figures."""
-    from entropix.cli.output import write_table
+    """Write the report of a run beside its outcomes, and show the main figures."""
     from entropix.errors import TaskError
-    from entropix.evaluate import markdown, summarise
-    from entropix.evaluate.report import heading, left_out, main_tables
+    from entropix.evaluate import summarise
+
+    manifest, outcomes = stored(directory)
+    try:
+        summary = summarise(outcomes, baseline, manifest.get("families"))
+    except ValueError as error:
+        raise TaskError(f"{directory}: {error}") from None
+    return show_report(summary, manifest, directory, "report", screen)
+
+
+def stored(directory: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A run's description and its outcomes, in the order in which the specs were given. Raises TaskError."""
+    from entropix.errors import TaskError
     from entropix.evaluate.store import read_manifest, read_outcomes
 
     manifest = read_manifest(directory)
@@ -166,17 +177,22 @@ def report(directory: Path, baseline: str | None, screen: Screen) -> int:
         raise TaskError(f"{directory} holds no answers yet; run the same command again to go on")
     order = list(manifest.get("specs", {}))  # as they were given, not as they came to an end
     outcomes.sort(key=lambda o: order.index(o["spec"]) if o["spec"] in order else len(order))
-    try:
-        summary = summarise(outcomes, baseline, manifest.get("families"))
-    except ValueError as error:
-        raise TaskError(f"{directory}: {error}") from None
-    written = [write_page(directory / "report.md", markdown(summary, manifest))]
+    return manifest, outcomes
+
+
+def show_report(summary: Summary, manifest: dict[str, Any], directory: Path, stem: str, screen: Screen) -> int:
+    """Write a report as Markdown and as a page, and print the tables that answer the question."""
+    from entropix.cli.output import write_table
+    from entropix.evaluate import markdown
+    from entropix.evaluate.report import heading, left_out, main_tables
+
+    written = [write_page(directory / f"{stem}.md", markdown(summary, manifest))]
     try:
         from entropix.evaluate.page import html
     except ImportError as missing:
-        screen.tell(f"no report.html: it needs {missing.name}; install it with: pip install 'entropix-llm[eval]'")
+        screen.tell(f"no {stem}.html: it needs {missing.name}; install it with: pip install 'entropix-llm[eval]'")
     else:
-        written.append(write_page(directory / "report.html", html(summary, manifest)))
+        written.append(write_page(directory / f"{stem}.html", html(summary, manifest, stem)))
     for task in summary.tasks:
         print(f"{task.task}: {heading(task)}", flush=True)
         for n, table in enumerate(main_tables(task)):

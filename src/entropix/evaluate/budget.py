@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from entropix.evaluate import statistics as st
+from entropix.evaluate.replay import Rule, replayed
 from entropix.evaluate.store import cost
-from entropix.search.tally import tally
 
 Outcome = dict[str, Any]
 
@@ -49,20 +49,7 @@ def smaller_votes(outcomes: Sequence[Outcome]) -> dict[int, list[Outcome]]:
         return {}
     (n,) = ballots
     sizes = [2**k for k in range(n.bit_length()) if 2**k < n]
-    return {size: [_first(size, o) for o in outcomes] for size in sizes}
-
-
-def _first(n: int, o: Outcome) -> Outcome:
-    """The outcome of a vote of the first n ballots."""
-    answers, right = o["ballots"][:n], o["ballot_right"][:n]
-    answer = next(iter(tally(answers, [1.0] * n, o["ballot_ends"][:n])), None)
-    return {
-        **o,
-        "answer": answer,
-        "right": answer is not None and right[answers.index(answer)],
-        "any_right": any(right),
-        "forwarded": o["forwarded"] - sum(o["ballot_tokens"][n:]),
-    }
+    return {size: [replayed(o, Rule(most=size), o["spec"]) for o in outcomes] for size in sizes}
 
 
 def curves(

@@ -259,7 +259,7 @@ def _risk(task: TaskSummary) -> Drawn:
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=2)
     alt = "Risk–coverage curves. " + _listed(
-        f"{r.spec}: area by " + ", ".join(f"{n} {r.aurc[n]:.2f}" for n in names) for r in task.rows
+        f"{r.spec}: area by " + ", ".join(f"{n} {r.aurc[n]:.2f}" for n in names if n in r.aurc) for r in task.rows
     )
     caption = (
         "Share of wrong answers among those with the highest score. A score that knows something falls to the left; "

@@ -17,8 +17,8 @@ MOST_FLIPS = 100
 """Items listed of each comparison; the outcomes beside the page hold all."""
 
 
-def html(summary: Summary, manifest: dict[str, Any]) -> str:
-    """The report as an HTML page, the same to the byte for the same run. It loads nothing."""
+def html(summary: Summary, manifest: dict[str, Any], stem: str = "report") -> str:
+    """The report as an HTML page, the same to the byte for the same run. It loads nothing. stem: of its file's name."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("entropix.evaluate", "."),
         autoescape=True,
@@ -44,5 +44,5 @@ def html(summary: Summary, manifest: dict[str, Any]) -> str:
         guide=GUIDE,
         series=SERIES,
         most_flips=MOST_FLIPS,
-        files=("report.md", OUTCOMES, MANIFEST),
+        files=(f"{stem}.md", OUTCOMES, MANIFEST),
     )

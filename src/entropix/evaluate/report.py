@@ -53,14 +53,15 @@ class Table:
 
 def tables(task: TaskSummary) -> Iterator[Table]:
     """Every table of a task that has rows."""
-    for table in (*main_tables(task), _curves(task), _search(task), _regimes(task), _effects(task), _validity(task)):
+    further = (_curves, _search, _regimes, _effects, _validity)
+    for table in (*main_tables(task), *(make(task) for make in further)):
         if table.rows:
             yield table
 
 
 def main_tables(task: TaskSummary) -> list[Table]:
     """The tables that answer the question; the terminal shows these."""
-    found = (_accuracy(task), _compared(task), _equal_budget(task))
+    found = (_accuracy(task), _compared(task), _equal_budget(task), _held(task))
     return [table for table in found if table.rows]
 
 
@@ -71,7 +72,13 @@ def _accuracy(task: TaskSummary) -> Table:
 
 def _accuracy_cells(r: Row) -> tuple[str, ...]:
     shares = (_percent(r.accuracy.value), _range(r.accuracy), _percent(r.any_right), _percent(r.coverage))
-    return (r.spec, *shares, f"{r.tokens:.0f}", f"{r.unshared:.0f}", f"{r.seconds:.1f}")
+    return (
+        r.spec,
+        *shares,
+        f"{r.tokens:.0f}",
+        f"{r.unshared:.0f}",
+        f"{r.seconds:.1f}" if r.seconds == r.seconds else "–",
+    )
 
 
 def _compared(task: TaskSummary) -> Table:
@@ -157,12 +164,33 @@ def _effects(task: TaskSummary) -> Table:
 def _validity(task: TaskSummary) -> Table:
     names, ranked = list(task.rows[0].auroc), list(task.rows[0].aurc)
     rows = tuple(
-        (r.spec, *(_auroc(r.auroc.get(n)) for n in names), f"{r.ece:.3f}", *(f"{r.aurc[n]:.3f}" for n in ranked))
+        (
+            r.spec,
+            *(_auroc(r.auroc.get(n)) for n in names),
+            f"{r.ece:.3f}",
+            *(f"{r.aurc[n]:.3f}" if n in r.aurc else "–" for n in ranked),
+        )
         for r in task.rows
     )
     head = ("spec", *names, "ECE", *(f"AURC by {n}" for n in ranked))
     caption = "AUROC of each signal against correctness (95 % interval), and the calibration of the confidence"
     return Table(caption, head, rows)
+
+
+def _held(task: TaskSummary) -> Table:
+    rows = []
+    for spec, held in task.held:
+        pairs = (f"{s:.3f} → {f:.3f}" if s == s and f == f else "–" for s, f in zip(held.share, held.fit, strict=True))
+        bound = (_percent(held.answering), _percent(held.coverage), _percent(held.risk), _percent(held.kept))
+        rows.append((spec, *pairs, *bound))
+    n = task.held[0][1].splits if task.held else 0
+    wished = f"{task.held[0][1].wished:.3g}" if task.held else ""
+    head = ("spec", "AUROC", "ECE", "Brier", "PRR", "some answered", "coverage", "risk", "risk kept")
+    caption = (
+        f"Calibrated on one half of the items, seen on the other, means of {n} splits: the share of the ballots → "
+        f"the fitted confidence; and the threshold for a risk of at most {wished}"
+    )
+    return Table(caption, head, tuple(rows))
 
 
 def facts(manifest: dict[str, Any]) -> list[tuple[str, str]]:

@@ -15,8 +15,11 @@ from entropix.evaluate.code import RIGHT, UNGRADED
 from entropix.evaluate.specs import Spec
 from entropix.evaluate.store import Key, Store
 from entropix.evaluate.tasks import Item, Task
+from entropix.evaluate.texts import branch_texts, measured
 from entropix.model import Model
 from entropix.profiles import Profile
+from entropix.search import Vote
+from entropix.search.answers import extractor
 from entropix.types import Action, BranchRecord, Result
 
 ENDS = ("end", "stop", "length", "context")
@@ -155,6 +158,7 @@ def outcome(unit: Unit, result: Result) -> dict[str, Any]:
         "ballot_right": [grades[a][0] == RIGHT for a in ballots],
         "ballot_tokens": [_computed(b) for b in cast],
         "ballot_ends": [b.ended for b in cast],
+        "texts": _texts(unit, result, answer),
         "independent": _independent(unit, cast),
         "text": result.text,
         "finish_reason": result.finish_reason,
@@ -171,6 +175,15 @@ def outcome(unit: Unit, result: Result) -> dict[str, Any]:
         "branches": len(result.search.branches) if result.search else 1,
         "notes": list(result.notes),
     }
+
+
+def _texts(unit: Unit, result: Result, answer: str | None) -> list[dict[str, Any]]:
+    """What is kept of each ballot, or of the only text where there was no vote."""
+    plan = unit.spec.plan(None)
+    if plan is not None and result.search is not None and result.search.ballots:
+        read = next((part.answer for part in plan.strategies if isinstance(part, Vote)), None)
+        return branch_texts(result.search.branches, extractor(read))
+    return [measured([s.text for s in result.steps], [s.logprob for s in result.steps], answer, unit.task.extract)]
 
 
 def measures(result: Result) -> dict[str, float]:

@@ -230,6 +230,52 @@ def aurc(score: ArrayLike, right: ArrayLike) -> float:
     return float(risk_coverage(score, right)[1].mean()) if len(np.asarray(score)) else float("nan")
 
 
+def prr(score: ArrayLike, right: ArrayLike, rejected: float = 1.0) -> float:
+    """Prediction–rejection ratio: the area under the share of right answers over the share that is rejected, least sure
+    first, between that of a random order (0) and of the best one (1); NaN where all answers are equally good.
+
+    score: higher is surer; right: 1 or 0, or any quality; rejected: the largest share that is rejected. As lm-polygraph
+    defines it (PredictionRejectionArea, normalised), but for its random order, which it draws, and for equal scores,
+    which count as in random order here and as they come there."""
+    score, quality = np.asarray(score, float), np.asarray(right, float)
+    n = len(quality)
+    steps = int(rejected * n)
+    if not steps or np.ptp(quality) == 0:
+        return float("nan")
+
+    def area(by: np.ndarray[Any, Any]) -> float:
+        return float((1 - risk_coverage(by, quality)[1][n - steps :]).mean())
+
+    chance, best = float(quality.mean()), area(quality)
+    return (area(score) - chance) / (best - chance) if best > chance + 1e-12 else float("nan")
+
+
+def brier(confidence: ArrayLike, right: ArrayLike) -> float:
+    """Mean squared difference of confidence and correctness; NaN for no data."""
+    confidence, right = np.asarray(confidence, float), np.asarray(right, float)
+    return float(((confidence - right) ** 2).mean()) if len(confidence) else float("nan")
+
+
+def mass_ece(confidence: ArrayLike, right: ArrayLike, bins: int = 10) -> float:
+    """Expected calibration error over bins of (nearly) equal size, by rising confidence; NaN for no data. Answers with
+    equal confidences are shared among bins in proportion, so that the order of the data does not matter."""
+    confidence, right = np.asarray(confidence, float), np.asarray(right, float)
+    n = len(confidence)
+    if not n:
+        return float("nan")
+    _, place, sizes = np.unique(confidence, return_inverse=True, return_counts=True)
+    mean = (np.bincount(place, weights=right) / sizes)[np.sort(place)]
+    parts = np.array_split(np.arange(n), min(bins, n))
+    ordered = np.sort(confidence)
+    return float(sum(len(p) * abs(ordered[p].mean() - mean[p].mean()) for p in parts) / n)
+
+
+def upper_bound(wrong: int, n: int, delta: float = 0.05) -> float:
+    """Clopper and Pearson's one-sided upper bound, at confidence 1 − delta, of a share of which `wrong` of n were seen;
+    1 for no trials. A bound of 20, 10 or 5 % takes 14, 29 or 59 trials without one, at delta 0.05."""
+    return float(stats.beta.ppf(1 - delta, wrong + 1, n - wrong)) if wrong < n else 1.0
+
+
 def _resamples(items: int, resamples: int = RESAMPLES) -> Iterator[np.ndarray[Any, Any]]:
     """How often each item is drawn in each of so many resamples, `(at most BATCH, items)` at a time."""
     rng = _generator()

@@ -9,6 +9,7 @@ from typing import Any
 
 from entropix.evaluate import statistics as st
 from entropix.evaluate.budget import AgainstCurve, Point, curves
+from entropix.evaluate.calibration import Held
 from entropix.evaluate.effects import Effect, effects
 from entropix.evaluate.specs import family_of
 from entropix.evaluate.store import cost
@@ -92,6 +93,8 @@ class TaskSummary:
     points: tuple[Point, ...]
     against: tuple[AgainstCurve, ...]
     effects: tuple[Effect, ...]
+    held: tuple[tuple[str, Held], ...] = ()
+    """Of specs whose confidence was calibrated: how that did on items left out."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from entropix.errors import ProfileError
+from entropix.profiles.confidence import Calibration
 from entropix.types import Thresholds
 
 SCHEMA = "entropix.profile/1"
@@ -24,7 +25,7 @@ class Profile:
     each attention signal its (median, spread), the spread being the interquartile range / 1.349, which is the
     standard deviation of a normal distribution. tokens: how many were measured. prompts: SHA-256 of the prompts.
     parameters: by policy, what takes the place of its defaults on this model. tuned: what they were chosen on, with
-    the digests of the questions, so that nothing is reported on those.
+    the digests of the questions, so that nothing is reported on those. confidences: of votes, each for a setting.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Profile:
     decoding: str = ""
     parameters: dict[str, dict[str, Any]] = field(default_factory=dict)
     tuned: list[dict[str, Any]] = field(default_factory=list)
+    confidences: list[Calibration] = field(default_factory=list)
     source: str = ""
     """Where this profile was found: "shipped", "generic" or a path. Not saved."""
 
@@ -100,6 +102,7 @@ class Profile:
                 decoding=str(data.get("decoding", "")),
                 parameters={str(k): dict(v) for k, v in data.get("parameters", {}).items()},
                 tuned=[{**note, "items": list(note["items"])} for note in data.get("tuned", [])],
+                confidences=[Calibration.from_dict(one) for one in data.get("confidences", [])],
                 source=source,
             )
         except KeyError as error:
