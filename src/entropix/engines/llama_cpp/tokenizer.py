@@ -10,6 +10,7 @@ from typing import Any
 from entropix.engines.base import Message
 from entropix.engines.llama_cpp.chat import ChatTemplate, check_messages, hide_markup, split_markup
 from entropix.engines.llama_cpp.library import load, metadata
+from entropix.engines.llama_cpp.runs import check_runs, recurses
 from entropix.errors import ModelError, ParameterError, PromptError
 
 UNKNOWN, CONTROL = 1, 8  # llama_token_attr: tokens that text becomes only when markup is asked for
@@ -26,6 +27,7 @@ class LlamaCppTokenizer:
         self.size: int = self._llama.llama_vocab_n_tokens(self._vocab)
         self._pieces: list[bytes | None] = [None] * self.size
         self._labels: dict[int, str] = {}
+        self._recurses = recurses(metadata(model, "tokenizer.ggml.model"), metadata(model, "tokenizer.ggml.pre"))
         self._template = metadata(model, "tokenizer.chat_template")
         self.has_chat_template = bool(self._template)
         self._bos: int = self._llama.llama_vocab_bos(self._vocab)
@@ -44,6 +46,8 @@ class LlamaCppTokenizer:
         return self._pointer
 
     def encode(self, text: str, *, special: bool = False, begin: bool = False) -> list[int]:
+        if self._recurses:
+            check_runs(text)
         data = text.encode("utf-8", "replace")
         head = [self._bos] if begin and self._adds_bos else []
         if not data:

@@ -1,0 +1,40 @@
+"""Long runs of one kind of character, on which llama.cpp's pre-tokenizers overflow the stack.
+
+Where llama.cpp has no splitter for a vocabulary it uses `std::regex`, which recurses per character of a match. With a
+stack of 8 MiB, 20,000 equal characters pass and 30,000 end the process.
+"""
+
+from __future__ import annotations
+
+import re
+
+from entropix.errors import PromptError
+
+LONGEST_RUN = 8000
+BLOCK = LONGEST_RUN // 2
+RUN = re.compile(r"(?:[^\W\d_]|[^\x00-\x7f\w\s])+|\d+|\s+|(?:_|[^\w\s])+")
+"""Letters with their marks, digits, spaces, or symbols: a match of a pre-tokenizer spans at most two such runs."""
+
+ITERATIVE = frozenset({"gpt-2", "llama-bpe", "qwen2", "qwen35", "smollm"})
+"""Of `tokenizer.ggml.pre`, those that were tried with long runs and do not recurse."""
+
+
+def recurses(model: str | None, pre: str | None) -> bool:
+    """Whether a vocabulary (`tokenizer.ggml.model` and `.pre`) has to be spared long runs."""
+    return model == "gpt2" and pre not in ITERATIVE
+
+
+def check_runs(text: str) -> None:
+    """Raises PromptError when `text` has a run of more than LONGEST_RUN characters of one kind.
+
+    A run that long fills a whole block, so an ordinary text costs a look at a few characters of every block."""
+    blocks = range(0, len(text) - BLOCK + 1, BLOCK)
+    if len(text) <= LONGEST_RUN or not any(RUN.fullmatch(text, at, at + BLOCK) for at in blocks):
+        return
+    for run in RUN.finditer(text):
+        length = run.end() - run.start()
+        if length > LONGEST_RUN:
+            raise PromptError(
+                f"the text has {length} characters of one kind in a row, from character {run.start()} on "
+                f"({run[0][:8]!r}…); this model's tokenizer takes {LONGEST_RUN}: break the run up"
+            )
