@@ -373,3 +373,11 @@ def test_four_thousand_tokens_open_and_follow_the_pointer_fluidly(show: Callable
     assert again < 100, f"{again:.0f} ms a move"
     # a pixel shows its highest bar, so the drawing does not grow with the text
     assert len(page.locator(".strip .bar.c-flow").first.get_attribute("d")) < 20_000
+
+
+def test_every_label_of_the_strip_lies_inside_it(show: Callable[..., Any]) -> None:
+    page = show(result(tuple(step(n, " w") for n in range(2000))), width=1280)
+    last = page.locator(".strip text.tick").last
+    assert last.text_content() == "2000"
+    label, strip = last.bounding_box(), page.locator(".strip").bounding_box()
+    assert label["x"] + label["width"] <= strip["x"] + strip["width"]

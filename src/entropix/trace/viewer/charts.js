@@ -79,7 +79,9 @@ export class Strip {
       if (at < steps.length) parts.push(draw("path", { d: `M${this.x(at)} ${foot + 3}l3 6h-6z`, class: "fork" }));
     }
     for (const at of this.ticks(inner)) {
-      parts.push(draw("text", { x: this.x(at - 1), y: foot + 15, class: "tick", "text-anchor": "middle" }, String(at)));
+      const x = this.x(at - 1);
+      const anchor = x + 4 * String(at).length > width ? "end" : "middle"; // a digit is under 8 wide
+      parts.push(draw("text", { x, y: foot + 15, class: "tick", "text-anchor": anchor }, String(at)));
     }
     this.plot.replaceChildren(...parts);
   }
