@@ -1,9 +1,10 @@
-/* The two passes over a vocabulary that every decoded token pays for, a row at a time.
+/* What every decoded token pays for, a row at a time: two passes over the vocabulary, and the draw.
  *
  * Right after a model's forward nothing of ours is in the processor's cache, so what counts is how few times memory
  * is touched: NumPy needs eight passes and two temporaries of the vocabulary's size for the entropies, this needs the
- * logits twice. entropix/native.py compiles it; signals/logits.py and sampling/window.py say what it computes and do
- * the same in NumPy where there is no compiler.
+ * logits twice. The draw is some twenty array operations on a few numbers there, and one call here. entropix/native.py
+ * compiles it; signals/logits.py, sampling/window.py and sampling/choose.py say what it computes and do the same in
+ * NumPy where there is no compiler.
  */
 
 #include <math.h>
@@ -17,6 +18,7 @@
 #define BLOCK 64
 #define LANES 32
 #define FLOOR (-80.0f)
+#define MOST 64
 
 /* The largest of n numbers; NaN counts as none. Lanes side by side, because without -ffinite-math-only compilers do
  * not vectorise a maximum along the data. */
@@ -165,4 +167,45 @@ int entropix_window(const float *z, int64_t n, int64_t k, int64_t *ids, float *v
     free(keys);
     free(maxima);
     return 0;
+}
+
+/* SplitMix64, as in sampling/noise.py. */
+static inline double gumbel(uint64_t key, uint64_t id) {
+    uint64_t x = key + (id + 1) * 0x9E3779B97F4A7C15u;
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
+    x ^= x >> 31;
+    return -log(-log(((double)(x >> 12) + 0.5) * 0x1p-52));
+}
+
+/* Filters and draw of one row of n >= 1 candidates, likeliest first. filtered: n log-probabilities. drawn: the ranks of
+ * `most` <= MOST candidates in the order of drawing, -1 where there are fewer; NULL where most is 1. Returns the rank. */
+int64_t entropix_draw(const float *z, const int64_t *ids, int64_t n, double temperature, int64_t top_k, double top_p,
+                      double min_p, int64_t candidates, int64_t most, int64_t key, double *filtered, int64_t *drawn) {
+    double top = z[0], warm = temperature < 1e-6 ? 1e-6 : temperature, total = 0, before = 0, left = 0;
+    int64_t limit = top_k <= 0 || top_k > n ? n : top_k, kept = 0, found = 0, first = n;
+    int64_t want = temperature <= 0 || candidates < 1 ? 1 : candidates < most ? candidates : most;
+    double best[MOST];
+    int64_t rank[MOST];
+    if (temperature <= 0) limit = 1;
+    for (int64_t i = 0; i < limit; i++) total += filtered[i] = exp(((double)z[i] - top) / warm);
+    for (; kept < limit; kept++) { /* what a filter keeps is a beginning, since p falls and the mass before it grows */
+        double p = filtered[kept];
+        if (kept && !(before / total < top_p && p >= min_p && p > 0)) break;
+        before += p;
+        left += p;
+    }
+    double normaliser = log(left);
+    for (int64_t i = 0; i < kept; i++) {
+        filtered[i] = ((double)z[i] - top) / warm - normaliser;
+        double noisy = filtered[i] + gumbel((uint64_t)key, (uint64_t)ids[i]);
+        if (found == want && !(noisy > best[want - 1])) continue;
+        int64_t at = found < want ? found++ : want - 1;
+        for (; at > 0 && noisy > best[at - 1]; at--) best[at] = best[at - 1], rank[at] = rank[at - 1];
+        best[at] = noisy, rank[at] = i;
+    }
+    for (int64_t i = kept; i < n; i++) filtered[i] = -INFINITY;
+    for (int64_t i = 0; i < found; i++) first = rank[i] < first ? rank[i] : first;
+    for (int64_t i = 0; drawn && i < most; i++) drawn[i] = i < found ? rank[i] : -1;
+    return first;
 }

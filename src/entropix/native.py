@@ -35,7 +35,7 @@ def address(array: Any) -> int:
 
 @cache
 def kernel() -> ctypes.CDLL | None:
-    """kernel.c: entropies and window of a row. None without a compiler."""
+    """kernel.c: entropies, window and draw of a row. None without a compiler."""
     library = compiled(HERE / "kernel.c")
     if library is not None:
         pointer, whole = ctypes.c_void_p, ctypes.c_int64
@@ -43,6 +43,10 @@ def kernel() -> ctypes.CDLL | None:
         library.entropix_entropies.restype = None
         library.entropix_window.argtypes = (pointer, whole, whole, pointer, pointer)
         library.entropix_window.restype = ctypes.c_int
+        real = ctypes.c_double
+        numbers = (real, whole, real, real, whole, whole, whole)
+        library.entropix_draw.argtypes = (pointer, pointer, whole, *numbers, pointer, pointer)
+        library.entropix_draw.restype = whole
     return library
 
 

@@ -45,12 +45,11 @@ def measured(logits: Array, observation: Observation, asked: frozenset[str]) -> 
 
     Those rows are flat in the logits that are returned, so that the other rows of the step can be decided."""
     signals = measure_unchecked(logits, observation.attention, asked=asked)
-    xp = namespace(logits)
     together = signals.entropy + signals.varentropy
-    if math.isfinite(float(xp.sum(together))):
+    if math.isfinite(float(together.sum())):
         return logits, signals, []
     broken = [row for row, value in enumerate(together.tolist()) if not math.isfinite(value)]
-    flat = xp.asarray(logits, copy=True)
+    flat = namespace(logits).asarray(logits, copy=True)
     flat[broken] = 0.0
     return flat, measure_unchecked(flat, observation.attention, asked=asked), broken
 

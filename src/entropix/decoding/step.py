@@ -30,7 +30,7 @@ WHOLE = slice(None)
 """The rows of a part that is alone in its step."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Part:
     """The rows that decide by one policy.
 
@@ -47,7 +47,7 @@ class Part:
     attention: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Decided:
     """One decision per row. forced `(rows,)`: the token that an injection puts there, −1 for none. going_on `(rows,)`:
     it is not the injection's first, so nothing was decided."""
@@ -57,7 +57,7 @@ class Decided:
     going_on: Array
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Taken:
     """What a step chose. tokens `(rows,)`: the forced ones, else the drawn ones."""
 
@@ -123,7 +123,7 @@ def _decide(logits: Array, signals: Signals, part: Part, state: State) -> tuple[
     decisions, after = part.policy(signals, own)
     xp = namespace(decisions.action)
     most = part.policy.max_candidates
-    if xp is not np or (decisions.candidates > most).any():
+    if xp is not np or max(decisions.candidates.tolist()) > most:
         decisions = replace(decisions, candidates=xp.minimum(decisions.candidates, most))
     pending = state.get(PENDING)
     if part.injection is None:
@@ -131,9 +131,9 @@ def _decide(logits: Array, signals: Signals, part: Part, state: State) -> tuple[
             **after,
             PENDING: pending,
         }
-    injects = decisions.action == int(Action.INJECT)
-    if pending is None and xp is np and not injects.any():
+    if pending is None and xp is np and int(Action.INJECT) not in decisions.action.tolist():
         return Decided(decisions, *_nothing(decisions.action)), after
+    injects = decisions.action == int(Action.INJECT)
     goes_on = xp.zeros_like(injects) if pending is None else pending > 0
     token = part.injection[xp.zeros_like(decisions.action) if pending is None else pending]
     wanted = goes_on | injects

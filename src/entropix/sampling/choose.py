@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from entropix.arrays import namespace, real_dtype
+from entropix.native import address, kernel
 from entropix.sampling.noise import keyed_gumbel
 from entropix.sampling.window import Window
 from entropix.types import Array, Decisions
+
+IN_C = 64
+"""Most candidates that kernel.c keeps in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,9 @@ def apply_filters(logits: Array, temperature: Array, top_k: Array, top_p: Array,
 def reach(decisions: Decisions, window: int) -> int:
     """How many of the likeliest tokens a draw by these decisions can look at, at most `window`."""
     xp = namespace(decisions.temperature)
+    if xp is np:  # plain numbers: for so few of them an array operation costs more than it does
+        pairs = zip(decisions.temperature.tolist(), decisions.top_k.tolist(), strict=True)
+        return min(max(1 if t <= 0 else k if k > 0 else window for t, k in pairs), window)
     greedy = decisions.temperature <= 0
     if bool(xp.all(greedy)):
         return 1
@@ -75,6 +85,11 @@ def choose(window: Window, decisions: Decisions, keys: Array, *, most: int | Non
     likelihood comparison, which looks at nothing after the token. Source: Gumbel-top-k, arXiv 1903.06059.
     """
     xp = namespace(window.logits)
+    if xp is np:
+        library = kernel()
+        candidates = int(decisions.candidates.max()) if most is None else most
+        if library is not None and window.logits.dtype == np.float32 and candidates <= IN_C:
+            return _choose_in_c(library, window, decisions, keys, max(candidates, 1))
     greedy = decisions.temperature <= 0
     if most is None and bool(xp.all(greedy)):
         ranks = xp.zeros(window.ids.shape[0], dtype=xp.int64, device=window.ids.device)
@@ -100,3 +115,42 @@ def choose(window: Window, decisions: Decisions, keys: Array, *, most: int | Non
         ranks = xp.min(xp.where(mine, order, size), axis=-1)
         drawn = xp.where(mine, order, -1)
     return Choice(ids[rows, ranks], ranks, filtered, drawn)
+
+
+def _choose_in_c(library: ctypes.CDLL, window: Window, decisions: Decisions, keys: Array, most: int) -> Choice:
+    """`choose` for float32 logits in host memory, a row at a time."""
+    rows, size = window.ids.shape
+    temperatures = decisions.temperature.tolist()
+    if max(temperatures) <= 0:
+        return Choice(window.ids[:, 0], np.zeros(rows, np.int64))
+    width = reach(decisions, size)
+    ids, logits = np.ascontiguousarray(window.ids), np.ascontiguousarray(window.logits)
+    filtered = np.empty((rows, width))
+    wanted = [1 if t <= 0 else n for t, n in zip(temperatures, decisions.candidates.tolist(), strict=True)]
+    most = max(1, min(most, max(wanted), width))
+    drawn = np.empty((rows, most), np.int64) if most > 1 else None
+    to_drawn = None if drawn is None else address(drawn)
+    source, names, target = address(logits), address(ids), address(filtered)
+    columns = (decisions.top_k, decisions.top_p, decisions.min_p)
+    numbers = zip(temperatures, *(column.tolist() for column in columns), wanted, keys.tolist(), strict=True)
+    ranks = []
+    for r, (temperature, top_k, top_p, min_p, candidates, key) in enumerate(numbers):
+        ranks.append(
+            library.entropix_draw(
+                source + r * size * 4,
+                names + r * size * 8,
+                width,
+                temperature,
+                top_k,
+                top_p,
+                min_p,
+                candidates,
+                most,
+                key,
+                target + r * width * 8,
+                None if to_drawn is None else to_drawn + r * most * 8,
+            )
+        )
+    if rows == 1:
+        return Choice(ids[0, ranks], np.array(ranks), filtered, drawn)
+    return Choice(ids[range(rows), ranks], np.array(ranks), filtered, drawn)

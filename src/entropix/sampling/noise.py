@@ -7,6 +7,7 @@ library, because no generator has a state that could be advanced.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ def noise_key(seed: int, position: int) -> int:
     return _signed(_mix_one(seed_key(seed) + int(position) * _GOLDEN))
 
 
+@lru_cache(maxsize=4096)
 def seed_key(seed: int) -> int:
     """The part of `noise_key` that the seed alone decides, an int64; `position_keys` does the rest for whole arrays."""
     return _signed(_mix_one(int(seed) + _GOLDEN))
