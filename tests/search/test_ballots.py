@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -132,3 +133,52 @@ def test_path_probability_multiplies_the_choices() -> None:
     parent.steps[3].logprob, child.steps[3].logprob = math.log(0.6), math.log(0.3)
     assert path_probability(child) == pytest.approx(0.3)
     assert path_probability(parent) == pytest.approx(0.6)
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> list[Branch]:
+    """Branches forked off one another at random, each fork another token, in the order of opening."""
+    made = ballots(*[("a", 1)] * draw(st.integers(2, 8)))
+    length = 6
+    for n, branch in enumerate(made):
+        branch.job = made[0].job
+        steps = [replace(step, token=100 * n + step.index) for step in branch.steps[:length]]
+        for step in steps:
+            step.logprob = -draw(st.floats(0.1, 3))
+        if n:
+            parent = branch.parent = made[draw(st.integers(0, n - 1))]
+            first = parent.origin + 1 if parent.parent else 0
+            branch.origin = draw(st.integers(min(first, length - 1), length - 1))
+            steps = [*parent.steps[: branch.origin], *steps[branch.origin :]]
+        branch.steps = steps
+    made[0].job.branches = made
+    return made
+
+
+def in_prefix_tree(leaf: Branch, leaves: list[Branch]) -> float:
+    """The product of the probabilities of a leaf's tokens at every node of the prefix tree with several children."""
+    total = 0.0
+    for place, step in enumerate(leaf.steps):
+        path = [s.token for s in leaf.steps[:place]]
+        here = {b.steps[place].token for b in leaves if [s.token for s in b.steps[:place]] == path}
+        total += (step.logprob or 0.0) if len(here) > 1 else 0.0
+    return math.exp(total)
+
+
+@given(trees())
+def test_path_probability_is_that_of_the_prefix_tree(leaves: list[Branch]) -> None:
+    for leaf in leaves:
+        assert path_probability(leaf) == pytest.approx(in_prefix_tree(leaf, leaves))
+
+
+def test_path_probability_counts_the_forks_before_its_own() -> None:
+    parent, first, second = ballots(*[("a", 1)] * 3)
+    for branch in (first, second):
+        branch.job, branch.parent = parent.job, parent
+    for step, p in zip(parent.steps, (0.9, 0.6, 0.8, 0.5, 0.7), strict=False):
+        step.logprob = math.log(p)
+    first.origin, second.origin = 1, 3
+    first.steps = [*parent.steps[:1], replace(parent.steps[1], logprob=math.log(0.3)), *parent.steps[2:]]
+    second.steps = [*parent.steps[:3], replace(parent.steps[3], logprob=math.log(0.4)), *parent.steps[4:]]
+    parent.job.branches = [parent, first, second]
+    assert [path_probability(b) for b in (parent, first, second)] == pytest.approx([0.3, 0.3, 0.24])

@@ -46,14 +46,14 @@ def trace_confidence(values: Sequence[float], kind: str) -> float:
 
 
 def path_probability(branch: Ballot) -> float:
-    """Product of the probabilities of the tokens where the path to this leaf was a choice between branches."""
+    """Probability of the path to this leaf in the tree of branches: the product of the probabilities of its tokens
+    wherever it or a branch it came from was forked, up to where its path left that branch."""
     places: set[int] = set()
-    at = branch
-    while at.parent is not None:
-        places.add(at.origin)
+    at: Ballot | None = branch
+    end = len(branch.steps) - 1
+    while at is not None:
+        places.update(other.origin for other in branch.siblings if other.parent is at and other.origin <= end)
+        if at.parent is not None:
+            end = min(end, at.origin)
         at = at.parent
-    for other in branch.siblings:
-        if other.parent is branch:
-            places.add(other.origin)
-    total = sum(branch.steps[p].logprob or 0.0 for p in places if p < len(branch.steps))
-    return math.exp(total)
+    return math.exp(sum(branch.steps[place].logprob or 0.0 for place in places))
