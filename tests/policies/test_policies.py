@@ -179,6 +179,24 @@ def test_the_2024_policy_does_not_inject_twice_in_a_row() -> None:
     assert actions == [1, 0, 1, 0]
 
 
+@pytest.mark.parametrize("agreement", [0.0, 0.05, 0.3, 0.5, 0.97, 1.0])
+@pytest.mark.parametrize("interaction", [0.0, 0.4, 3.0, 40.0])
+@pytest.mark.parametrize("top_k", [1, 27, 100])
+def test_the_2024_top_k_is_truncated_in_branch_and_capped_at_100_in_adapt(
+    agreement: float, interaction: float, top_k: int
+) -> None:
+    """As the original's max(5, int(…)) and clip(round(…), 1, 100)."""
+    bit = math.log(2)
+    p = policy("entropix-2024", top_k=top_k)
+    attention = (0.5, 0.5, agreement, interaction)
+    branch = run(p, signals(2 * bit, 6 * bit**2, attention))[0]
+    assert branch.regime[0] == Regime.BRANCH
+    assert branch.top_k[0] == max(5, int(top_k * (1 + 0.5 * (1 - agreement))))
+    adapt = run(p, signals(2 * bit, 2 * bit**2, attention))[0]
+    assert adapt.regime[0] == Regime.ADAPT
+    assert adapt.top_k[0] == min(max(round(top_k * (1 + 0.3 * interaction - 0.2 * agreement)), 1), 100)
+
+
 def test_baselines_follow_their_formulas() -> None:
     s = signals([0.5, 2.0], 1.0)
     assert run(policy("greedy"), s)[0].temperature.tolist() == [0, 0]

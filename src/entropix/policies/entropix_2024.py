@@ -18,17 +18,7 @@ BITS = 1 / math.log(2)
 class Entropix2024(Policy):
     """The static thresholds and adjustments of xjdr-alt/entropix (October 2024), in its own units.
 
-    Entropy in bits, varentropy in bits². Repaired, so that it can be compared at all:
-
-    - one regime a row instead of one for the mean of the batch;
-    - min-p acts (it edited logits after the probabilities had been taken);
-    - the clarifying text is tokenised by the model's own tokenizer (it was token 2564 for every model);
-    - attention signals are length-free and over valid keys only; agreement rises when heads agree (it was the
-      mean absolute deviation, so it fell); without attention its terms are 0;
-    - "resample" no longer overlaps "branch" (its medium threshold could never decide anything), and its
-      temperature has the 1.5 limit of the other regimes instead of a floor of 2;
-    - the five adaptive samples have different noise and are distinct; their score, log-probability plus a
-      constant, is what it amounted to: the likeliest is kept.
+    Entropy in bits, varentropy in bits². docs/policies.md lists every difference from the original.
     """
 
     name: ClassVar[str] = "entropix-2024"
@@ -86,8 +76,8 @@ class Entropix2024(Policy):
         top_p = xp.clip(self.top_p * (1 + 0.1 * varentropy), 0.1, 1.0)
         top_p = xp.where(clarify | branch, zero + self.top_p, top_p)
         top_p = xp.where(resample, xp.clip(self.top_p - 0.2 * entropy, 0.5, 1.0), top_p)
-        top_k = self.top_k * (1 + 0.3 * interaction - 0.2 * agreement)
-        top_k = xp.where(branch, xp.clip(self.top_k * (1 + 0.5 * (1 - agreement)), 5.0, None), top_k)
+        top_k = xp.clip(xp.round(self.top_k * (1 + 0.3 * interaction - 0.2 * agreement)), 1.0, 100.0)
+        top_k = xp.where(branch, xp.clip(xp.floor(self.top_k * (1 + 0.5 * (1 - agreement))), 5.0, None), top_k)
         top_k = xp.where(clarify | resample, zero + self.top_k, top_k)
         min_p = xp.clip(self.min_p * (1 - 0.5 * (h + v)), min(0.01, self.min_p), 0.5)
         min_p = xp.where(clarify | branch | resample, zero + self.min_p, min_p)
@@ -101,7 +91,7 @@ class Entropix2024(Policy):
             like=signals.entropy,
             temperature=xp.where(flow, zero, temperature),
             top_p=top_p,
-            top_k=xp.astype(xp.round(xp.clip(top_k, 1.0, 200.0)), xp.int64),
+            top_k=xp.astype(top_k, xp.int64),
             min_p=min_p,
             candidates=xp.where(regime == int(Regime.ADAPT), one * self.candidates, one),
             action=inject * int(Action.INJECT),
