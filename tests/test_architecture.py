@@ -12,7 +12,7 @@ import pytest
 import entropix
 
 ROOT = Path(entropix.__file__).parent
-FOUNDATION = {"folders", "numeric", "parameters", "types", "errors", "arrays", "native", "fused"}
+FOUNDATION = {"folders", "numeric", "parameters", "registry", "types", "errors", "arrays", "native", "fused"}
 CORE = FOUNDATION | {"signals", "sampling", "policies", "engines"}
 TOP = {"model", "models", "profiles", "trace", "cli", "search", "serve", "plugins", "evaluate", "__init__", "__main__"}
 MAY_IMPORT = {
@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "numeric": set(),
     "folders": set(),
     "parameters": {"errors", "numeric"},
+    "registry": {"errors"},
     "arrays": {"types"},
     "native": {"folders"},
     "fused": set(),

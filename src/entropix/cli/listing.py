@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from entropix.cli.options import add_color_option
+
+if TYPE_CHECKING:
+    from entropix.registry import Registry
 
 
 def configure_listing(parser: argparse.ArgumentParser, noun: str) -> None:
@@ -15,15 +18,14 @@ def configure_listing(parser: argparse.ArgumentParser, noun: str) -> None:
     add_color_option(parser)
 
 
-def list_kinds(args: argparse.Namespace, noun: str, kinds: Mapping[str, type[Any]], more: Mapping[str, str]) -> int:
+def list_kinds(args: argparse.Namespace, known: Registry[type[Any]], more: Mapping[str, str]) -> int:
     """Print all kinds, or the one that the command line names. more: further attributes of a kind, sets of names, by
-    the heading of their column. Raises ParameterError for a name that there is not."""
+    the heading of their column. What cannot be loaded is said on standard error.
+    Raises ParameterError for a name that there is not, PluginError for one that cannot be loaded."""
+    from entropix.cli import fail
     from entropix.cli.output import Screen
-    from entropix.errors import ParameterError
 
-    if args.name and args.name not in kinds:
-        raise ParameterError(f"there is no {noun} {args.name!r}; known are {', '.join(kinds)}")
-    chosen = {args.name: kinds[args.name]} if args.name else kinds
+    chosen, problems = ({args.name: known.find(args.name)}, []) if args.name else known.usable()
     found = {name: describe(kind, tuple(more)) for name, kind in chosen.items()}
     if args.json:
         from entropix.trace import to_json
@@ -32,7 +34,9 @@ def list_kinds(args: argparse.Namespace, noun: str, kinds: Mapping[str, type[Any
     elif args.name:
         _show_one(Screen(args.color), args.name, found[args.name])
     else:
-        _show_all(Screen(args.color), noun, found, more)
+        _show_all(Screen(args.color), known.noun, found, more)
+    for problem in problems:
+        fail(problem)
     return 0
 
 

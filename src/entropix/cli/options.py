@@ -43,6 +43,9 @@ def folder(text: str) -> Path:
 
 
 def add_model_options(parser: argparse.ArgumentParser, *, model: bool = True) -> None:
+    from entropix.registry import names
+
+    engines = " or ".join(names("entropix.engines"))
     group = parser.add_argument_group("model")
     if model:
         group.add_argument(
@@ -52,7 +55,7 @@ def add_model_options(parser: argparse.ArgumentParser, *, model: bool = True) ->
             help="a name from `entropix models`, a .gguf file, a transformers directory, or a hub name such as "
             "organisation/model (default: %(default)s, which is small and comes with the package)",
         )
-    group.add_argument("--engine", help="llama_cpp or transformers (default: what the model's format asks for)")
+    group.add_argument("--engine", help=f"{engines} (default: what the model's format asks for)")
     group.add_argument("--context", type=positive, metavar="N", help="most tokens of prompt and answer together")
     group.add_argument("--threads", type=positive, metavar="N", help="processor threads (llama_cpp)")
     group.add_argument("--device", help="where to compute: cpu, cuda, mps, … (transformers)")
@@ -171,13 +174,12 @@ def check_policy(spec: str, values: dict[str, Any]) -> dict[str, Any]:
     from entropix.types import Thresholds
 
     name, _ = parse_spec(spec)
-    kind = POLICIES.get(name)
-    known = parameters(kind) if kind else {}
+    known = parameters(POLICIES.find(name))
     for value in values:
-        if kind and value not in known and value != "control":
+        if value not in known and value != "control":
             raise ParameterError(f"{name}: there is no parameter {value!r}; it has {', '.join(known) or 'none'}")
     anything = Thresholds(entropy_low=1, entropy_high=2, varentropy_low=1, varentropy_high=2)
-    policy = make_policy(spec, anything, 50_000, **(values if kind else {}))
+    policy = make_policy(spec, anything, 50_000, **values)
     if isinstance(policy, Control):
         return {**{name: getattr(policy.of, name) for name in known}, "control": policy.kind}
     return {name: getattr(policy, name) for name in known}

@@ -26,4 +26,4 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from entropix.policies import POLICIES
 
-    return list_kinds(args, "policy", POLICIES, {"needs": "signals", "wants": "signals"})
+    return list_kinds(args, POLICIES, {"needs": "signals", "wants": "signals"})

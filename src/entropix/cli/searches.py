@@ -27,4 +27,4 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from entropix.search import STRATEGIES
 
-    return list_kinds(args, "search", STRATEGIES, {})
+    return list_kinds(args, STRATEGIES, {})

@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     from entropix.cli import INTERRUPTED
     from entropix.cli.output import Screen, file_name, progress_bar
     from entropix.cli.running import interruptible, loaded
-    from entropix.errors import ModelError, ParameterError
+    from entropix.errors import ModelError
     from entropix.policies import POLICIES
 
     try:
@@ -72,8 +72,7 @@ def run(args: argparse.Namespace) -> int:
         from entropix.evaluate.tune import space, tune, tuned
     except ImportError as missing:
         raise ModelError(f"tune needs {missing.name}; install it with: pip install 'entropix-llm[eval]'") from None
-    if args.policy not in POLICIES:
-        raise ParameterError(f"there is no policy {args.policy!r} to tune; known are {', '.join(POLICIES)}")
+    POLICIES.find(args.policy)
     plan = Spec("", args.policy, args.search).plan(None)
     screen = Screen(args.color, quiet=args.quiet)
     tasks = load_tasks(args)

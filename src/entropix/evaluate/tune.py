@@ -79,9 +79,7 @@ class Trial:
 
 def space(policy: str, wanted: Sequence[str], profile: Profile) -> dict[str, Range]:
     """What is tuned: `wanted` are "NAME" or "NAME=LOW..HIGH"; empty means the usual ones. Raises ParameterError."""
-    if policy not in POLICIES:
-        raise ParameterError(f"there is no policy {policy!r}; known are {', '.join(POLICIES)}")
-    known = {n: f for n, f in parameters(POLICIES[policy]).items() if not isinstance(f.default, str)}
+    known = {n: f for n, f in parameters(POLICIES.find(policy)).items() if not isinstance(f.default, str)}
     usual = USUAL.get(policy) or {
         n: (f.metadata["low"], f.metadata["high"]) for n, f in known.items() if np.isfinite(f.metadata["high"])
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from entropix.errors import ParameterError
 from entropix.parameters import fitted, parameter, parameters, parse_spec
 from entropix.policies.base import Policy, check_needs, sampled
 from entropix.policies.baselines import DynaTemp, Edt, Greedy, Sample, TopNSigma
@@ -12,11 +11,10 @@ from entropix.policies.control import CONTROLS, Control
 from entropix.policies.entropix import Entropix
 from entropix.policies.entropix_2024 import Entropix2024
 from entropix.policies.mirostat import Mirostat
+from entropix.registry import Registry
 from entropix.types import Thresholds
 
-POLICIES: dict[str, type[Policy]] = {
-    p.name: p for p in (Entropix, Greedy, Sample, DynaTemp, Edt, TopNSigma, Mirostat, Entropix2024)
-}
+POLICIES: Registry[type[Policy]] = Registry("entropix.policies", "policy", Policy)
 
 __all__ = [
     "CONTROLS",
@@ -47,9 +45,7 @@ def make_policy(spec: str, thresholds: Thresholds, vocabulary: int, /, **values:
     policy. Raises ParameterError for an unknown policy or parameter or
     a value out of range; the message names what is allowed."""
     name, inline = parse_spec(spec)
-    kind = POLICIES.get(name)
-    if kind is None:
-        raise ParameterError(f"there is no policy {name!r}; known are {', '.join(POLICIES)}")
+    kind = POLICIES.find(name)
     settings = {**inline, **values}
     control = settings.pop("control", None)
     settings = fitted(name, kind, settings)

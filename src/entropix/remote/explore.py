@@ -16,7 +16,7 @@ from entropix.errors import EndpointError
 from entropix.remote.client import Broken, Client, Refusal
 from entropix.remote.text import Reader, Text
 from entropix.remote.wire import Chunk, Top, Usage
-from entropix.search import STRATEGIES, SearchPlan, make_search
+from entropix.search import STRATEGIES, SearchPlan
 from entropix.search.exploration import Exploration
 from entropix.search.host import Host, ended
 from entropix.search.seeds import derived
@@ -381,6 +381,6 @@ def check_plan(plan: SearchPlan | None, temperature: float | None) -> Sequence[s
     """Notes about a search over an endpoint. Raises CapabilityError for what needs an engine."""
     if plan is None:
         return ()
-    possible = [name for name in STRATEGIES if (one := make_search(name)) and one.needs <= ABLE]
+    possible = [name for name, kind in STRATEGIES.usable()[0].items() if SearchPlan((kind(),)).needs <= ABLE]
     plan.check_host(ABLE, "an endpoint", f"over an endpoint there are {', '.join(possible)}")
     return plan.repeated("temperature 0") if temperature == 0 else ()

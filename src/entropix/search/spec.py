@@ -137,9 +137,7 @@ def make_search(spec: str | Strategy | Sequence[Strategy] | SearchPlan | None, *
     strategies = []
     for part in spec.split("+"):
         name, given = parse_spec(part.strip())
-        kind = STRATEGIES.get(name)
-        if kind is None:
-            raise ParameterError(f"there is no search {name!r}; known are {', '.join(STRATEGIES)}")
+        kind = STRATEGIES.find(name)
         known = parameters(kind)
         shared = {key: value for key, value in values.items() if key in known and key not in given}
         strategies.append(kind(**fitted(name, kind, {**given, **shared})))

@@ -31,8 +31,8 @@ def describe(scheduler: Scheduler, settings: Settings, names: tuple[str, ...]) -
         "notes": list(model.notes),
         "policy": settings.policy,
         "search": settings.search,
-        "policies": [_listed(name, kind) for name, kind in POLICIES.items()],
-        "searches": [_listed(name, kind) for name, kind in STRATEGIES.items()],
+        "policies": [_listed(name, kind) for name, kind in POLICIES.usable()[0].items()],
+        "searches": [_listed(name, kind) for name, kind in STRATEGIES.usable()[0].items()],
         "capabilities": dataclasses.asdict(capabilities),
         "limits": {
             "places": scheduler.places,

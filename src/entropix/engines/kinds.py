@@ -1,0 +1,59 @@
+"""How models get onto an engine, by the engine's name. Importing this imports no runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from entropix.engines.base import Engine
+
+
+@dataclass(frozen=True)
+class EngineKind:
+    """What an entry point of the group `entropix.engines` names.
+
+    load: (model, **options) → Engine; raises ModelError for what it cannot load. options: the names that load takes.
+    formats: "gguf", "transformers", or () for an engine that finds models by names of its own: `load` is then given
+    the name as it was typed. runtime: the package that it needs, and install: what brings it; "" for none."""
+
+    name: str
+    summary: str
+    load: Callable[..., Engine]
+    options: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ()
+    runtime: str = ""
+    install: str = ""
+
+
+def _llama_cpp(model: str, **options: Any) -> Engine:
+    from entropix.engines.llama_cpp import LlamaCppEngine
+
+    return LlamaCppEngine(model, **options)
+
+
+def _transformers(model: str, **options: Any) -> Engine:
+    from entropix.engines.transformers import TransformersEngine
+
+    return TransformersEngine.load(model, **options)
+
+
+LLAMA_CPP = EngineKind(
+    name="llama_cpp",
+    summary="llama.cpp: .gguf files",
+    load=_llama_cpp,
+    options=("context", "sequences", "cells", "attention_layers", "threads"),
+    formats=("gguf",),
+    runtime="llama_cpp",
+    install="'entropix-llm[llama]'",
+)
+
+TRANSFORMERS = EngineKind(
+    name="transformers",
+    summary="Hugging Face transformers: model directories, hub names and .gguf files",
+    load=_transformers,
+    options=("context", "sequences", "cells", "attention_layers", "device", "dtype"),
+    formats=("gguf", "transformers"),
+    runtime="transformers",
+    install="'entropix-llm[transformers]'",
+)
