@@ -93,6 +93,45 @@ def test_the_same_strategy_forks_the_same_texts_on_the_loop_and_over_an_endpoint
     assert near.search.shares == far.search.shares
 
 
+@dataclass(frozen=True, kw_only=True)
+class Waves(Vote):
+    """A vote that draws its next sample when all so far have ended."""
+
+    name: ClassVar[str] = "waves"
+
+    def needs(self, plan: SearchPlan) -> frozenset[str]:
+        return frozenset({"sample", "fork_at"})
+
+    def begin(self, plan: SearchPlan) -> Tactic:
+        return NextWave()
+
+
+class NextWave(Tactic):
+    def after(self, search: Any) -> None:
+        if all(line.finish_reason for line in search.lines) and len(search.lines) < search.plan.samples:
+            search.sample(1)
+
+    def outstanding(self, search: Any) -> int:
+        return search.plan.samples - len(search.lines)
+
+    def certain(self, search: Any) -> int:
+        return 0
+
+
+def test_samples_drawn_in_waves_are_those_drawn_at_once() -> None:
+    """An ended text waits with its sequence, so a later sample computes the prompt no second time."""
+
+    def texts(search: Any) -> tuple[list[str], int]:
+        with Model(ScriptedEngine(hashed(2.0))) as model:
+            options: dict[str, Any] = {"policy": "sample:temperature=1.5", "seed": 5, "max_tokens": 8}
+            result = model.generate("hello", search=search, **options)
+        return [b.text for b in result.search.branches], result.ledger.prompt
+
+    at_once = texts(Vote(n=4, answer="text", early="no"))
+    assert texts(Waves(n=4, answer="text", early="no")) == at_once
+    assert len(set(at_once[0])) == 4
+
+
 @pytest.mark.parametrize(
     ("fork", "rewind", "spec", "reason"),
     [

@@ -194,7 +194,7 @@ class Decoder:
 
     def retrace(self, branch: Branch, at: int, step: Step, why: str, seed: int) -> Branch:
         """A further branch that shares the first `at` answer tokens of `branch` and continues with `step`, an
-        alternative seen there. Nothing is computed again."""
+        alternative seen there. Nothing is computed again. Only for a search that `goes_back`."""
         return self._child(branch, at, step, why, branch.history[at], seed)
 
     def rewind(self, branch: Branch, at: int) -> None:

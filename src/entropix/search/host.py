@@ -63,7 +63,8 @@ class Host(Protocol):
         ...
 
     def sample(self, n: int) -> Iterable[Any]:
-        """Begin up to n further independent samples of the prompt, each with a seed of its own (needs "sample")."""
+        """Begin up to n further independent samples of the prompt, each with a seed of its own (needs "sample"; also
+        "fork_at" for those that are begun after the first token, such as a further wave)."""
         raise Unable("sample")
 
     def fork(self, place: Any, alternative: Any, why: str) -> Any:

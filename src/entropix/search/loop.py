@@ -31,6 +31,8 @@ class LoopHost(Host):
         self._decoder: Decoder | None = None
         self._prompt: Proposal | None = None
         """Where the samples part."""
+        self._parting = 0
+        """Its position in the answer."""
         self._drawn: list[tuple[int, int, Step]] = []
         """Samples not yet begun: number, seed, first step."""
         self._due = 0
@@ -68,7 +70,7 @@ class LoopHost(Host):
         return self.search.record(self.job.branches)
 
     def _begin(self, proposal: Proposal) -> None:
-        self._prompt = proposal
+        self._prompt, self._parting = proposal, proposal.at
         numbers = range(1, self.plan.samples if self.plan.max_sequences > 1 else 1)
         seeds = [derived(self.job.request.seed, n) for n in numbers]
         self._drawn = list(zip(numbers, seeds, proposal.redraw(seeds) if seeds else (), strict=True))
@@ -102,7 +104,11 @@ class LoopHost(Host):
         assert prompt is not None, "samples are begun where the first token is chosen"
         begun, self._drawn = self._drawn[:n], self._drawn[n:]
         for number, seed, step in begun:
-            yield self._fork(prompt, step, f"sample {number + 1}", seed)
+            why, branch = f"sample {number + 1}", prompt.branch
+            if len(branch.tokens) == self._parting:
+                yield self._fork(prompt, step, why, seed)
+            else:
+                yield self.decoder.retrace(branch, self._parting, step, why, seed)
 
     def fork(self, place: Proposal, alternative: Step, why: str) -> Branch:
         return self._fork(place, alternative, why, derived(place.branch.seed, place.at, alternative.token))
