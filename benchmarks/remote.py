@@ -20,20 +20,20 @@ from entropix.evaluate.statistics import share
 from entropix.remote import Endpoint, connect
 from entropix.search.answers import number
 
-VOTE = "vote:n=4,answer=number,early="
+VOTE = "vote:n=4,answer=number,stop="
 SPECS: dict[str, dict[str, Any]] = {
     "greedy": {"temperature": 0.0},
-    "vote, 4": {"temperature": 0.7, "search": f"{VOTE}no"},
-    "vote, 4, early stop": {"temperature": 0.7, "search": f"{VOTE}yes"},
+    "vote, 4": {"temperature": 0.7, "search": f"{VOTE}none"},
+    "vote, 4, early stop": {"temperature": 0.7, "search": f"{VOTE}overtake"},
     "tree, 4, H > 1.14": {
         "temperature": 0.0,
-        "search": "tree:trigger=entropy,threshold=1.14,max_sequences=4+vote:answer=number,early=no",
+        "search": "tree:trigger=entropy,threshold=1.14,max_sequences=4+vote:answer=number,stop=none",
     },
 }
 PLUG_IN: dict[str, Any] = {"vllm_xargs": {"entropix": "entropix"}}
 OURS: dict[str, dict[str, Any]] = {
     "entropix, in the engine": {"fields": PLUG_IN},
-    "vote, 4, of entropix": {"fields": PLUG_IN, "search": f"{VOTE}no"},
+    "vote, 4, of entropix": {"fields": PLUG_IN, "search": f"{VOTE}none"},
 }
 ASKED = '{question}\nSolve the problem step by step, then give the result as "The answer is" and the number.'
 """As `entropix eval` asks."""

@@ -248,7 +248,7 @@ def test_b8_without_a_seed_every_prompt_draws_its_own() -> None:
     assert len({r.tokens for r in results}) == len({r.seed for r in results}) == 40
     same = flat().generate(["Tell me a random word."] * 4, **HOT)
     assert len({r.tokens for r in same}) == 4
-    with flat().stream(["a"] * 4, **HOT, search="vote:n=2,answer=text,early=no") as stream:
+    with flat().stream(["a"] * 4, **HOT, search="vote:n=2,answer=text,stop=none") as stream:
         for _ in stream:
             pass
     branches = [b.steps for r in stream.results for b in r.search.branches]

@@ -54,7 +54,7 @@ def test_floats_are_taken_for_parameters_of_policies(kind: Any) -> None:
 
 
 def test_numbers_are_taken_for_settings_of_searches(model: Model) -> None:
-    assert Vote(n=np.int64(3), share=np.float32(0.75)) == Vote(n=3, share=0.75)
+    assert Vote(n=np.int64(3), keep=np.float32(0.75)) == Vote(n=3, keep=0.75)
     plan = make_search([Tree(max_sequences=np.int32(2), threshold=np.float64(1.5))])
     assert plan is not None
     assert type(plan.max_sequences) is int

@@ -81,7 +81,7 @@ def test_a_branch_of_a_search_that_breaks_fails_its_own_answer_only(spoil: Any) 
     from entropix.search import make_search
 
     engine = ScriptedEngine(spoiled(spoil, after=4))
-    plan = make_search("vote:n=3,answer=text,early=no")
+    plan = make_search("vote:n=3,answer=text,stop=none")
     jobs = run(Decoder(engine, isolate=True), [request(b"BAD", search=plan), request(b"good", search=plan)])
     assert [job.finish_reason for job in jobs] == ["error", "length"]
     assert not engine.live

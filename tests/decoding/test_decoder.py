@@ -368,7 +368,7 @@ def spells(*tokens: int) -> ScriptedEngine:
     return ScriptedEngine(script)
 
 
-SEARCHES = [None, "vote:n=2,answer=text,early=no", "tree:when=end+vote:answer=text", "backtrack"]
+SEARCHES = [None, "vote:n=2,answer=text,stop=none", "tree:when=end+vote:answer=text", "backtrack"]
 
 
 @pytest.mark.parametrize("search", SEARCHES)

@@ -20,7 +20,7 @@ from entropix.evaluate.store import cost, read_outcomes
 SAMPLE = "sample:temperature=0.9"
 VOTES = [
     Spec("alone", SAMPLE),
-    *(Spec(f"vote {n}", SAMPLE, f"vote:n={n},answer=number,early=no") for n in (2, 4, 5)),
+    *(Spec(f"vote {n}", SAMPLE, f"vote:n={n},answer=number,stop=none") for n in (2, 4, 5)),
 ]
 
 
@@ -82,10 +82,10 @@ def test_ballots_cost_what_the_ledger_says(votes: dict[str, list[dict[str, Any]]
 
 def test_a_vote_that_stops_early_or_weighs_gives_no_smaller_votes(tmp_path: Any) -> None:
     specs = [
-        Spec("early", SAMPLE, "vote:n=3,answer=text,share=0.5,floor=1"),
-        Spec("weighed", SAMPLE, "vote:n=3,answer=text,early=no,weight=confidence"),
-        Spec("filtered", SAMPLE, "vote:n=3,answer=text,early=no,keep=0.5,floor=1"),
-        Spec("tree", SAMPLE, "tree:max_sequences=3+vote:answer=text,early=no"),
+        Spec("early", SAMPLE, "vote:n=3,answer=text,stop=lead:1"),
+        Spec("weighed", SAMPLE, "vote:n=3,answer=text,stop=none,weight=confidence"),
+        Spec("filtered", SAMPLE, "vote:n=3,answer=text,stop=none,keep=0.5,floor=1"),
+        Spec("tree", SAMPLE, "tree:max_sequences=3+vote:answer=text,stop=none"),
     ]
     with Store(tmp_path, {"tasks": {}, "specs": {}}) as store:
         evaluate(model(), units([load_task("arithmetic", limit=2)], specs, [1]), store, max_tokens=12)

@@ -42,7 +42,7 @@ def numbers(exchange: Exchange) -> None:
 def test_a_vote_is_printed_with_its_tree_and_traced_as_truncated(fake: Start, run: Any, tmp_path: Path) -> None:
     server, trace = fake(numbers), tmp_path / "t.jsonl"
     code, out, err = run(
-        "--endpoint", server.url, "--search", "vote:n=3,answer=number,early=no", "--show-tree", "--trace", str(trace),
+        "--endpoint", server.url, "--search", "vote:n=3,answer=number,stop=none", "--show-tree", "--trace", str(trace),
         "-p", "sample:temperature=0.7,top_k=5", "--seed", "4", "?",
     )  # fmt: skip
     assert (code, out) == (0, "It is 7\n")

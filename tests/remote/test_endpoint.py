@@ -62,7 +62,7 @@ def test_a_text_of_our_server_is_what_the_engine_says_with_signals_of_its_leadin
 
 def test_samples_have_seeds_of_their_own_and_a_seed_gives_the_same_vote(ours: Background) -> None:
     endpoint = connect(ours.url)
-    options: dict[str, Any] = {"search": "vote:n=4,answer=text,early=no", "max_tokens": 12, "temperature": 1.0}
+    options: dict[str, Any] = {"search": "vote:n=4,answer=text,stop=none", "max_tokens": 12, "temperature": 1.0}
     first, again = (endpoint.generate("hello", seed=3, **options) for _ in range(2))
     texts = [b.text for b in first.search.branches]
     assert len(set(texts)) == 4
@@ -72,7 +72,7 @@ def test_samples_have_seeds_of_their_own_and_a_seed_gives_the_same_vote(ours: Ba
 
 
 def test_a_fork_begins_with_the_text_so_far_and_another_token(ours: Background) -> None:
-    search = "tree:trigger=entropy,threshold=0.5,ratio=0,max_sequences=3+vote:answer=text,early=no"
+    search = "tree:trigger=entropy,threshold=0.5,ratio=0,max_sequences=3+vote:answer=text,stop=none"
     result = connect(ours.url).generate("hello", raw=True, temperature=0, max_tokens=16, search=search)
     forks = [b for b in result.search.branches if b.parent is not None]
     assert len(forks) == 2
@@ -103,7 +103,7 @@ def answers(*texts: str) -> Callable[[Exchange], None]:
 
 def test_the_most_frequent_answer_wins_and_the_ledger_counts_every_token(asking: Asking) -> None:
     _, endpoint = asking(answers("7.", "8.", "7."), concurrency=1)
-    result = endpoint.generate("?", search="vote:n=3,answer=number,early=no")
+    result = endpoint.generate("?", search="vote:n=3,answer=number,stop=none")
     assert (result.text, result.search.answer, result.confidence) == ("7.", "7", pytest.approx(2 / 3))
     assert (result.ledger.sampled, result.ledger.abandoned, result.ledger.prompt) == (2, 4, 30)
 
@@ -134,22 +134,22 @@ def test_a_surer_minority_wins_a_vote_by_confidence(asking: Asking) -> None:
         exchange.say([("7" if sure else "8", {"9": 1e-6 if sure else 0.45})])
 
     _, endpoint = asking(behaviour, concurrency=1)
-    plain = endpoint.generate("?", search="vote:n=3,answer=number,early=no")
+    plain = endpoint.generate("?", search="vote:n=3,answer=number,stop=none")
     _, endpoint = asking(behaviour, concurrency=1)
-    weighted = endpoint.generate("?", search="vote:n=3,answer=number,early=no,weight=confidence")
+    weighted = endpoint.generate("?", search="vote:n=3,answer=number,stop=none,weight=confidence")
     assert (plain.search.answer, weighted.search.answer) == ("8", "7")
 
 
 def test_no_more_requests_run_at_a_time_than_allowed(asking: Asking) -> None:
     server, endpoint = asking(lambda exchange: exchange.say(["7"] * 5, pause=0.01), concurrency=2)
-    endpoint.generate("?", search="vote:n=6,answer=number,early=no")
+    endpoint.generate("?", search="vote:n=6,answer=number,stop=none")
     assert server.peak == 2
 
 
 @pytest.mark.parametrize("budget", [1, 7, 25, 26, 60])
 def test_a_budget_of_tokens_is_never_exceeded(asking: Asking, budget: int) -> None:
     server, endpoint = asking(lambda exchange: exchange.say(["7 "] * 100))
-    result = endpoint.generate("?", search=f"vote:n=4,answer=number,early=no,max_tokens={budget}", max_tokens=20)
+    result = endpoint.generate("?", search=f"vote:n=4,answer=number,stop=none,max_tokens={budget}", max_tokens=20)
     assert total(result) == min(budget, 80)
     assert sum(body["max_tokens"] for body in server.bodies) == min(budget, 80)
 
@@ -158,7 +158,7 @@ def test_a_budget_of_tokens_is_never_exceeded(asking: Asking, budget: int) -> No
 def test_a_budget_holds_for_a_tree_with_the_tokens_that_its_forks_begin_with(asking: Asking, budget: int) -> None:
     unsure = ("a", {"b": 0.4})
     _, endpoint = asking(lambda exchange: exchange.say(["x", unsure, *["y"] * 100]))
-    search = f"tree:trigger=entropy,threshold=0.5,max_sequences=3,max_tokens={budget}+vote:answer=text,early=no"
+    search = f"tree:trigger=entropy,threshold=0.5,max_sequences=3,max_tokens={budget}+vote:answer=text,stop=none"
     result = endpoint.generate("?", raw=True, search=search, max_tokens=10)
     assert total(result) <= budget
     assert len(result.search.branches) <= 3
@@ -192,7 +192,7 @@ def test_a_chat_is_forked_where_the_endpoint_goes_on_with_an_assistants_message(
             exchange.say(["It ", ("is", {"was": 0.4}), " 7"], prompt=20)
 
     server, endpoint = asking(behaviour)
-    search = "tree:trigger=entropy,threshold=0.5,max_sequences=2+vote:answer=number,early=no"
+    search = "tree:trigger=entropy,threshold=0.5,max_sequences=2+vote:answer=number,stop=none"
     result = endpoint.generate("?", search=search, seed=1)
     fork = server.bodies[-1]
     assert fork["messages"][-1] == {"role": "assistant", "content": "It was"}
@@ -207,7 +207,7 @@ def test_a_tree_that_forks_afterwards_waits_for_the_first_text(asking: Asking) -
         exchange.say([" 8"] if exchange.prefix.endswith("was") else ["It ", ("is", {"was": 0.4}), " 7"])
 
     server, endpoint = asking(behaviour)
-    search = "tree:when=end,trigger=entropy,threshold=0.5,max_sequences=2+vote:answer=number,early=no"
+    search = "tree:when=end,trigger=entropy,threshold=0.5,max_sequences=2+vote:answer=number,stop=none"
     result = endpoint.generate("Q: ", raw=True, search=search)
     assert [body["prompt"] for body in server.bodies] == ["Q: ", "Q: It was"]
     assert result.search.branches[1].opened.startswith("afterwards")
@@ -224,7 +224,7 @@ def test_half_characters_join_and_no_fork_begins_within_one(asking: Asking) -> N
         exchange.end()
 
     server, endpoint = asking(behaviour)
-    search = "tree:trigger=entropy,threshold=0.5,max_sequences=8+vote:answer=text,early=no"
+    search = "tree:trigger=entropy,threshold=0.5,max_sequences=8+vote:answer=text,stop=none"
     result = endpoint.generate("Q", raw=True, search=search)
     assert result.search.branches[0].text == "👋!"
     prompts = {body["prompt"] for body in server.bodies}
@@ -235,7 +235,7 @@ def test_half_characters_join_and_no_fork_begins_within_one(asking: Asking) -> N
 
 def test_control_tokens_are_no_forks(asking: Asking) -> None:
     server, endpoint = asking(lambda exchange: exchange.say([("a", {"<|im_end|>": 0.4}), ("b", {"</s>": 0.4})]))
-    search = "tree:trigger=entropy,threshold=0.1,max_sequences=4+vote:answer=text,early=no"
+    search = "tree:trigger=entropy,threshold=0.1,max_sequences=4+vote:answer=text,stop=none"
     result = endpoint.generate("Q", raw=True, search=search)
     assert len(server.bodies) == 1
     assert any("2 forks were not made" in note for note in result.notes)
@@ -285,7 +285,7 @@ def test_seed_stop_and_further_fields_are_sent_and_the_key_is_a_header(asking: A
 
 def test_all_requests_of_an_answer_are_one_session_and_the_next_answer_is_another(asking: Asking) -> None:
     server, endpoint = asking(answers("7", "8", "7", "8", "7", "7"))
-    endpoint.generate("?", search="vote:n=4,answer=number,early=no", seed=1)
+    endpoint.generate("?", search="vote:n=4,answer=number,stop=none", seed=1)
     endpoint.generate("?", seed=1)
     sessions = [headers["x-session-id"] for headers in server.headers]
     assert len(sessions) == 5
@@ -296,7 +296,7 @@ def test_all_requests_of_an_answer_are_one_session_and_the_next_answer_is_anothe
 def test_a_session_of_ones_own_and_further_headers_are_sent_with_every_request(asking: Asking) -> None:
     server, endpoint = asking(answers("7", "7", "7"))
     headers = {"X-Session-ID": "conversation-7", "X-Tenant": "red"}
-    endpoint.generate("?", search="vote:n=3,answer=number,early=no", seed=1, headers=headers)
+    endpoint.generate("?", search="vote:n=3,answer=number,stop=none", seed=1, headers=headers)
     assert [(h["x-session-id"], h["x-tenant"]) for h in server.headers] == [("conversation-7", "red")] * 3
 
 

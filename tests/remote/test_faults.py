@@ -126,7 +126,7 @@ def test_one_failing_sample_leaves_the_vote_to_the_others(asking: Asking) -> Non
             exchange.say(["7"])
 
     _, endpoint = asking(behaviour, retries=1)
-    result = endpoint.generate("?", search="vote:n=4,answer=number,early=no", seed=1)
+    result = endpoint.generate("?", search="vote:n=4,answer=number,stop=none", seed=1)
     assert (result.search.answer, result.search.ballots) == ("7", 3)
     assert result.search.branches[0].ended.startswith("failed: ")
     assert any("text 0 failed" in note for note in result.notes)
@@ -184,7 +184,7 @@ def test_a_time_limit_for_the_answer_lets_those_that_have_ended_decide(asking: A
             exchange.say(["7"])
 
     server, endpoint = asking(behaviour, limit=1.0)
-    result = endpoint.generate("?", search="vote:n=3,answer=number,early=no", seed=1, max_tokens=1000)
+    result = endpoint.generate("?", search="vote:n=3,answer=number,stop=none", seed=1, max_tokens=1000)
     assert (result.search.answer, result.search.ballots) == ("7", 2)
     assert any("time limit of 1 s" in note for note in result.notes)
     assert server.gone <= 1

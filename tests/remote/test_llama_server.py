@@ -20,7 +20,7 @@ def test_llama_cpp_server_votes_and_forks_a_chat(smollm2: Path) -> None:
     params.warmup = False
     server = xllamacpp.Server(params)
     endpoint = connect(server.listening_address, "smollm2", concurrency=2)
-    search = "tree:trigger=entropy,threshold=0.5,max_sequences=2+vote:answer=text,early=no"
+    search = "tree:trigger=entropy,threshold=0.5,max_sequences=2+vote:answer=text,stop=none"
     tree = endpoint.generate("Name a river. 😀", temperature=0, max_tokens=6, search=search, seed=1)
     trunk, fork = tree.search.branches
     assert fork.parent == 0

@@ -67,19 +67,34 @@ def test_filtering_never_goes_below_the_floor() -> None:
     assert counted.answer == "8"
 
 
-def test_a_vote_is_decided_when_it_cannot_be_overtaken_or_one_answer_has_its_share() -> None:
-    def decided(answers: str, outstanding: int, **options: Any) -> bool:
-        counted = count(ballots(*[(a, 1) for a in answers]), Vote(answer=by_text, **options), outstanding)
+def test_a_vote_is_decided_by_its_rule() -> None:
+    def decided(answers: str, outstanding: int, running: int = 0, **options: Any) -> bool:
+        counted = count(ballots(*[(a, 1) for a in answers]), Vote(answer=by_text, **options), outstanding, running)
         assert counted is not None
         return counted.decided
 
     assert not decided("77", 2)
     assert decided("77", 1)
-    assert decided("777", 5, floor=3)
-    assert not decided("777", 5, floor=4)
-    assert not decided("7778", 5, floor=3)
-    assert decided("7778", 1, floor=9)
-    assert not decided("777", 0, early="no")
+    assert not decided("777", 5)
+    assert not decided("777", 5, stop="none")
+    assert decided("777", 13, stop="lead:3")
+    assert not decided("7778", 12, stop="lead:3")
+    assert decided("7777", 12, stop="beta:0.95")
+    assert not decided("777", 13, stop="beta:0.95")
+
+
+def test_an_exact_rule_decides_within_a_wave_and_the_others_wait_for_its_end() -> None:
+    made = ballots(("7", 1), ("7", 1), ("7", 1))
+    within = {stop: count(made, Vote(answer=by_text, stop=stop), 2, 2) for stop in ("overtake", "lead:2", "beta:0.9")}
+    assert {stop: counted is not None and counted.decided for stop, counted in within.items()} == {
+        "overtake": True, "lead:2": False, "beta:0.9": False,
+    }  # fmt: skip
+
+
+def test_where_only_the_surest_ballots_count_nothing_is_exact_before_the_last() -> None:
+    made = ballots(("7", 3), ("7", 2), ("7", 1))
+    counted = [count(made, Vote(answer=by_text, keep=0.7, floor=1), outstanding) for outstanding in (1, 0)]
+    assert [one is not None and one.decided for one in counted] == [False, True]
 
 
 def test_a_text_that_was_cut_off_abstains_unless_all_were() -> None:

@@ -79,14 +79,14 @@ def there(search: Any) -> Any:
 
 @pytest.mark.parametrize("host", [here, there])
 def test_a_strategy_from_outside_runs_on_every_host_that_can_do_what_it_needs(host: Callable[[Any], Any]) -> None:
-    result = host([ForkOnce(at=3), Vote(answer="text", early="no")])
+    result = host([ForkOnce(at=3), Vote(answer="text", stop="none")])
     assert [(b.origin, b.opened) for b in result.search.branches] == [(0, "the prompt"), (3, "because")]
     assert result.search.ballots == 2
 
 
 def test_the_same_strategy_forks_the_same_texts_on_the_loop_and_over_an_endpoint() -> None:
     """Greedy between the forks, so that the seeds of the branches, which differ, do not matter."""
-    search = [Tree(trigger="entropy", threshold=0.5, ratio=0.0, max_sequences=3), Vote(answer="text", early="no")]
+    search = [Tree(trigger="entropy", threshold=0.5, ratio=0.0, max_sequences=3), Vote(answer="text", stop="none")]
     near, far = here(search), there(search)
     assert len(near.search.branches) == 3
     assert [b.text for b in near.search.branches] == [b.text for b in far.search.branches]

@@ -31,7 +31,7 @@ class Decoder:
 
     Requests join and leave the running batch at every step. `submit` queues, `step` advances everything by one
     model call and returns what became certain, `cancel` ends one early, `close` ends all. A search acts through
-    `accept`, `fork`, `retrace`, `rewind`, `pause`, `resume`, `drop` and `conclude`.
+    `accept`, `fork`, `fork_at`, `retrace`, `rewind`, `pause`, `resume`, `release`, `drop` and `conclude`.
 
     When `step` raises, no branch has taken a token: the next one computes the same again. reclaim: called when
     sequences or cells run short; gives back something that others hold, False when there is nothing. isolate: an
@@ -194,8 +194,13 @@ class Decoder:
 
     def retrace(self, branch: Branch, at: int, step: Step, why: str, seed: int) -> Branch:
         """A further branch that shares the first `at` answer tokens of `branch` and continues with `step`, an
-        alternative seen there. Nothing is computed again. Only for a search that `goes_back`."""
-        return self._child(branch, at, step, why, branch.history[at], seed)
+        alternative seen there. Nothing is computed again."""
+        return self.fork_at(branch, at, step, why, branch.history[at], seed)
+
+    def fork_at(self, branch: Branch, at: int, step: Step, why: str, state: State | None, seed: int) -> Branch:
+        """A further branch that shares the first `at` answer tokens of `branch` and continues with `step`. state: the
+        policy's after the decision there."""
+        return self._child(branch, at, step, why, state, seed)
 
     def rewind(self, branch: Branch, at: int) -> None:
         """Take back everything from answer position `at` on and ban the token chosen there. The token before it
@@ -223,6 +228,10 @@ class Decoder:
 
     def resume(self, branch: Branch) -> None:
         self._batch.resume(branch)
+
+    def release(self, branch: Branch) -> None:
+        """Give the sequence of a branch back whose text has ended; it is a ballot all the same."""
+        self._batch.remove(branch)
 
     def drop(self, branch: Branch, why: str, *, start: int | None = None) -> None:
         """Take a branch out of the search. start: from which answer position on its tokens were only looked ahead;

@@ -69,6 +69,15 @@ class Proposal:
         """−mean log-probability of the likeliest tokens, nats: higher is surer."""
         return self.recorder.confidence(self.row, TOP)
 
+    @property
+    def likeliest(self) -> Step:
+        """The step that takes the likeliest token, whatever the policy chose."""
+        if self.step.rank == 0 and not self.injects:
+            return self.step
+        _, token, logprob = next(iter(self.recorder.likeliest(self.row, 1, 0.0)))
+        label = self.tokenizer.label(token)
+        return replace(self.step, token=token, label=label, rank=0, logprob=logprob, drawn=(), horizon=None)
+
     def redraw(self, seeds: Sequence[int]) -> list[Step]:
         """The steps that other seeds choose here."""
         return self.draw(self.row, self.branch, seeds)

@@ -28,7 +28,7 @@ TICK = 0.1
 BACK_OFF, MOST_BACK_OFF = 0.5, 8.0
 """Seconds before an answer that broke off is asked for again: the first time, and at most."""
 
-ABLE = frozenset({"sample", "fork", "fork_at"})
+ABLE = frozenset({"sample", "sample_later", "fork", "fork_at"})
 """What a search can do over an endpoint, names of `search.host.CAPABILITIES`: it sees tokens once they are chosen."""
 
 SEEDS = 2**31
@@ -264,6 +264,8 @@ class Answering(Host):
     def _body(self, text: Text) -> dict[str, Any]:
         prompt = self.ask.prompt
         body = {**self.ask.fields, "seed": text.seed % SEEDS}
+        if text.number == 0 and self.ask.plan is not None and self.ask.plan.greedy_first:
+            body["temperature"] = 0
         if isinstance(prompt, str):
             return {**body, "prompt": prompt + text.prefix}
         said = [{"role": "assistant", "content": text.prefix}] if text.prefix else []

@@ -11,6 +11,7 @@ from entropix.errors import ParameterError
 from entropix.search.answers import extractor
 from entropix.search.record import AnyBallot, Ballot
 from entropix.search.scores import path_probability, score, trace_confidence
+from entropix.search.stopping import Standing, standing
 from entropix.search.tally import CUT_OFF, tally, voting
 
 if TYPE_CHECKING:
@@ -48,10 +49,13 @@ class Count(Generic[AnyBallot]):
     weights: dict[int, float]
     decided: bool = False
     note: str = ""
+    standing: Standing | None = None
+    """How the vote stands, None where nothing has been counted."""
 
 
-def count(ended: Sequence[AnyBallot], vote: Vote, outstanding: int) -> Count[AnyBallot] | None:
-    """The vote of the texts that have ended; None without any. outstanding: ballots that may still be cast.
+def count(ended: Sequence[AnyBallot], vote: Vote, outstanding: int, running: int = 0) -> Count[AnyBallot] | None:
+    """The vote of the texts that have ended; None without any. outstanding: ballots that may still be cast, of which
+    `running` have begun: texts that end first are shorter, so most rules wait for them.
 
     Without an extractor no vote is held: the winner is the text with the best mean log-probability."""
     if not ended:
@@ -84,10 +88,9 @@ def count(ended: Sequence[AnyBallot], vote: Vote, outstanding: int) -> Count[Any
     mine = [b for b, votes in zip(cast, voting(ends), strict=True) if votes and b.answer == answer]
     winner = max(mine, key=lambda b: (b.score if b.score is not None else -math.inf, -b.number))
     shares = {a: sums[a] / total for a in order}
-    enough = len(ended) >= vote.floor
-    decided = enough and shares[answer] >= vote.share
-    if vote.weight == "count" and vote.keep == 1:
-        second = sums[order[1]] if len(order) > 1 else 0.0
-        decided = decided or sums[answer] - second > outstanding
-    decided = decided and vote.early == "yes"
-    return Count(winner, answer, shares, min(shares[answer], 1.0), weights, decided)
+    plain = vote.weight == "count"
+    now = standing([b.answer for b in cast], ends, outstanding, None if plain else [weights[b.number] for b in cast])
+    # where the surest ballots alone count, one more may put another out, and nothing is exact
+    sure = not vote.rule.exact or vote.keep == 1 or not outstanding
+    decided = vote.rule.stops(now) and sure and (vote.rule.exact or not running)
+    return Count(winner, answer, shares, min(shares[answer], 1.0), weights, decided, standing=now)

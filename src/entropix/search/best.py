@@ -25,7 +25,7 @@ class Best(Sampled):
     def reads_leading(self) -> bool:
         return self.score != "logprob"
 
-    def count(self, ended: Sequence[AnyBallot], outstanding: int) -> Count[AnyBallot] | None:
+    def count(self, ended: Sequence[AnyBallot], outstanding: int, running: int) -> Count[AnyBallot] | None:
         if not ended:
             return None
         for text in ended:

@@ -59,7 +59,8 @@ class Exploration:
         """The count of the texts that have ended; None without any."""
         running = sum(not ended(line) for line in self.lines)
         outstanding = running + sum(tactic.outstanding(self) for tactic in self.tactics)
-        return self.plan.decider.count([line for line in self.lines if line.finish_reason], outstanding)
+        cast = [line for line in self.lines if line.finish_reason]
+        return self.plan.decider.count(cast, outstanding, running)
 
     def certain(self) -> int | None:
         """How many of the trunk's first tokens every possible answer shares; None for all."""
@@ -81,10 +82,9 @@ class Exploration:
         """How many of `wanted` further branches the budgets allow."""
         return max(min(wanted, self.plan.max_sequences - self.host.live, self.host.affordable(wanted)), 0)
 
-    def sample(self, wanted: int) -> None:
-        """Draw as many of `wanted` further samples as the budgets allow; each is a ballot."""
-        for child in self.host.sample(self.room(wanted)):
-            self.add(child)
+    def sample(self, wanted: int) -> int:
+        """Draw as many of `wanted` further samples as the budgets allow, and say how many; each is a ballot."""
+        return sum(self.add(child) is not None for child in self.host.sample(self.room(wanted)))
 
     def add(self, child: Any) -> Any:
         """A branch that was opened, or None, becomes a ballot."""

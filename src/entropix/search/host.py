@@ -11,6 +11,7 @@ from entropix.types import Step
 
 CAPABILITIES = {
     "sample": "draws several texts of one prompt",
+    "sample_later": "draws further texts of a prompt when others have ended",
     "fork": "forks texts while they are written",
     "fork_at": "forks texts at earlier places",
     "rewind": "takes back tokens that were chosen",
@@ -63,9 +64,13 @@ class Host(Protocol):
         ...
 
     def sample(self, n: int) -> Iterable[Any]:
-        """Begin up to n further independent samples of the prompt, each with a seed of its own (needs "sample"; also
-        "fork_at" for those that are begun after the first token, such as a further wave)."""
+        """Begin up to n further independent samples of the prompt, each with a seed of its own (needs "sample", and
+        "sample_later" where its first text has gone on)."""
         raise Unable("sample")
+
+    def release(self, branch: Any) -> None:
+        """Nothing is forked any more from a text that has ended: give back what it holds."""
+        return None
 
     def fork(self, place: Any, alternative: Any, why: str) -> Any:
         """A branch that says `alternative` at a place while it is considered (needs "fork")."""

@@ -9,7 +9,7 @@ from entropix.decoding import Branch, Decoder, Job, Proposal
 from entropix.search.exploration import Exploration
 from entropix.search.host import Host
 from entropix.search.seeds import derived
-from entropix.types import Capabilities, SearchRecord, Step
+from entropix.types import Capabilities, SearchRecord, State, Step
 
 if TYPE_CHECKING:
     from entropix.search.spec import SearchPlan
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def able(capabilities: Capabilities) -> frozenset[str]:
     """What the loop can do on an engine, names of `host.CAPABILITIES`."""
     forks = {"sample", "fork", "pause"} if capabilities.fork else set()
-    both = {"fork_at"} if capabilities.fork and capabilities.rewind else set()
+    both = {"fork_at", "sample_later"} if capabilities.fork and capabilities.rewind else set()
     return frozenset(forks | both | ({"rewind"} if capabilities.rewind else set()))
 
 
@@ -29,10 +29,8 @@ class LoopHost(Host):
         self.plan, self.job = plan, job
         self.search = Exploration(plan, self)
         self._decoder: Decoder | None = None
-        self._prompt: Proposal | None = None
-        """Where the samples part."""
-        self._parting = 0
-        """Its position in the answer."""
+        self._prompt: tuple[int, State | None, float] | None = None
+        """Where the samples part: position in the answer, state of the policy, confidence of the token there."""
         self._drawn: list[tuple[int, int, Step]] = []
         """Samples not yet begun: number, seed, first step."""
         self._due = 0
@@ -48,9 +46,11 @@ class LoopHost(Host):
                 continue
             if self._prompt is None and not proposal.injects:
                 self._begin(proposal)
+            branch, step, injects = proposal.branch, proposal.step, proposal.injects
+            if self.plan.greedy_first and branch.number == 0:
+                step, injects = proposal.likeliest, False
             search.before(proposal)
-            branch, step = proposal.branch, proposal.step
-            decoder.accept(branch, step, injects=proposal.injects, confidence=proposal.confidence)
+            decoder.accept(branch, step, injects=injects, confidence=proposal.confidence)
         self._due = 0
         search.after()
         counted = search.settle()
@@ -70,7 +70,7 @@ class LoopHost(Host):
         return self.search.record(self.job.branches)
 
     def _begin(self, proposal: Proposal) -> None:
-        self._prompt, self._parting = proposal, proposal.at
+        self._prompt = proposal.at, proposal.state, proposal.confidence
         numbers = range(1, self.plan.samples if self.plan.max_sequences > 1 else 1)
         seeds = [derived(self.job.request.seed, n) for n in numbers]
         self._drawn = list(zip(numbers, seeds, proposal.redraw(seeds) if seeds else (), strict=True))
@@ -100,15 +100,16 @@ class LoopHost(Host):
         return wanted if limit is None else max(min(wanted, limit - self.job.spent - self._due), 0)
 
     def sample(self, n: int) -> Iterator[Branch]:
-        prompt = self._prompt
-        assert prompt is not None, "samples are begun where the first token is chosen"
+        assert self._prompt is not None, "samples are begun where the first token is chosen"
+        at, state, confidence = self._prompt
         begun, self._drawn = self._drawn[:n], self._drawn[n:]
         for number, seed, step in begun:
-            why, branch = f"sample {number + 1}", prompt.branch
-            if len(branch.tokens) == self._parting:
-                yield self._fork(prompt, step, why, seed)
-            else:
-                yield self.decoder.retrace(branch, self._parting, step, why, seed)
+            child = self.decoder.fork_at(self.job.branches[0], at, step, f"sample {number + 1}", state, seed)
+            child.confidence[child.origin] = confidence
+            yield child
+
+    def release(self, branch: Branch) -> None:
+        self.decoder.release(branch)
 
     def fork(self, place: Proposal, alternative: Step, why: str) -> Branch:
         return self._fork(place, alternative, why, derived(place.branch.seed, place.at, alternative.token))

@@ -58,6 +58,11 @@ class SearchPlan:
         return all(s.is_vote_of_samples for s in self.strategies)
 
     @property
+    def greedy_first(self) -> bool:
+        """Whether the first text takes the likeliest tokens, whatever the policy."""
+        return self.max_sequences > 1 and any(s.greedy_first for s in self.strategies)
+
+    @property
     def samples(self) -> int:
         return max(s.samples(self) for s in self.strategies)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import Protocol, runtime_checkable
@@ -69,8 +69,17 @@ class StopRule(Protocol):
         """The text that names the rule."""
         ...
 
+    @property
+    def exact(self) -> bool:
+        """Whether the answer cannot change any more once it stops, so that it may stop in the middle of a wave."""
+        ...
+
     def stops(self, now: Standing) -> bool:
         """Whether no more ballots are drawn. Always so when none is outstanding."""
+        ...
+
+    def soonest(self, now: Standing) -> int:
+        """How many further ballots it takes at least until it stops, at most those outstanding."""
         ...
 
 
@@ -79,6 +88,10 @@ class Whole:
     """Casts every ballot."""
 
     spec: str = "none"
+    exact = True
+
+    def soonest(self, now: Standing) -> int:
+        return now.outstanding
 
     def stops(self, now: Standing) -> bool:
         return not now.outstanding
@@ -90,6 +103,11 @@ class Overtake:
     ballots give, whatever they say."""
 
     spec: str = "overtake"
+    exact = True
+
+    def soonest(self, now: Standing) -> int:
+        """All: a ballot that turns out not to be needed is ended when it is."""
+        return now.outstanding
 
     def stops(self, now: Standing) -> bool:
         if now.open or not now.outstanding:
@@ -104,6 +122,10 @@ class Beta:
 
     theta: Fraction
     spec: str = field(default="", compare=False)
+    exact = False
+
+    def soonest(self, now: Standing) -> int:
+        return _soonest(self, now)
 
     def stops(self, now: Standing) -> bool:
         if now.open or not now.outstanding:
@@ -120,11 +142,24 @@ class Lead:
 
     ballots: int
     spec: str = field(default="", compare=False)
+    exact = False
+
+    def soonest(self, now: Standing) -> int:
+        return _soonest(self, now)
 
     def stops(self, now: Standing) -> bool:
         if now.open or not now.outstanding:
             return not now.outstanding
         return now.lead >= self.ballots
+
+
+def _soonest(rule: StopRule, now: Standing) -> int:
+    """The fewest further ballots for the leader that make a rule stop."""
+    for more in range(1, now.outstanding):
+        then = replace(now, first=now.first + more * now.unit, outstanding=now.outstanding - more, open=False)
+        if rule.stops(then):
+            return more
+    return now.outstanding
 
 
 def parse_stop(text: str) -> StopRule:

@@ -64,6 +64,8 @@ class Strategy:
     opens_ballots: ClassVar[bool] = False
     """Whether its branches are ballots, so that a vote needs no samples of its own."""
     is_vote_of_samples: ClassVar[bool] = False
+    greedy_first: ClassVar[bool] = False
+    """Whether the first text takes the likeliest tokens, whatever the policy."""
 
     max_sequences: int = parameter(0, 0, 1024, doc="most branches live at a time; 1 is plain decoding; 0: as needed")
     max_tokens: int = parameter(0, 0, 10**9, doc="most tokens over all branches; 0: no limit")
@@ -91,7 +93,7 @@ class Strategy:
         """What works on one answer."""
         return Tactic()
 
-    def count(self, ended: Sequence[AnyBallot], outstanding: int) -> Count[AnyBallot] | None:
+    def count(self, ended: Sequence[AnyBallot], outstanding: int, running: int) -> Count[AnyBallot] | None:
         """Which text is the answer, of a strategy that decides; None without any text. outstanding: ballots that may
-        still be cast."""
+        still be cast; running: those of them that have begun."""
         raise NotImplementedError(f"{self.name} does not decide")

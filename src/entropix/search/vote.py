@@ -13,6 +13,7 @@ from entropix.search.ballots import Count, count
 from entropix.search.record import AnyBallot
 from entropix.search.samples import SAMPLES, Sampled
 from entropix.search.scores import TRACES
+from entropix.search.stopping import RULES, Standing, StopRule, parse_stop
 
 WEIGHTS = ("count", "confidence", "path")
 
@@ -29,10 +30,15 @@ class Vote(Sampled):
     )
     trace: str = parameter("lowest", allowed=TRACES, doc="confidence of a trace from its windows")
     keep: float = parameter(1.0, 0, 1, doc="share of the surest ballots that count")
-    floor: int = parameter(3, 1, 1024, doc="never fewer ballots than this, if so many are cast")
-    share: float = parameter(0.95, 0.5, 1, doc="stop early when one answer holds this share of at least floor ballots")
-    early: str = parameter(
-        "yes", allowed=("yes", "no"), doc="end as soon as the winner is certain; no: cast every ballot"
+    floor: int = parameter(3, 1, 1024, doc="never fewer ballots than this count, if so many are cast")
+    stop: str = parameter(
+        "overtake", check=parse_stop, doc=f"when no more ballots are cast: {RULES}; docs/effort.md"
+    )
+    wave: int = parameter(
+        0, 0, 1024, doc="ballots drawn at a time, where the rule is asked; 0: as many as it needs to stop"
+    )
+    first: str = parameter(
+        "sample", allowed=("sample", "greedy"), doc="how the first ballot is decoded; greedy: its likeliest tokens"
     )
     answer: str | Extractor = parameter(  # noqa: RUF009 - it is a field, whose default is a text
         "none", check=extractor, doc="what a text answers: number, choice, boxed, code, text; in Python any function"
@@ -42,10 +48,26 @@ class Vote(Sampled):
     def is_vote_of_samples(self) -> bool:  # type: ignore[override]
         """Whether every one of n samples is one ballot, whatever the others are: the first few are a smaller vote."""
         n = self.n or SAMPLES
-        return self.weight == "count" and math.ceil(self.keep * n) >= n
+        return self.weight == "count" and math.ceil(self.keep * n) >= n and not self.greedy_first
 
     def reads_leading(self) -> bool:
         return self.weight == "confidence" or self.keep < 1
 
-    def count(self, ended: Sequence[AnyBallot], outstanding: int) -> Count[AnyBallot] | None:
-        return count(ended, self, outstanding)
+    @property
+    def rule(self) -> StopRule:
+        return parse_stop(self.stop)
+
+    @property
+    def greedy_first(self) -> bool:  # type: ignore[override]
+        return self.first == "greedy"
+
+    @property
+    def in_waves(self) -> bool:
+        return bool(self.wave) or not self.rule.exact
+
+    def next_wave(self, counted: Count[AnyBallot] | None, left: int) -> int:
+        now = counted.standing if counted is not None and counted.standing is not None else Standing(0, 0, left)
+        return min(self.wave or self.rule.soonest(now), left)
+
+    def count(self, ended: Sequence[AnyBallot], outstanding: int, running: int) -> Count[AnyBallot] | None:
+        return count(ended, self, outstanding, running)
