@@ -28,8 +28,8 @@ from entropix.search.stopping import parse_stop
 SAMPLE = "sample:temperature=0.9"
 SPECS = [
     Spec("greedy", "greedy"),
-    Spec("vote 5", SAMPLE, "vote:n=5,answer=number,early=no"),
-    Spec("vote 3", SAMPLE, "vote:n=3,answer=number,early=no"),
+    Spec("vote 5", SAMPLE, "vote:n=5,answer=number,stop=none"),
+    Spec("vote 3", SAMPLE, "vote:n=3,answer=number,stop=none"),
     Spec("tree", SAMPLE, "tree:trigger=entropy,threshold=0.1,max_sequences=3+vote:answer=number"),
 ]
 

@@ -13,7 +13,7 @@ DESCRIPTION = """\
 Count the stored ballots of a run again: when a vote would have stopped, what other weights and selectors would have
 chosen, what ballots that move between questions would have cost, and how well a confidence can be calibrated. No model
 is loaded. RUN is a directory of `entropix eval` with a vote of independent samples that cast every ballot
-(vote:n=16,early=no). The report is written beside the run's own, as replay.md and replay.html.
+(vote:n=16,stop=none). The report is written beside the run's own, as replay.md and replay.html.
 
 A stop rule is none, overtake (as soon as nothing can change any more), beta:θ (the winner is ahead with probability θ)
 or lead:L (by L ballots): docs/effort.md."""

@@ -109,7 +109,7 @@ def _base(outcomes: Sequence[Outcome], spec: str | None) -> str:
     for o in outcomes:
         sizes[o["spec"]].add(len(o["ballots"]) if o.get("independent") else 0)
     fit = {name: found.copy().pop() for name, found in sizes.items() if len(found) == 1 and 0 not in found}
-    needed = "it takes independent samples that count once each and all run to their end, such as vote:n=16,early=no"
+    needed = "it takes independent samples that count once each and all run to their end, such as vote:n=16,stop=none"
     if spec is not None and spec not in fit:
         why = needed if spec in sizes else f"the run's specs are {', '.join(sizes)}"
         raise TaskError(f"the votes of {spec!r} cannot be replayed: {why}")

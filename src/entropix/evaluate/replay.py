@@ -11,7 +11,7 @@ from entropix.errors import ParameterError, TaskError
 from entropix.evaluate.store import cost
 from entropix.evaluate.texts import Text, texts_of
 from entropix.profiles.confidence import Evidence
-from entropix.search.moving import Question, draws
+from entropix.search.moving import Question, allot
 from entropix.search.stopping import StopRule, Whole, standing
 from entropix.search.tally import tally, voting
 
@@ -173,13 +173,8 @@ def moved(outcomes: Sequence[Outcome], mean: float, rule: Rule, name: str, other
     most = min(map(len, all_texts), default=0)
     if not 1 <= mean <= most:
         raise ParameterError(f"a mean of {mean:g} ballots per question cannot be moved; allowed is 1 to {most}")
-    cast = [0] * len(outcomes)
-    questions = [Question(0)] * len(outcomes)
-    budget = round(mean * len(outcomes))
-    while named := draws(questions, budget, most):
-        for n in named:
-            cast[n] += 1
-            questions[n] = Question(cast[n], 0, _lead(all_texts[n][: cast[n]], rule))
+    leads = [[_lead(texts[: n + 1], rule) for n in range(most)] for texts in all_texts]
+    cast, _ = allot([Question(of_one) for of_one in leads], round(mean * len(outcomes)), most)
     return [_outcome(o, name, rule, t[:n]) for o, t, n in zip(outcomes, all_texts, cast, strict=True) if n]
 
 

@@ -31,9 +31,7 @@ class Vote(Sampled):
     trace: str = parameter("lowest", allowed=TRACES, doc="confidence of a trace from its windows")
     keep: float = parameter(1.0, 0, 1, doc="share of the surest ballots that count")
     floor: int = parameter(3, 1, 1024, doc="never fewer ballots than this count, if so many are cast")
-    stop: str = parameter(
-        "overtake", check=parse_stop, doc=f"when no more ballots are cast: {RULES}; docs/effort.md"
-    )
+    stop: str = parameter("overtake", check=parse_stop, doc=f"when no more ballots are cast: {RULES}; docs/effort.md")
     wave: int = parameter(
         0, 0, 1024, doc="ballots drawn at a time, where the rule is asked; 0: as many as it needs to stop"
     )
