@@ -127,8 +127,8 @@ def test_samples_drawn_in_waves_are_those_drawn_at_once() -> None:
             result = model.generate("hello", search=search, **options)
         return [b.text for b in result.search.branches], result.ledger.prompt
 
-    at_once = texts(Vote(n=4, answer="text", early="no"))
-    assert texts(Waves(n=4, answer="text", early="no")) == at_once
+    at_once = texts(Vote(n=4, answer="text", stop="none"))
+    assert texts(Waves(n=4, answer="text", stop="none")) == at_once
     assert len(set(at_once[0])) == 4
 
 

@@ -68,8 +68,8 @@ def test_the_same_ballots_are_drawn_in_any_batch_and_any_order_of_finishing(
 
 
 def test_a_question_that_ran_ahead_does_not_take_the_turn_of_one_that_waited() -> None:
-    """Ballots 8 and 9 of the first were certain to be drawn while the second's were out; then the second is less decided
-    where the rule stands."""
+    """Ballots 8 and 9 of the first were certain to be drawn while the second's were out. Where the rule stands, the
+    second is the less decided one."""
     ahead, waited = [1, 2, 3, 4, 5, 4, 5, 4, 3], [1, 2, 3, 4, 5, 4, 3, 2, 3]
     assert draws([Question(ahead), Question(waited)], budget=19, most=12, first=1) == [1]
 

@@ -65,16 +65,15 @@ class Draw(Tactic):
         self._draw(search, wave - 1)
 
     def after(self, search: Exploration) -> None:
-        if not self.left or not all(map(ended, search.lines)):
-            return
-        counted = search.count()
-        if counted is not None and counted.decided:
-            self.left = 0
-            return
-        if not self.keep:
-            for line in search.lines[1:]:
-                search.host.release(line)
-        self._draw(search, self.settings.next_wave(counted, self.left))
+        while self.left and all(map(ended, search.lines)):  # again where a wave's texts end with their first token
+            counted = search.count()
+            if counted is not None and counted.decided:
+                self.left = 0
+                return
+            if not self.keep:
+                for line in search.lines[1:]:
+                    search.host.release(line)
+            self._draw(search, self.settings.next_wave(counted, self.left))
 
     def _draw(self, search: Exploration, wanted: int) -> None:
         begun = search.sample(wanted)
