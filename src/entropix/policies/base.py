@@ -17,6 +17,9 @@ from entropix.errors import CapabilityError, ParameterError
 from entropix.parameters import check_parameters
 from entropix.types import SIGNALS, Action, Array, Decisions, Regime, Signals, State, Thresholds
 
+FEW = 8
+"""Up to as many rows in host memory are read as plain numbers: an array operation costs more than it does for them."""
+
 CANDIDATES = 16
 """Most candidates of a policy that does not say how many it draws."""
 
@@ -81,6 +84,13 @@ class Policy:
     def regimes(self, signals: Signals) -> Array:
         """The regime of each row, `(rows,)` of `Regime` values; exactly one each, whatever the numbers are."""
         t = self.thresholds
+        if type(signals.entropy) is np.ndarray and len(signals.entropy) <= FEW and signals.entropy.dtype == np.float64:
+            found = []
+            for h, v in zip(signals.entropy.tolist(), signals.varentropy.tolist(), strict=True):
+                row = (h >= t.entropy_low) + (h > t.entropy_high)
+                column = (v >= t.varentropy_low) + (v > t.varentropy_high)
+                found.append(self._table[3 * row + column])
+            return np.array(found, np.int64)
         xp = namespace(signals.entropy)
         table = self.constants(xp, signals.entropy)["regimes"]
         index = xp.int64
@@ -91,6 +101,11 @@ class Policy:
     def tables(self) -> dict[str, np.ndarray[Any, Any]]:
         """Constant arrays the policy computes with, moved to each device once. Override to add some."""
         return {"regimes": REGIME_TABLE}
+
+    @cached_property
+    def _table(self) -> list[int]:
+        table: list[int] = self.tables()["regimes"].tolist()
+        return table
 
     @cached_property
     def _moved(self) -> dict[tuple[str, str], dict[str, Array]]:
