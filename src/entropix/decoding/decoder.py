@@ -268,13 +268,7 @@ class Decoder:
             job.ledger.forwards = forwards  # one call, however many branches took part
             job.ledger.peak_cells = max(job.ledger.peak_cells, job.cells())
 
-    def _act(
-        self,
-        rows: list[Branch],
-        recorder: Recorder,
-        taken: Taken,
-        impossible: dict[int, str],
-    ) -> list[Event]:
+    def _act(self, rows: list[Branch], recorder: Recorder, taken: Taken, impossible: dict[int, str]) -> list[Event]:
         """Carry out the decisions: each branch without a search takes its token, each search does as it will. A
         branch in an `impossible` row has no token to take and ends."""
         explored: dict[Job, list[Proposal]] = {}
