@@ -68,7 +68,7 @@ def test_an_array_of_tokens_is_a_prompt() -> None:
 
 @pytest.mark.parametrize("value", [True, np.True_, "7", 1.5, np.float32(7), None.__class__, 7j])
 def test_what_is_no_integer_is_no_seed(model: Model, value: Any) -> None:
-    with pytest.raises(ParameterError, match="not a whole number"):
+    with pytest.raises(ParameterError, match="not an integer"):
         model.generate("Hi", seed=value)
 
 

@@ -16,7 +16,7 @@ T = TypeVar("T")
 def namespace(array: Array) -> Any:
     """The array-API namespace of `array`.
 
-    NumPy 2 is such a namespace itself, and going straight to it saves a few microseconds a call, which is what
+    NumPy 2 is such a namespace itself, and going straight to it saves a few microseconds per call, which is what
     a step of a small model can spare."""
     if type(array) is np.ndarray:
         return np

@@ -44,7 +44,7 @@ class TraceError(EntropixError):
 
 
 class EndpointError(EntropixError):
-    """An endpoint that cannot be reached, refuses, or does not tell what is needed of it."""
+    """An endpoint that cannot be reached, refuses, or does not send what is needed of it."""
 
 
 class CapacityError(EntropixError):

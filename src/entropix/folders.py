@@ -19,7 +19,7 @@ def home() -> Path | None:
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
-    """`path` with its ~ resolved; as it is where nobody has that home."""
+    """`path` with its ~ resolved; as it is where there is no such home."""
     try:
         return Path(path).expanduser()
     except RuntimeError:

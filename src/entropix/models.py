@@ -134,7 +134,7 @@ def load_engine(name: str | Path, engine: str | None = None, **options: Any) -> 
         natural, path = resolve(name)
         kind = kind or ENGINES.find(natural)
         if FORMATS[natural] not in kind.formats:
-            raise ModelError(f"the {kind.name} engine loads .gguf files, and {path} is none")
+            raise ModelError(f"the {kind.name} engine loads .gguf files, and {path} is not one")
     if kind.runtime and importlib.util.find_spec(kind.runtime) is None:
         raise ModelError(f"the {kind.name} engine is not installed: pip install {kind.install}")
     settings = {key: value for key, value in options.items() if value is not None}

@@ -75,7 +75,7 @@ def compiled(source: Path, include: Path | None = None, headers: Sequence[str] =
 
 
 def build(compiler: str, include: Path | None, source: Path, target: Path) -> None:
-    """Compile into a temporary file beside `target` and rename it, so that nobody loads half a library."""
+    """Compile into a temporary file beside `target` and rename it, so that no process loads half a library."""
     handle, temporary = tempfile.mkstemp(suffix=".so", dir=target.parent)
     os.close(handle)
     includes = [f"-I{folder}" for folder in (HERE, include) if folder is not None]
@@ -91,7 +91,7 @@ def build(compiler: str, include: Path | None, source: Path, target: Path) -> No
 
 
 def processor() -> bytes:
-    """What tells processors apart that -march=native compiles for, as a cache may be shared between machines."""
+    """A name for the processor that -march=native compiles for, as a cache may be shared between machines."""
     try:
         lines = Path("/proc/cpuinfo").read_bytes().splitlines()
         return next(line for line in lines if line.startswith((b"flags", b"Features", b"isa")))

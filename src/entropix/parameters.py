@@ -50,20 +50,20 @@ def _check(owner: str, name: str, value: Any, f: dataclasses.Field[Any]) -> None
     low, high, texts = f.metadata["low"], f.metadata["high"], f.metadata["allowed"]
     if isinstance(f.default, str):
         if not isinstance(value, str):
-            raise ParameterError(f"{owner}: {name}={value!r} is not a text")
+            raise ParameterError(f"{owner}: {name}={value!r} is not a string")
         if texts and value not in texts:
             raise ParameterError(f"{owner}: {name}={value!r} is unknown; allowed are {', '.join(texts)}")
         return
     whole = isinstance(f.default, int)
-    allowed = f"{'a whole number' if whole else 'a number'} from {low:g} to {high:g}"
+    allowed = f"{'an integer' if whole else 'a number'} from {low:g} to {high:g}"
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     if not is_number or not low <= value <= high or (whole and value != int(value)):
         raise ParameterError(f"{owner}: {name}={value!r} is out of range; allowed is {allowed}")
 
 
 def fitted(owner: str, kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values as the parameters of `kind` take them: 1 for a text is "1", 1.0 for an integer is 1. owner: the name that
-    a message says. Raises ParameterError for a parameter that there is not."""
+    """Values as the parameters of `kind` take them: 1 for a string is "1", 1.0 for an integer is 1. owner: the name
+    in messages. Raises ParameterError for a parameter that there is not."""
     known, found = parameters(kind), {}
     for name, given in values.items():
         if name not in known:
@@ -80,7 +80,7 @@ def fitted(owner: str, kind: type[Any], values: Mapping[str, Any]) -> dict[str, 
 
 
 def described(kind: type[Any]) -> dict[str, dict[str, Any]]:
-    """The parameters of a policy or a strategy as JSON: default, low and high (None: without an end, or a text),
+    """The parameters of a policy or a strategy as JSON: default, low and high (None: without an end, or a string),
     allowed (texts; None for any) and doc."""
     return {
         name: {

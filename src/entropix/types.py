@@ -1,6 +1,6 @@
 """Frozen values that flow between rooms. Nothing here computes; everything may import it.
 
-Arrays have one entry a row, a row being one sequence of the batch. `Array` is any array of the Python array
+Arrays have one entry per row, a row being one sequence of the batch. `Array` is any array of the Python array
 API standard: NumPy and torch today.
 """
 
@@ -16,11 +16,11 @@ Array: TypeAlias = Any
 """An array of the Python array API standard (NumPy, torch, …)."""
 
 State: TypeAlias = dict[str, Array]
-"""What a policy remembers between steps: named arrays, one entry a row."""
+"""What a policy remembers between steps: named arrays, one entry per row."""
 
 
 class Regime(IntEnum):
-    """What the model is doing, read off entropy and varentropy. Exactly one a step."""
+    """What the model is doing, read off entropy and varentropy. Exactly one per step."""
 
     FLOW = 0
     CLARIFY = 1
@@ -85,7 +85,7 @@ SIGNALS = frozenset(f.name for f in fields(Signals))
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """What a policy wants done, one entry a row.
+    """What a policy wants done, one entry per row.
 
     `action` and `regime` hold `Action` and `Regime` values. Sampling parameters apply to rows whose action is
     SAMPLE: `temperature` 0 takes the likeliest token; `top_k` 0 and `top_p` 1 and `min_p` 0 switch a filter

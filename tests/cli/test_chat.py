@@ -78,7 +78,7 @@ def test_a_line_that_starts_with_a_space_is_never_a_command(cli: Any, tmp_path: 
     ("lines", "message"),
     [
         (b"One?\n/nonsense\nTwo?\n", "there is no command '/nonsense'; known are /help"),
-        (b"One?\n/seed x\n", "/seed takes a whole number, not 'x'"),
+        (b"One?\n/seed x\n", "/seed takes an integer, not 'x'"),
         (b"One?\n/policy magic\n", "there is no policy 'magic'"),
         (b"One?\n/save\n", "/save needs a file name"),
         (b"One?\n/save /nowhere/c.json\n", "cannot write '/nowhere/c.json': no such file"),

@@ -51,9 +51,9 @@ def test_a_run_is_kept_reported_and_not_done_twice(unsure: Any, tmp_path: Path) 
         (("sudoku",), "there is no task 'sudoku'"),
         (("arithmetic", "--compare", "gredy"), "there is no policy 'gredy'"),
         (("arithmetic", "--compare", "greedy | tree:depth=3"), "no parameter 'depth'"),
-        (("arithmetic", "--baseline", "x"), "--baseline 'x' is none of the specs"),
+        (("arithmetic", "--baseline", "x"), "--baseline 'x' is not one of the specs"),
         (("--report", "nowhere"), "holds no run"),
-        (("arithmetic", "--limit", "0"), "not a whole number from 1 on"),
+        (("arithmetic", "--limit", "0"), "not an integer from 1 on"),
     ],
 )
 def test_mistakes_are_named_before_a_model_is_loaded(unsure: Any, arguments: tuple[str, ...], message: str) -> None:

@@ -169,7 +169,7 @@ def test_noise_while_loading_does_not_reach_standard_output(cli: Any) -> None:
         (["generate", "hi", "-p", "magic", "--set", "thresholds=1"], "there is no policy 'magic'"),
         (["generate", "hi", "--trace", "/nowhere/t.jsonl"], "there is no folder '/nowhere'"),
         (["generate", "hi", "--trace", "/dev/full"], "no space left on the device"),
-        (["generate", "hi", "-n", "0"], "not a whole number from 1 on"),
+        (["generate", "hi", "-n", "0"], "not an integer from 1 on"),
         (["generate", "hi", "--stop", ""], "empty"),
         (["generate", "hi", "--seed", "x"], "invalid int value"),
         (["generate", "x" * 5000], "the context holds 4096"),

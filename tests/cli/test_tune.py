@@ -57,7 +57,7 @@ def test_another_tuning_in_the_same_folder_is_refused(unsure: Any, tmp_path: Pat
     [
         (("arithmetic", "--policy", "gredy"), "there is no policy 'gredy'"),
         (("sudoku",), "there is no task 'sudoku'"),
-        (("arithmetic", "--limit", "2", "--trials", "0"), "not a whole number from 1 on"),
+        (("arithmetic", "--limit", "2", "--trials", "0"), "not an integer from 1 on"),
         (("arithmetic", "--search", "vote:x=1"), "no parameter 'x'"),
     ],
 )

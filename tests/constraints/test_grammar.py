@@ -74,7 +74,7 @@ def test_a_schema_that_cannot_be_kept_is_refused_with_its_reason(model: Model, s
         (lambda: regex("(a"), "regular expression cannot be used: .*unclosed group"),
         (lambda: regex(""), "regex is empty"),
         (lambda: regex("a\ud800"), "not valid Unicode: lone surrogate at character 1"),
-        (lambda: regex(7), "takes a text, not int"),  # type: ignore[arg-type]
+        (lambda: regex(7), "takes a string, not int"),  # type: ignore[arg-type]
         (lambda: lark('start: "a" b'), "unknown name"),
         (lambda: lark("x" * 300_000), "at most 262144"),
         (lambda: "[0-9]+", "constraint is a JSON schema.* not str"),

@@ -260,12 +260,12 @@ def test_a_long_prompt_is_computed_in_pieces_between_which_the_others_go_on(monk
         decoder.step()
         most = max(most, engine.forwarded - before)
         assert len(first.tokens) == said + 1
-    assert most <= batch.PIECE * 2 + 1
+    assert most <= batch.CHUNK * 2 + 1
     assert second.ledger.prompt == 1500
     assert second.ledger.recomputed == 0
     while decoder.busy:
         decoder.step()
-    monkeypatch.setattr(batch, "PIECE", 10**6)
+    monkeypatch.setattr(batch, "CHUNK", 10**6)
     whole = results(ScriptedEngine(context=4096, cells=8192), [short, long])
     assert [first.stream.text, second.stream.text] == [r.text for r in whole]
 

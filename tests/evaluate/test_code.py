@@ -170,7 +170,7 @@ def test_setup_is_run_ahead_and_a_prompt_is_taken_as_it_is(tmp_path: Path) -> No
     ("rows", "extractor", "message"),
     [
         ([{"question": "a", "tests": ""}], "", "line 1: it has no tests"),
-        ([{"question": "a", "tests": 1}], "", "line 1: its tests must be a text or a list of texts"),
+        ([{"question": "a", "tests": 1}], "", "line 1: its tests must be a string or a list of strings"),
         ([{"question": "a", "tests": "assert f("}], "", "line 1: its tests are not Python"),
         ([{"question": 1, "tests": "f()", "prompt": 2}], "", "must be texts"),
         ([{"tests": "f()"}], "", "line 1: 'question' is missing"),

@@ -126,7 +126,7 @@ def test_a_summary_counts_only_what_every_spec_has_answered() -> None:
     (pair,) = summary.comparisons
     assert (pair.helped, pair.hurt, pair.difference.value) == (2, 0, 0.25)
     assert pair.p == pair.adjusted == pytest.approx(0.5)
-    with pytest.raises(ValueError, match="baseline 'c' is none"):
+    with pytest.raises(ValueError, match="baseline 'c' is not one of"):
         summarise(outcomes, "c")
 
 

@@ -288,9 +288,9 @@ def test_lm_evals_own_cache_saves_asking_again(tmp_path: Path) -> None:
     [
         ({"temperature": 1}, "'temperature' is unknown; known are model, policy, search"),
         ({"pretrained": "gpt2"}, "'pretrained' is unknown"),
-        ({"batch_size": 0}, "batch_size=0 is not a whole number from 1 on"),
+        ({"batch_size": 0}, "batch_size=0 is not an integer from 1 on"),
         ({"batch_size": "many"}, "batch_size='many'"),
-        ({"seed": "x"}, "seed='x' is not a whole number from 0 on"),
+        ({"seed": "x"}, "seed='x' is not an integer from 0 on"),
         ({"max_gen_toks": -1}, "max_gen_toks=-1"),
         ({"policy": "nonsense"}, "nonsense"),
         ({"policy": "sample:heat=1"}, "heat"),

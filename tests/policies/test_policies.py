@@ -231,7 +231,7 @@ def test_top_n_sigma_keeps_what_lies_within_n_sigma() -> None:
         ("sample:temperature=hot", {}, ["hot", "0 to 10"]),
         ("sample", {"temperature": -0.1}, ["temperature=-0.1", "0 to 10"]),
         ("sample", {"temperature": float("nan")}, ["nan", "0 to 10"]),
-        ("sample", {"top_k": 2.5}, ["top_k=2.5", "whole number"]),
+        ("sample", {"top_k": 2.5}, ["top_k=2.5", "integer"]),
         ("entropix", {"candidates": 0}, ["candidates=0", "1 to 16"]),
         ("entropix", {"candidates": True}, ["candidates=True"]),
         ("greedy:temperature=1", {}, ["temperature", "none"]),

@@ -90,7 +90,7 @@ def test_a_fork_begins_with_the_text_so_far_and_another_token(ours: Background) 
 
 
 def test_a_chat_that_cannot_be_continued_says_so_before_anything_is_forked(ours: Background) -> None:
-    with pytest.raises(EndpointError, match=r"does not go on with an assistant's message.*raw"):
+    with pytest.raises(EndpointError, match=r"does not continue an assistant's message.*raw"):
         connect(ours.url).generate("hello", search="tree:trigger=entropy+vote:answer=text", max_tokens=4)
 
 
@@ -353,7 +353,7 @@ def test_a_watcher_that_does_not_go_on_keeps_what_was_said(asking: Asking) -> No
         ({"search": "backtrack+vote"}, CapabilityError, "backtrack.*takes back tokens.*there are tree, vote, best"),
         ({"max_tokens": 0}, ParameterError, "max_tokens=0"),
         ({"seed": "x"}, ParameterError, "seed='x'"),
-        ({"stop": 3}, ParameterError, "stop is a text"),
+        ({"stop": 3}, ParameterError, "stop is a string"),
         ({"fields": {"logprobs": False}}, ParameterError, "logprobs cannot be given"),
         ({"headers": {"x session": "a"}}, ParameterError, "no name of a header"),
         ({"headers": {"x-session": "a\nb: c"}}, ParameterError, "no line of ASCII"),

@@ -111,7 +111,7 @@ def test_a_client_that_goes_away_frees_its_sequences_at_once(serving: Serving, s
 def test_a_client_that_goes_away_amid_its_long_prompt_frees_it_at_once(
     serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("entropix.decoding.batch.PIECE", 10)
+    monkeypatch.setattr("entropix.decoding.batch.CHUNK", 10)
     engine = Slow(pause=0.05)
     server = serving(engine, kept=0)
     body = {**CHAT, "messages": [{"role": "user", "content": "a" * 1000}]}

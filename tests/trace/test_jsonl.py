@@ -219,7 +219,7 @@ STEP = {"answer": 0, **json.loads(to_json(step_record(step())))}
         (f"{line('header')}\n{line('step', **{**STEP, 'entropy': 'x'})}\n".encode(), "line 2: 'entropy' is not a num"),
         (f"{line('header')}\n{line('step', **{**STEP, 'leading': [[1]]})}\n".encode(), "line 2: 'leading'"),
         (f"{line('header', prompts=3)}\n".encode(), "line 1: 'prompts' is not a list"),
-        (f"{line('header')}\n{line('result', answer=0, text=3)}\n".encode(), "line 2: 'text' is not a text"),
+        (f"{line('header')}\n{line('result', answer=0, text=3)}\n".encode(), "line 2: 'text' is not a string"),
         (f"{line('header')}\n{line('result', answer=0, text='', finish_reason='', ledger=3)}\n".encode(), "'ledger'"),
     ],
 )

@@ -118,7 +118,7 @@ class Version(argparse.Action):
 
 
 def _give_up_stdout() -> None:
-    """Whoever read our output is gone: nothing may be written there any more, also not at exit."""
+    """The reader of our output is gone: nothing may be written there any more, also not at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, sys.stdout.fileno())

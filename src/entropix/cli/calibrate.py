@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
     parser.add_argument("model", metavar="MODEL", help="a name, a .gguf file, a transformers directory or a hub name")
     parser.add_argument(
-        "--prompts", metavar="FILE", help="prompts to answer, one a line (default: a mix that comes with entropix)"
+        "--prompts", metavar="FILE", help="prompts to answer, one per line (default: a mix that comes with entropix)"
     )
     parser.add_argument(
         "--tokens", type=positive, default=128, metavar="N", help="most tokens of each answer (default: %(default)s)"
@@ -85,5 +85,5 @@ def read_lines(file: str) -> list[str]:
 
     prompts = [line.strip() for line in read_text(file).split("\n") if line.strip()]
     if not prompts:
-        raise PromptError(f"there are no prompts in {file!r}; write one a line")
+        raise PromptError(f"there are no prompts in {file!r}; write one per line")
     return prompts

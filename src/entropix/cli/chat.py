@@ -198,7 +198,7 @@ class Session:
         try:
             self.args.seed = int(rest) if rest else None
         except ValueError:
-            raise ParameterError(f"/seed takes a whole number, not {rest!r}") from None
+            raise ParameterError(f"/seed takes an integer, not {rest!r}") from None
         self.chat.options = self.options()
         self.screen.tell("a seed is drawn for every answer" if self.args.seed is None else f"seed {self.args.seed}")
 

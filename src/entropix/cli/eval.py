@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Answer the questions of a task with several policies and searches, and compare them item by item: accuracy with
-95 % intervals, tokens, paired tests, and whether the uncertainty tells right answers from wrong ones.
+95 % intervals, tokens, paired tests, and whether the uncertainty separates right answers from wrong ones.
 
 TASK is arithmetic, logic or code (made from a seed, nothing to download), a file ending in .jsonl with one
 {"question": …, "answer": …} or {"question": …, "tests": …} a line (FILE.jsonl:EXTRACTOR says how answers are read:
@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
     specs = read_specs(args.compare or ["greedy", "entropix"])
     check_specs(specs)
     if args.baseline and args.baseline not in [spec.name for spec in specs]:
-        args.parser.error(f"--baseline {args.baseline!r} is none of the specs: {', '.join(s.name for s in specs)}")
+        args.parser.error(f"--baseline {args.baseline!r} is not one of the specs: {', '.join(s.name for s in specs)}")
     branches = max((plan.max_sequences for spec in specs if (plan := spec.plan(None))), default=1)
     with loaded(args, screen, args.model, sequences=max(args.together, branches)) as model:
         names = "-".join(task.name for task in tasks)

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 class Default(str):
-    """An option's default, which can be told from the same text given."""
+    """An option's default, distinguishable from the same text given."""
 
 
 def positive(text: str) -> int:
-    """A whole number from 1 on."""
+    """An integer from 1 on."""
     try:
         value = int(text)
     except ValueError:
         value = 0
     if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer from 1 on")
     return value
 
 

@@ -1,4 +1,4 @@
-"""`entropix generate --endpoint`: the same answers, searches and traces over somebody else's server."""
+"""`entropix generate --endpoint`: the same answers, searches and traces over another server."""
 
 from __future__ import annotations
 

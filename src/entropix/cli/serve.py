@@ -45,7 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     network = parser.add_argument_group("network")
     network.add_argument("--host", default=default.host, help="address to listen on (default: %(default)s)")
     network.add_argument("--port", type=int, default=default.port, help="0 takes a free one (default: %(default)s)")
-    network.add_argument("--api-key-file", metavar="FILE", help="API keys that may ask, one a line")
+    network.add_argument("--api-key-file", metavar="FILE", help="API keys that may ask, one per line")
     network.add_argument(
         "--allow-origin", action="append", default=[], metavar="ORIGIN", help="let pages of this origin ask (CORS)"
     )
@@ -64,7 +64,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     limits.add_argument("--max-choices", type=positive, default=default.max_choices, metavar="N", help="a request")
     limits.add_argument("--max-tokens", type=positive, default=default.max_tokens, metavar="N", help="of an answer")
     limits.add_argument("--time-limit", type=float, default=default.time_limit, metavar="S", help="of a request")
-    limits.add_argument("--grace", type=float, default=default.grace, metavar="S", help="to end when told to stop")
+    limits.add_argument("--grace", type=float, default=default.grace, metavar="S", help="to end when asked to stop")
     parser.add_argument(
         "--log-level",
         choices=("debug", "info", "warning", "error"),

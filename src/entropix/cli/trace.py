@@ -12,7 +12,7 @@ from entropix.cli.options import add_color_option, named, positive
 
 DESCRIPTION = """\
 Show a trace that `entropix generate --trace FILE` or `/trace FILE` in a chat has written: the text
-coloured by regime with a summary, or one row a token with what was measured and decided. A trace
+coloured by regime with a summary, or one row per token with what was measured and decided. A trace
 that was cut off, because the run was killed or the disk was full, is shown as far as it goes.
 
 With --html it becomes a page for a browser: every token can be pointed at, with charts and the search's
@@ -21,7 +21,7 @@ branches. The page is one file that loads nothing, so it can be kept, mailed and
 EXAMPLES = """\
 examples:
   entropix trace sky.jsonl                          the text, as it looked when it was generated
-  entropix trace sky.jsonl --table                  one row a token; as many columns as fit
+  entropix trace sky.jsonl --table                  one row per token; as many columns as fit
   entropix trace sky.jsonl --table --steps 10:20    steps 10 to 19
   entropix trace chat.jsonl --answer 2              only the second answer
   entropix trace sky.jsonl --tree                   the branches of a search, with scores and votes
@@ -37,7 +37,7 @@ def step_range(text: str) -> slice:
     except ValueError:
         start = stop = -1
     if any(bound is not None and bound < 0 for bound in (start, stop)) or not (colon or first):
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form A:B with whole numbers from 0 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form A:B with integers from 0 on")
     if not colon and start is not None:
         return slice(start, start + 1)
     if start is not None and stop is not None and stop <= start:
@@ -48,7 +48,7 @@ def step_range(text: str) -> slice:
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
     parser.add_argument("file", metavar="FILE", help="a trace, as written with --trace")
-    parser.add_argument("--table", action="store_true", help="one row a token with its signals and the decision")
+    parser.add_argument("--table", action="store_true", help="one row per token with its signals and the decision")
     parser.add_argument("--tree", action="store_true", help="every branch that the search of an answer has tried")
     parser.add_argument(
         "--html",

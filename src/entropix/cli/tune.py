@@ -42,7 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--tune", nargs="+", default=[], metavar="PARAMETER", help="what to choose (default: the usual)"
     )
     parser.add_argument("--trials", type=positive, default=24, metavar="N", help="settings to try (default: 24)")
-    parser.add_argument("--seeds", type=positive, default=1, metavar="N", help="seeds an item (default: 1)")
+    parser.add_argument("--seeds", type=positive, default=1, metavar="N", help="seeds per item (default: 1)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the choice of settings (default: 0)")
     parser.add_argument("-o", "--out", type=folder, metavar="DIR", help="keep trials and profile here")
     add_split_options(parser)

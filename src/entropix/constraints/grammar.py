@@ -105,7 +105,7 @@ def make_grammar(asked: Grammar | Mapping[str, Any]) -> Grammar:
 
 def _text(value: object, what: str) -> str:
     if not isinstance(value, str):
-        raise ParameterError(f"constraint: {what} takes a text, not {type(value).__name__}")
+        raise ParameterError(f"constraint: {what} takes a string, not {type(value).__name__}")
     return value
 
 

@@ -1,4 +1,4 @@
-"""A model's vocabulary as llguidance wants it: made once a model, for all its constraints."""
+"""A model's vocabulary as llguidance wants it: made once per model, for all its constraints."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Vocabulary:
         """`grammar` in llguidance's own form. Raises ValueError."""
         library = self._library.LLMatcher
         if grammar.kind == "json_schema":
-            # overrides: what a schema may say about itself in "x-guidance" is not for whoever sends it to decide
+            # overrides: what a schema may say about itself in "x-guidance" is not for its sender to decide
             options = {
                 "lenient": grammar.lenient,
                 "coerce_one_of": grammar.lenient,

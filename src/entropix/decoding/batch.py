@@ -15,9 +15,9 @@ from entropix.errors import CapacityError
 from entropix.policies import Policy
 from entropix.types import Array, State
 
-PIECE, PROMPTS = 252, 504
-"""Most tokens of a prompt that are computed at once, and most of all prompts that begin in one step: whoever is being
-answered waits no longer. A piece is a multiple of what llama.cpp computes in one call, so that it rounds the same."""
+CHUNK, PROMPTS = 252, 504
+"""Most tokens of a prompt that are computed at once, and most of all prompts that begin in one step: running
+answers wait no longer. A chunk is a multiple of what llama.cpp computes in one call, so that it rounds the same."""
 
 
 @dataclass(eq=False)
@@ -127,7 +127,7 @@ class Batch:
 
     def admit(self) -> None:
         """Move waiting branches into the batch while there are sequences and cells for them. Those that have their
-        sequence already go first: whoever waits for room must not hold up who needs none."""
+        sequence already go first: a branch that waits for room must not hold up one that needs none."""
         for opened in self._opened():
             self._enter(opened)
         while branch := next((b for b in self.waiting if b.sequence is None), None):
@@ -146,7 +146,7 @@ class Batch:
 
     def _enter(self, branch: Branch) -> None:
         """Move a waiting branch that has its sequence into the batch, unless its prompt would hold up the others."""
-        short = len(branch.pending) <= PIECE
+        short = len(branch.pending) <= CHUNK
         if short and (branch.tokens or not self.rows or self._claimed() + len(branch.pending) <= PROMPTS):
             self.leave(branch)
             self._join(branch)
@@ -154,21 +154,21 @@ class Batch:
             branch.status = Status.WAITING if short else Status.PREFILLING
 
     def prefill(self) -> None:
-        """Compute a piece of the first prompt that is longer than one. Never more, also where nobody else runs: whoever
-        comes, leaves or stops it all is only seen between two steps."""
+        """Compute a chunk of the first prompt that is longer than one. Never more, also where nothing else runs: a
+        request that comes, leaves or is stopped is seen only between two steps."""
         cells = self.engine.capabilities.cells
-        branch = next((b for b in self._opened() if len(b.pending) > PIECE), None)
+        branch = next((b for b in self._opened() if len(b.pending) > CHUNK), None)
         if branch is None:
             return
-        while self.engine.cells_used() + self._claimed() + PIECE > cells and self._evict():
+        while self.engine.cells_used() + self._claimed() + CHUNK > cells and self._evict():
             pass
-        if self.rows and self.engine.cells_used() + self._claimed() + PIECE > cells:
+        if self.rows and self.engine.cells_used() + self._claimed() + CHUNK > cells:
             self.close(branch)  # it begins anew when there is room
             branch.status = Status.WAITING
             return
         if branch.sequence is not None:
-            self.engine.forward([(branch.sequence, branch.pending[:PIECE])])
-            branch.book(PIECE)
+            self.engine.forward([(branch.sequence, branch.pending[:CHUNK])])
+            branch.book(CHUNK)
         self._enter(branch)
 
     def _opened(self) -> list[Branch]:

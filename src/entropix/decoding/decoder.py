@@ -66,7 +66,7 @@ class Decoder:
     def submit(self, request: Request, index: int = 0) -> Job:
         """Queue a request. Raises what `check_request` raises, at once rather than in the middle of a text."""
         wants, notes = check_request(self.engine, request)
-        # in a constrained text every token is data: an aside would be part of somebody's JSON
+        # in a constrained text every token is data: an aside would be part of the client's JSON
         injection = request.policy.injection if request.constraint is None else ""
         job = Job(
             request,

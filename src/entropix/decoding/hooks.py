@@ -6,7 +6,7 @@ explorer carries it out, or something else, through the decoder's `accept`, `for
 `resume`, `drop` and `conclude`, so that every token taken passes through the one loop and its ledger.
 
 A constrained answer has a matcher on every branch. The loop asks it which tokens are possible before anything is
-measured, tells it every token taken, copies it where a branch forks and takes it back where one is rewound.
+measured, advances it by every token taken, copies it where a branch forks and takes it back where one is rewound.
 """
 
 from __future__ import annotations

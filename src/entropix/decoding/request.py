@@ -22,7 +22,7 @@ LEADING = 8
 class Request:
     """One answer to decode.
 
-    tokens: the prompt, at least one. seed: any whole number; the same seed gives the same text. max_tokens: most
+    tokens: the prompt, at least one. seed: any integer; the same seed gives the same text. max_tokens: most
     tokens of the answer, None until the context is full. stop: texts that end the answer and are not part of it;
     the name of a control token, such as "<|im_start|>", stops at that token, though it adds no text.
     logit_bias: added to logits before anything is measured; −inf forbids a token. attention: None uses attention
@@ -54,13 +54,13 @@ class Request:
         if hasattr(self.tokens, "tolist"):  # an array of NumPy or torch
             object.__setattr__(self, "tokens", self.tokens.tolist())
         if not is_integer(self.seed):
-            raise ParameterError(f"seed={self.seed!r} is not a whole number")
+            raise ParameterError(f"seed={self.seed!r} is not an integer")
         if self.max_tokens is not None and not _whole(self.max_tokens, 1):
             raise ParameterError(
-                f"max_tokens={self.max_tokens!r} is out of range; allowed is a whole number from 1, or None"
+                f"max_tokens={self.max_tokens!r} is out of range; allowed is an integer from 1, or None"
             )
         if not _whole(self.leading, 0):
-            raise ParameterError(f"leading={self.leading!r} is out of range; allowed is a whole number from 0")
+            raise ParameterError(f"leading={self.leading!r} is out of range; allowed is an integer from 0")
         if not all(isinstance(text, str) and text for text in self.stop):
             raise ParameterError("stop takes texts of at least one character; one is empty or no text")
         for token, bias in self.logit_bias.items():

@@ -10,9 +10,9 @@ from entropix.types import Step
 
 
 class TextStream:
-    """Collects an answer's text and says, piece by piece, what is certain.
+    """Collects an answer's text and gives out, chunk by chunk, what is certain.
 
-    A piece waits while it could still turn out to be part of a stop string, and a character's bytes wait until
+    A chunk waits while it could still turn out to be part of a stop string, and a character's bytes wait until
     the character is whole. `step.text` is set to what the step's token finally contributed, so that the steps'
     texts join to the answer.
 

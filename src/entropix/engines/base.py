@@ -128,7 +128,7 @@ def fingerprint(
     """A name for a model's shape and vocabulary: the same for every quantisation and every engine.
 
     `pieces` are the raw vocabulary strings of `sample_ids(vocabulary)`. Fine-tunes that keep shape and
-    vocabulary share a fingerprint; whoever cares calibrates a profile of their own and names it."""
+    vocabulary share a fingerprint; where that matters, calibrate a profile of your own and name it."""
     what = [architecture, layers, heads, width, vocabulary, list(pieces)]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
 

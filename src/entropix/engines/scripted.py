@@ -1,4 +1,4 @@
-"""A model that does what it is told, for tests and for trying things out without weights."""
+"""A model that follows a script, for tests and for trying things out without weights."""
 
 from __future__ import annotations
 

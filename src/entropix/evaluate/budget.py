@@ -18,7 +18,7 @@ Outcome = dict[str, Any]
 @dataclass(frozen=True)
 class Point:
     """One cost of a family. derived: counted on the first ballots of a spec, and not decoded by itself. tokens is the
-    mean of every forwarded token an answer; any_right the share of answers that any ballot got right."""
+    mean of every forwarded token per answer; any_right the share of answers that any ballot got right."""
 
     family: str
     name: str

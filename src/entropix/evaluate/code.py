@@ -64,7 +64,7 @@ def fenced(code: str) -> str:
 def program(item: Item, answer: str) -> str:
     """What is run ahead of the tests: the answer, with what must stand before it.
 
-    An answer to a begun function that does not define it goes on with it: it is its body."""
+    An answer to a begun function that does not define it continues it: it is its body."""
     defined = re.compile(rf"^(?:async[ \t]+)?def[ \t]+{re.escape(item.entry)}\b|^{re.escape(item.entry)}[ \t]*=", re.M)
     if not item.entry:
         return f"{item.before}\n{answer}"
@@ -100,7 +100,7 @@ def _joined(tests: Any) -> str:
     if isinstance(tests, str):
         return tests.strip()
     if not isinstance(tests, list) or not all(isinstance(test, str) for test in tests):
-        raise ValueError("its tests must be a text or a list of texts")
+        raise ValueError("its tests must be a string or a list of strings")
     return "\n".join(tests)
 
 

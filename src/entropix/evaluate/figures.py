@@ -117,7 +117,7 @@ def _cost(task: TaskSummary) -> Drawn:
             axes.plot([tokens], [100 * accuracy.value], color=colour, marker=marker, mfc=face, ms=6, zorder=4)
         (handle,) = axes.plot([], [], color=colour, marker=marker, ms=6, lw=1.2 if len(points) > 1 else 0)
         shown.append((handle, _label(name, 34)))
-    axes.set(xlabel="forwarded tokens an answer", ylabel="accuracy, %")
+    axes.set(xlabel="forwarded tokens per answer", ylabel="accuracy, %")
     axes.set_xlim(left=0)
     figure.legend(*zip(*shown, strict=True), loc="outside lower left", ncols=2 if len(shown) > 1 else 1)
     derived = " Hollow points are derived: votes counted on the first ballots of a larger one."

@@ -10,7 +10,7 @@ class Item:
     """One question. prompt: what the model is asked; answer: the right one, as the extractor writes it.
 
     Of a question for code, answer is the program that tests it, before the code that stands ahead of the model's
-    (imports, or the beginning of the function that it goes on with), entry the function that is asked for, and
+    (imports, or the beginning of the function that it continues), entry the function that is asked for, and
     solution a right answer where one is known.
 
     question: the prompt without the instruction, by which the item is known again; "" where it is the prompt."""

@@ -67,7 +67,7 @@ def separate(config: dict[str, Any], got: set[str]) -> None:
     uid, gid = os.getuid(), os.getgid()
     try:
         try:
-            call("unshare", kinds)  # root needs no user namespace, and can become somebody else later
+            call("unshare", kinds)  # root needs no user namespace, and can become another user later
         except OSError:
             call("unshare", kinds | NEWUSER)
             for file, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):

@@ -213,7 +213,7 @@ def _outcome(o: Outcome, name: str, rule: Rule, texts: Sequence[Text]) -> Outcom
 
 
 def _signals(found: Counted) -> dict[str, float]:
-    """What tells right answers from wrong ones, higher is surer, of what is stored."""
+    """The stored signals that separate right answers from wrong ones; higher is surer."""
     whole, span = found.chosen.whole, found.chosen.span
     signals = {"confidence": found.share, "length": -float(found.chosen.length)}
     if whole is not None:

@@ -67,7 +67,7 @@ def main_tables(task: TaskSummary) -> list[Table]:
 
 def _accuracy(task: TaskSummary) -> Table:
     head = ("spec", "accuracy", "95 % interval", "any branch", "answer found", "tokens", "unshared", "s")
-    return Table("Accuracy and cost, means an answer", head, tuple(_accuracy_cells(row) for row in task.rows))
+    return Table("Accuracy and cost, means per answer", head, tuple(_accuracy_cells(row) for row in task.rows))
 
 
 def _accuracy_cells(r: Row) -> tuple[str, ...]:
@@ -128,7 +128,7 @@ def _search(task: TaskSummary) -> Table:
         if r.branches > 1
     )
     head = ("spec", "branches", "ballots", "given answer right", "any branch right")
-    return Table("Searches: branches and ballots an answer", head, rows)
+    return Table("Searches: branches and ballots per answer", head, rows)
 
 
 def _regimes(task: TaskSummary) -> Table:
@@ -194,7 +194,7 @@ def _held(task: TaskSummary) -> Table:
 
 
 def facts(manifest: dict[str, Any]) -> list[tuple[str, str]]:
-    """What a run was, as pairs of a name and a text."""
+    """What a run was, as pairs of two strings."""
     found = [
         ("model", manifest.get("model")),
         ("fingerprint", manifest.get("fingerprint")),
@@ -202,7 +202,7 @@ def facts(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         ("profile", manifest.get("profile")),
         ("profile's parameters", manifest.get("parameters")),
         ("profile tuned", manifest.get("tuned")),
-        ("most tokens an answer", manifest.get("max_tokens")),
+        ("most tokens per answer", manifest.get("max_tokens")),
         ("budget of all branches", manifest.get("budget")),
         ("versions", manifest.get("versions")),
     ]

@@ -187,7 +187,7 @@ def _texts(unit: Unit, result: Result, answer: str | None) -> list[dict[str, Any
 
 
 def measures(result: Result) -> dict[str, float]:
-    """What might tell a right answer from a wrong one, each so that higher is surer."""
+    """Signals that might separate right answers from wrong ones, each so that higher is surer."""
     entropies = [s.entropy for s in result.steps if s.entropy is not None]
     windows = [entropies[n : n + WINDOW] for n in range(max(1, len(entropies) - WINDOW + 1)) if entropies]
     return {

@@ -1,4 +1,4 @@
-"""Run a program that nobody has read, such as a model's answer, where it can do no harm.
+"""Run an unreviewed program, such as a model's answer, where it can do no harm.
 
 `jail` shuts it in: without network, without the host's files and processes, with limits on time, memory, output and
 disk. Docs: docs/tasks.md says what this guards against and what not.

@@ -48,7 +48,7 @@ class Spec:
 
 
 def family_of(name: str) -> str:
-    """The name without the whole number that follows a space at its end: "vote 8" and "vote, 16" are of "vote". What is
+    """The name without the integer that follows a space at its end: "vote 8" and "vote, 16" are of "vote". What is
     joined to its word, as in "entropix-2024" or "sample:temperature=0.7", says which method it is, not how much."""
     found = _NUMBERED.fullmatch(name)
     return found[1].rstrip(", ") if found else name
@@ -86,7 +86,7 @@ def _from_toml(path: Path) -> list[Spec]:
             raise ParameterError(f"specs {path}: [{name}] has unknown {unknown[0]!r}; known are {', '.join(KEYS)}")
         for key, value in table.items():
             if not isinstance(value, KEYS[key]) or isinstance(value, bool):
-                wanted = "a whole number" if KEYS[key] is int else "a text"
+                wanted = "an integer" if KEYS[key] is int else "a string"
                 raise ParameterError(f"specs {path}: [{name}] {key} = {value!r} is not {wanted}")
         specs.append(Spec(name, **table))
     return specs

@@ -1,4 +1,4 @@
-"""The statistics of the protocol, from SciPy and statsmodels. Arrays have one entry an item unless said otherwise."""
+"""The statistics of the protocol, from SciPy and statsmodels. Arrays have one entry per item unless said otherwise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A directory that holds a run: what was asked, and one line an outcome. Survives being killed at any moment."""
+"""A directory that holds a run: what was asked, and one line per outcome. Survives being killed at any moment."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def key_of(outcome: dict[str, Any]) -> Key:
 
 def cost(outcome: dict[str, Any]) -> int:
     """Tokens that an answer costs by itself: those it forwarded, and those of its prompt that happened to be in the
-    cache for another answer of the same batch. Otherwise whoever comes first to an item would pay for all."""
+    cache for another answer of the same batch. Otherwise the first to come to an item would pay for all."""
     return int(outcome["forwarded"] + outcome["ledger"]["shared"])
 
 
 class Store:
-    """The outcomes of a run on disk. Opening an existing one goes on with it if it was asked for the same."""
+    """The outcomes of a run on disk. Opening an existing one resumes it if it was asked for the same."""
 
     def __init__(self, directory: Path | str, manifest: dict[str, Any]) -> None:
         """Raises TaskError when the directory cannot be used or holds a run that was asked for something else."""

@@ -23,9 +23,9 @@ RANKED = ("confidence", "length", "sum of log-probabilities")
 
 @dataclass(frozen=True)
 class Row:
-    """One spec on one task. tokens, unshared and seconds are means an answer; tokens counts every token that an answer
+    """One spec on one task. tokens, unshared and seconds are means per answer; tokens counts every token that an answer
     alone forwards, unshared what it would be if forks shared no prefix. coverage: share of answers that were read off
-    the text. branches and ballots are means an answer. regimes: of each regime its share of the answers' tokens, and
+    the text. branches and ballots are means per answer. regimes: of each regime its share of the answers' tokens, and
     the share of answers in which it fired at all. risk: (coverage, risk) of each signal of `RANKED`."""
 
     task: str
@@ -131,7 +131,7 @@ def summarise(
             continue
         base = baseline if baseline is not None else next(iter(specs))
         if base not in specs:
-            raise ValueError(f"the baseline {base!r} is none of the specs: {', '.join(specs)}")
+            raise ValueError(f"the baseline {base!r} is not one of the specs: {', '.join(specs)}")
         paired = {spec: [found[k] for k in keys] for spec, found in specs.items()}
         tasks.append(_task(task, base, paired, {spec: (families or {}).get(spec) or family_of(spec) for spec in specs}))
     adjusted = iter(st.holm([c.p for task in tasks for c in task.comparisons]))

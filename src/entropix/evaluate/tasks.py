@@ -194,9 +194,9 @@ def _of_row(row: dict[str, Any], id: str, wanted: str, instruction: str | None) 
     kind = wanted or ("choice" if choices else "number")
     asked = "prompt" if "prompt" in row else "question"
     if not isinstance(row[asked], str) or not row[asked].strip():
-        raise ValueError(f"{asked!r} must be a text that is not empty")
+        raise ValueError(f"{asked!r} must be a string that is not empty")
     if not isinstance(row["answer"], str | int | float):
-        raise ValueError("'answer' must be a text or a number")
+        raise ValueError("'answer' must be a string or a number")
     item = _item(str(row.get("id", id)), row[asked], choices, _gold(row["answer"], choices), kind, instruction)
     return kind, Item(item.id, row[asked], item.answer) if asked == "prompt" else item
 
@@ -217,7 +217,7 @@ def _from_hub(name: str, hub: Hub, limit: int | None, instruction: str | None) -
 def _item(id: str, question: str, choices: list[str], answer: str, kind: str, instruction: str | None) -> Item:
     """An item in our words. Raises ValueError when the extractor cannot read the right answer."""
     if kind == "choice" and answer not in LETTERS[: len(choices) or len(LETTERS)]:
-        raise ValueError(f"the answer {answer!r} is none of the choices")
+        raise ValueError(f"the answer {answer!r} is not one of the choices")
     if kind == "number":
         read = EXTRACTORS["number"](answer)
         if read is None:

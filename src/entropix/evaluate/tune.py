@@ -65,7 +65,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Trial:
-    """One setting that was tried. value: its accuracy on the development split less 1e-6 a token."""
+    """One setting that was tried. value: its accuracy on the development split less 1e-6 per token."""
 
     number: int
     settings: dict[str, Value]

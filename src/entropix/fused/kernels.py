@@ -67,9 +67,9 @@ def _entropies_of_rows(pieces, out, count, FLOOR: tl.constexpr, PIECES: tl.const
 
 
 def entropies(logits: Any) -> tuple[Any, Any, Any]:
-    """Entropy, varentropy, normaliser. Pieces are centred on their own means and then put together (Chan, Golub,
+    """Entropy, varentropy, normaliser. Chunks are centred on their own means and then put together (Chan, Golub,
     LeVeque 1979): one pass, and no digits lost to cancellation. A token is cut off at FLOOR below its piece's
-    likeliest and a piece at FLOOR below the row's."""
+    likeliest and a chunk at FLOOR below the row's."""
     rows, vocabulary = logits.shape
     count = triton.cdiv(vocabulary, BLOCK)
     pieces = torch.empty((rows, count, 4), dtype=torch.float32, device=logits.device)
@@ -173,7 +173,7 @@ def _uniform(keys, ids, out, stride, size, GOLDEN: tl.constexpr, ONE: tl.constex
     column = tl.arange(0, K)
     token = tl.load(ids + row * stride + column, mask=column < size, other=0)
     bits = _mix(tl.load(keys + row) + (token + 1) * GOLDEN, ONE, TWO)
-    # whole numbers and powers of two: exact, so that the noise is bit for bit what arrays give
+    # integers and powers of two: exact, so that the noise is bit for bit what arrays give
     u = (((bits >> 12) & ((1 << 52) - 1)).to(tl.float64) + 0.5) * 2.220446049250313e-16
     tl.store(out + row * size + column, u, mask=column < size)
 

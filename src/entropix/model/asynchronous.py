@@ -36,7 +36,7 @@ class Worker:
         self._closed = False
 
     def close(self) -> None:
-        """End everything; what runs is told that the model is closed. Returns when the thread has ended."""
+        """End everything; running answers raise that the model is closed. Returns when the thread has ended."""
         with self._lock:
             self._closed, thread = True, self._thread
         if thread is not None:

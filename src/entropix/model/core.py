@@ -49,7 +49,7 @@ class Model:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What whoever reads an answer of this model should know."""
+        """Notes for the reader of this model's answers."""
         notes = []
         if self.profile.source == "generic":
             notes.append(
@@ -67,7 +67,7 @@ class Model:
     def generate(self, prompt: Prompt | Several, **options: Unpack[Options]) -> Result | list[Result]:
         """Answer a prompt, or several as one batch.
 
-        prompt: a text (a user message if the model has a chat template, unless raw=True), a conversation (a list
+        prompt: a string (a user message if the model has a chat template, unless raw=True), a conversation (a list
         of {"role", "content"} messages), or a list of either. Options: policy="entropix" (a name, "name:key=value"
         or a Policy), seed=None (drawn for each prompt, and recorded; one that is given holds for each prompt, whose
         text is the same alone and in any batch), max_tokens=512 (None: until the context is full), stop=(), raw=False,
@@ -151,12 +151,12 @@ class Model:
             return tokenizer.chat([{"role": "user", "content": prompt}])
         if not _is_conversation(prompt):
             raise PromptError(
-                f"a prompt is a text or a list of messages with 'role' and 'content', not {type(prompt).__name__}"
+                f"a prompt is a string or a list of messages with 'role' and 'content', not {type(prompt).__name__}"
             )
         if raw:
-            raise PromptError("raw=True takes a text, not a list of messages")
+            raise PromptError("raw=True takes a string, not a list of messages")
         if not tokenizer.has_chat_template:
-            raise PromptError(f"{self.info.name!r} has no chat template; give a text instead of messages")
+            raise PromptError(f"{self.info.name!r} has no chat template; give a string instead of messages")
         for n, message in enumerate(prompt):
             if not isinstance(message.get("role"), str) or not isinstance(message.get("content"), str):
                 raise PromptError(f"message {n} needs the texts 'role' and 'content'")
@@ -202,7 +202,7 @@ class Model:
         """What a `Decoder` needs to answer one prompt; options as in `generate`. For programs that drive the loop
         themselves; `result` makes a Result of the job."""
         if not isinstance(stop, (str, list, tuple)):
-            raise ParameterError(f"stop is a text or a list of texts, not {type(stop).__name__}")
+            raise ParameterError(f"stop is a string or a list of strings, not {type(stop).__name__}")
         return Request(
             policy=self.policy(policy, **params),
             search=make_search(search),

@@ -36,7 +36,7 @@ def raise_failures(jobs: Sequence[Job]) -> None:
 class Stream:
     """The tokens of one or several answers, as they become certain.
 
-    Iterate over it; afterwards `results` has an answer a prompt and `result` the only one. `close` (also at the
+    Iterate over it; afterwards `results` has one answer per prompt and `result` the only one. `close` (also at the
     end of a `with`) cancels what still runs and keeps what was said. An answer that fails alone ends with
     finish_reason "error", and `failures` says why; the iteration raises at its end when every answer has failed.
     """

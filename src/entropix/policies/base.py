@@ -1,6 +1,6 @@
 """What a policy is, and the shape of its answer.
 
-A policy is a pure function on arrays with one entry a row: no model, no tokenizer, no I/O, no `if row`.
+A policy is a pure function on arrays with one entry per row: no model, no tokenizer, no I/O, no `if row`.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class Entropix(Policy):
     candidates: int = parameter(3, 1, 16, doc="adapt: distinct candidates drawn, the likeliest kept")
     inject: str = parameter("...", doc="clarify: text to inject; empty never injects")
     inject_cooldown: int = parameter(32, 1, 100_000, doc="clarify: tokens between two injections")
-    inject_max: int = parameter(3, 0, 1000, doc="clarify: most injections an answer")
+    inject_max: int = parameter(3, 0, 1000, doc="clarify: most injections per answer")
 
     @property
     def max_candidates(self) -> int:

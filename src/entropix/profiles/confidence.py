@@ -106,7 +106,7 @@ class Calibration:
 
     def bound(self, risk: float) -> Bound:
         """The thresholds' entry for a wished risk, or for the next smaller one that was fitted: it keeps the wished one
-        too. Raises ProfileError when the risk is none, or smaller than all that were fitted."""
+        too. Raises ProfileError when the risk is not in 0 … 1, or smaller than all that were fitted."""
         fitted = [b for b in self.bounds if b.risk <= risk]
         if not 0 < risk < 1 or not fitted:
             known = ", ".join(f"{b.risk:.3g}" for b in self.bounds) or "none"

@@ -41,7 +41,7 @@ def own() -> list[Profile]:
 
 
 def generic(info: ModelInfo) -> Profile:
-    """For a model nobody has measured: rough values between those of the models that ship.
+    """For a model that has not been measured: rough values between those of the models that ship.
 
     Entropies scale with ln(vocabulary) from a vocabulary of 49 k. Attention statistics are unknown, so attention
     terms stay neutral."""

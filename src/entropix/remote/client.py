@@ -21,7 +21,7 @@ TOPS = (20, 10, 5, 2)
 """How many leading tokens are asked for, until an endpoint agrees; 20 is the most that OpenAI's API knows."""
 
 CONTINUES: tuple[Mapping[str, Any], ...] = ({"continue_final_message": True, "add_generation_prompt": False}, {})
-"""Fields with which endpoints go on with a last message of the assistant: vLLM's and SGLang's, and llama.cpp's none."""
+"""Fields with which endpoints continue a last message of the assistant: vLLM's and SGLang's, and llama.cpp's none."""
 
 
 class Refusal(EndpointError):
@@ -107,7 +107,7 @@ class Client:
             raise Broken(f"{self.url} broke its answer off before the end")
 
     async def continues(self) -> Mapping[str, Any]:
-        """The fields with which the endpoint goes on with a last message of the assistant. Raises Refusal where it
+        """The fields with which the endpoint continues a last message of the assistant. Raises Refusal where it
         cannot. Found out once, from how many tokens a message of one character adds to a prompt: one where it is
         gone on with; the ends of two turns and more where it is not."""
         if self.learned.continues is None:
@@ -116,7 +116,7 @@ class Client:
             if not base:
                 raise Refusal(
                     f"{self.url} does not say how many tokens a prompt has (usage.prompt_tokens), so it cannot be "
-                    "found out whether it goes on with a text that was begun, as a tree needs; use vote, or raw text"
+                    "found out whether it continues a text that was begun, as a tree needs; use vote, or raw text"
                 )
             found: Mapping[str, Any] | bool = False
             for fields in CONTINUES:
@@ -129,7 +129,7 @@ class Client:
             self.learned.continues = found
         if isinstance(self.learned.continues, bool):
             raise Refusal(
-                f"{self.url} does not go on with an assistant's message that was begun, so a tree cannot fork its "
+                f"{self.url} does not continue an assistant's message that was begun, so a tree cannot fork its "
                 "texts; use vote, or raw text (raw=True, --raw), which is continued through /v1/completions"
             )
         return self.learned.continues

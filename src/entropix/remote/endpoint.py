@@ -43,7 +43,7 @@ def connect(
 
     model: None takes the first that the endpoint lists. concurrency: most requests of one answer at a time. retries:
     of a request that fails with 429, 5xx or a lost connection. timeout: seconds for one request, its retries before
-    the answer begins included. limit: seconds for a whole answer, None for any. profile: whose thresholds tell the
+    the answer begins included. limit: seconds for a whole answer, None for any. profile: whose thresholds decide the
     regimes. Raises ParameterError, ProfileError, or CapabilityError when the package `openai` is not installed.
     """
     return Endpoint(base_url, model, api_key, concurrency, retries, timeout, limit, profile)
@@ -73,7 +73,7 @@ class Endpoint:
         self.url = checked_url(base_url)
         for name, value, least in (("concurrency", concurrency, 1), ("retries", retries, 0)):
             if not is_integer(value) or value < least:
-                raise ParameterError(f"{name}={value!r} is not a whole number from {least} on")
+                raise ParameterError(f"{name}={value!r} is not an integer from {least} on")
         for name, seconds in (("timeout", timeout), ("limit", limit)):
             if seconds is not None and not seconds > 0:
                 raise ParameterError(f"{name}={seconds!r} is not a number of seconds over 0")
@@ -107,13 +107,13 @@ class Endpoint:
         headers: Mapping[str, str] | None = None,
         watch: Callable[[], bool] | None = None,
     ) -> Result:
-        """Answer a prompt: a text, which is a user's message unless raw, or a list of messages.
+        """Answer a prompt: a string, which is a user's message unless raw, or a list of messages.
 
         search: "vote:n=8,answer=number", "tree:trigger=entropy+vote:answer=number", … (docs/remote.md); None is one
         text. temperature, top_p: None is the endpoint's own default. seed: None is drawn and recorded. fields: further
         ones of every request, such as {"min_p": 0.1}. headers: likewise, of HTTP; `x-session-id`, the same for all
         requests of an answer and another for the next answer, is sent unless it is given: a router that keeps a session
-        on one replica finds the prefix of a fork in that replica's cache. watch: asked ten times a second; False ends
+        on one replica finds the prefix of a fork in that replica's cache. watch: asked ten times per second; False ends
         the answer and keeps what has been said. Cancelling closes every request.
 
         Entropies are of the leading tokens that the endpoint shows, renormalised, as `Step.truncated` says. Raises
@@ -127,11 +127,11 @@ class Endpoint:
         notes = list(check_plan(plan, temperature))
         seed, max_tokens, temperature, top_p = plain(seed), plain(max_tokens), plain(temperature), plain(top_p)
         if not is_integer(max_tokens) or max_tokens < 1:
-            raise ParameterError(f"max_tokens={max_tokens!r} is not a whole number from 1 on")
+            raise ParameterError(f"max_tokens={max_tokens!r} is not an integer from 1 on")
         if seed is not None and not is_integer(seed):
-            raise ParameterError(f"seed={seed!r} is not a whole number")
+            raise ParameterError(f"seed={seed!r} is not an integer")
         if not isinstance(stop, (str, list, tuple)):
-            raise ParameterError(f"stop is a text or a list of texts, not {type(stop).__name__}")
+            raise ParameterError(f"stop is a string or a list of strings, not {type(stop).__name__}")
         taken = sorted(set(fields or ()) & set(RESERVED))
         if taken:
             raise ParameterError(f"fields: {', '.join(taken)} cannot be given there; use the option of that name")
@@ -154,7 +154,7 @@ class Endpoint:
             await answering.run()
         notes.insert(0, f"signals are of the {client.top} likeliest tokens at most: the endpoint shows no more")
         if self.profile.source == "generic":
-            notes.append("regimes are told by generic thresholds; give a profile of the model for its own")
+            notes.append("regimes follow generic thresholds; give a profile of the model for its own")
         name = "greedy" if temperature == 0 else "sample"
         return answering.result(self.model or "", name, self.profile.name, self.profile.thresholds, notes)
 
@@ -195,10 +195,10 @@ def _asked(prompt: Any, raw: bool) -> str | list[Mapping[str, Any]]:
             ) from None
         return prompt if raw else [{"role": "user", "content": prompt}]
     if raw:
-        raise PromptError("raw=True takes a text, not a list of messages")
+        raise PromptError("raw=True takes a string, not a list of messages")
     messages = list(prompt) if isinstance(prompt, Sequence) else []
     if not messages or not all(isinstance(m, Mapping) and {"role", "content"} <= set(m) for m in messages):
-        raise PromptError("a prompt is a text or a list of messages with 'role' and 'content'")
+        raise PromptError("a prompt is a string or a list of messages with 'role' and 'content'")
     return messages
 
 

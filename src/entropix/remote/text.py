@@ -168,7 +168,7 @@ def truncated(logprobs: Sequence[float]) -> Signals:
 
 
 def _split(text: str, entries: Sequence[Entry]) -> list[str]:
-    """A chunk's text, a piece an entry: as their bytes say, else all of it to the first."""
+    """A chunk's text, one part per entry: as their bytes say, else all of it to the first."""
     if not entries:
         return []
     whole = [e.data.decode("utf-8", "replace") if e.data is not None else "" for e in entries]

@@ -19,7 +19,7 @@ HALF = re.compile(r"\ufffd|^bytes:|\\x[0-9a-f]{2}")
 
 
 class Top(NamedTuple):
-    """One of the likeliest tokens. data: its bytes, None where they are not known; id: None where it is not told."""
+    """One of the likeliest tokens. data: its bytes, None where they are not known; id: None where it is not sent."""
 
     label: str
     data: bytes | None
@@ -48,7 +48,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of a stream. finish: why the text ended, None while it goes on. thinks: it holds text of a reasoning
+    """A chunk of a stream. finish: why the text ended, None while it goes on. thinks: it holds text of a reasoning
     part, which is no part of the answer."""
 
     text: str = ""

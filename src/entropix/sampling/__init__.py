@@ -1,4 +1,4 @@
-"""Candidate window, filters, keyed noise → token. Works on any array library, a row a sequence."""
+"""Candidate window, filters, keyed noise → token. Works on any array library, one row per sequence."""
 
 from entropix.sampling.choose import Choice, apply_filters, choose, reach
 from entropix.sampling.noise import keyed_gumbel, noise_key, position_keys, seed_key

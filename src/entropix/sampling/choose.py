@@ -40,7 +40,7 @@ def apply_filters(logits: Array, temperature: Array, top_k: Array, top_p: Array,
     logits: `(rows, K)`, descending. Parameters `(rows,)`: temperature 0 keeps only the likeliest token, top_k 0
     keeps the whole window, top_p 1 and min_p 0 switch their filter off. A removed token has −∞; the likeliest
     always survives; each filter works on what the one before it left, renormalised. Returns float `(rows, K)`
-    that sum to one a row after exp.
+    that sum to one per row after exp.
     """
     xp = namespace(logits)
     dtype = real_dtype(xp, logits)

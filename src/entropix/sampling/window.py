@@ -15,7 +15,7 @@ from entropix.native import address, kernel
 from entropix.types import Array
 
 WINDOW = 256
-"""How many candidates a row keeps unless told otherwise. Sampling is exact whenever top_k is at most this."""
+"""How many candidates a row keeps by default. Sampling is exact whenever top_k is at most this."""
 
 BLOCK = 64
 

@@ -98,7 +98,7 @@ class Exploration:
         self.cut(branch, at)
 
     def cut(self, branch: Ballot, at: int) -> None:
-        """Tell all tactics that `branch` has taken back what it said from position `at` on."""
+        """Report to all tactics that `branch` has taken back its tokens from position `at` on."""
         for tactic in self.tactics:
             tactic.cut(branch, at)
 

@@ -204,7 +204,7 @@ class Writer:
             "prompt_tokens_details": {"cached_tokens": sum(job.ledger.shared for job in first)},
         }
 
-    # in chunks: texts that do not change are made once, as this runs once a token
+    # in chunks: texts that do not change are made once, as this runs once per token
 
     def opening(self, usage: bool) -> bytes:
         """The first chunk of every choice. usage: every chunk has the member `usage`."""

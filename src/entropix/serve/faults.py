@@ -1,4 +1,4 @@
-"""One request's failure touches no other: a step that fails is done again without whoever made it fail."""
+"""One request's failure touches no other: a step that fails is done again without the request that made it fail."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from entropix.serve.settings import Settings
 log = logging.getLogger("entropix.serve")
 
 OPEN = frozenset({"/", "/health", "/ready", "/openapi.json"})
-"""Paths that need no key, beside the page's files: nothing there tells what somebody asked or was answered."""
+"""Paths that need no key, beside the page's files: nothing there shows a prompt or an answer."""
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 BODY_SECONDS = 60.0
@@ -139,7 +139,7 @@ def _open(path: str) -> bool:
 
 
 def _name(host: str) -> str:
-    """The name in a Host header, without the port; "" for what is none."""
+    """The name in a Host header, without the port; "" where there is no name."""
     found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/@\s]+))(?::\d*)?", host)
     return (found[1] or found[2]).lower() if found else ""
 

@@ -39,7 +39,7 @@ class Uvicorn(uvicorn.Server):
         scheduler.drain(self.server.settings.grace)
 
     async def on_tick(self, counter: int) -> bool:
-        # who asks while running answers end is told 503; a closed socket would look like a crash
+        # a request while running answers end gets 503; a closed socket would look like a crash
         if self.interrupted is not None and not self.server.scheduler.alive:
             self.should_exit = True
         return await super().on_tick(counter)
@@ -51,7 +51,7 @@ class Uvicorn(uvicorn.Server):
 
 
 def listen(settings: Settings) -> socket.socket:
-    """A listening socket. Raises ParameterError when the address is taken or is none of ours."""
+    """A listening socket. Raises ParameterError when the address is taken or not of this machine."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

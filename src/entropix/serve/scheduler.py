@@ -35,7 +35,7 @@ WORTH_SHARING = 16
 """Prompt tokens: who shares as many with a prompt that is being computed waits a step and gets them for nothing."""
 
 KEPT_SHARE = 16
-"""By default this part of the cache is kept. A cell that nobody reads still costs: on llama.cpp every row looks at the
+"""By default this part of the cache is kept. A cell that is never read still costs: on llama.cpp every row looks at the
 mask of every cell, which takes a tenth of the throughput of a small model for each 1000 of them."""
 
 PROBE_EVERY = 1.0
@@ -116,7 +116,7 @@ class Scheduler:
             self._inbox.put(partial(self._accept, ticket))
 
     def cancel(self, ticket: Ticket) -> None:
-        """Whoever asked is gone: give back at once whatever the ticket holds. Nothing is left in its mailbox."""
+        """The client is gone: give back at once whatever the ticket holds. Nothing is left in its mailbox."""
         self._inbox.put(partial(self._abandon, ticket))
 
     def drain(self, grace: float) -> None:
@@ -256,7 +256,7 @@ class Scheduler:
         return job
 
     def _preempt(self, ticket: Ticket) -> bool:
-        """Make a place free for `ticket`; False when nobody has more than it would then have."""
+        """Make a place free for `ticket`; False when no client has more than it would then have."""
         several = [t for t in self._tickets if any(j.request.search is None for j in t.running)]
         richest = max(several, key=lambda t: (t.places, t.number), default=None)
         if richest is None or richest.places - 1 < ticket.places + 1:
@@ -268,10 +268,10 @@ class Scheduler:
         self.accounts.preempted += 1
         return True
 
-    # what comes of it
+    # the outcome
 
     def _hand_out(self, events: list[Event]) -> None:
-        """Put every event into the mailbox of whoever asked, all of one step in one call into the event loop."""
+        """Put every event into its client's mailbox, all of one step in one call into the event loop."""
         now = time.perf_counter()
         out: dict[Ticket, dict[int, Item]] = {}
         failures: dict[Ticket, ApiError] = {}
@@ -333,7 +333,7 @@ class Scheduler:
             for ticket, items, failure in mail:
                 ticket.put(items, failure)
 
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed: no client waits any more
             mail[0][0].loop.call_soon_threadsafe(deliver)
 
     def _observe(self) -> None:

@@ -1,4 +1,4 @@
-"""What a server is told once: where it listens, who may ask, and how much."""
+"""The settings of a server: where it listens, who may ask, and how much."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Settings:
     search: what answers a request that names none. places: answers decoded at a time. queue: requests that may wait
     beside those that are answered. kept: ended answers whose KV cache stays for the next turn; kept_cells: most tokens
     in the older ones of them, None for a sixteenth of the cache. max_body: bytes of a request. max_prompt: tokens of a
-    prompt, None for what the context holds. max_choices: answers a request. max_tokens: of an answer. time_limit:
-    seconds a request may take with its waiting. grace: seconds that running answers get to end when the server is told
+    prompt, None for what the context holds. max_choices: answers per request. max_tokens: of an answer. time_limit:
+    seconds a request may take with its waiting. grace: seconds that running answers get to end when the server is asked
     to stop.
     """
 
@@ -77,7 +77,7 @@ class Settings:
                 )
             if not ORIGIN.fullmatch(origin):
                 raise ParameterError(
-                    f"origin {origin!r} is none that a browser sends; allowed is SCHEME://HOST or with :PORT, in "
+                    f"origin {origin!r} is not one that a browser sends; allowed is SCHEME://HOST or with :PORT, in "
                     "small letters without a path, for example https://chat.example.org; give several one by one"
                 )
         if not self.is_local and not self.keys:
@@ -98,7 +98,7 @@ class Settings:
 
 
 def read_keys(path: str | Path) -> tuple[str, ...]:
-    """The API keys of a file, one a line; empty lines and lines from # on do not count. Raises ParameterError, which
+    """The API keys of a file, one per line; empty lines and lines from # on do not count. Raises ParameterError, which
     never shows a key."""
     file = Path(path)
     try:
@@ -110,5 +110,5 @@ def read_keys(path: str | Path) -> tuple[str, ...]:
     lines = (line.strip() for line in text.splitlines())
     keys = tuple(line for line in lines if line and not line.startswith("#"))
     if not keys:
-        raise ParameterError(f"API key file {file} holds no key; write one a line")
+        raise ParameterError(f"API key file {file} holds no key; write one per line")
     return keys

@@ -24,7 +24,7 @@ class Item:
 
 
 class Ticket:
-    """requests: one a choice. client: who asks, for fairness. streams: whether steps are wanted as they come.
+    """requests: one per choice. client: who asks, for fairness. streams: whether steps are wanted as they come.
 
     The engine's thread owns `waiting`, `parked`, `running` and `begun`; the rest belongs to the event loop's.
     """

@@ -1,6 +1,6 @@
 """Traces on disk: one JSON object a line, so that a run that is killed leaves a trace up to its last token.
 
-The first line is the header, then one line a step, and after an answer's last step its result. Every line has
+The first line is the header, then one line per step, and after an answer's last step its result. Every line has
 `schema` and `kind`; readers ignore kinds and fields they do not know. In a conversation a line of kind "prompt"
 stands before each answer. docs/traces.md describes every field.
 """
@@ -53,7 +53,7 @@ def make_header(
     prompts: Sequence[Any] = (),
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """What a reader needs to know before the first step. `prompts`: texts or conversations, one an answer."""
+    """What a reader needs to know before the first step. `prompts`: texts or conversations, one per answer."""
     return {
         "model": model,
         "fingerprint": fingerprint,
@@ -204,7 +204,7 @@ def read_trace(path: str | os.PathLike[str]) -> Trace:
             elif kind in ("prompt", "step", "result"):
                 answer = record.get("answer")
                 if not isinstance(answer, int) or isinstance(answer, bool) or answer < 0:
-                    raise ValueError("'answer' is not a whole number from 0 on")
+                    raise ValueError("'answer' is not an integer from 0 on")
                 if kind == "prompt":
                     prompts[answer] = record.get("prompt")
                 elif kind == "step":

@@ -217,7 +217,7 @@ def _field(record: Mapping[str, Any], name: str, default: Any) -> Any:
 def _text(record: Mapping[str, Any], name: str, default: Any = _REQUIRED) -> str:
     value = _field(record, name, default)
     if not isinstance(value, str):
-        raise ValueError(f"{name!r} is not a text")
+        raise ValueError(f"{name!r} is not a string")
     return value
 
 
@@ -228,7 +228,7 @@ def _whole(record: Mapping[str, Any], name: str, default: Any = _REQUIRED) -> An
 
 def _integer(value: Any, name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"{name!r} is not a whole number")
+        raise ValueError(f"{name!r} is not an integer")
     return value
 
 

@@ -92,7 +92,7 @@ CAPTION = (
 
 
 def step_table(console: Console, steps: Sequence[Step], width: int | None = None, *, explain: bool = True) -> Table:
-    """One row a step, in the colour of its regime. Columns that do not fit `width` are left out, the least
+    """One row per step, in the colour of its regime. Columns that do not fit `width` are left out, the least
     telling first; None: as wide as needed. Columns that are empty in every step are left out too.
     explain: say below what the columns are."""
     cells = {column: [column.cell(step) for step in steps] for column in COLUMNS}
@@ -108,7 +108,7 @@ def step_table(console: Console, steps: Sequence[Step], width: int | None = None
         return sum(widths[column] for column in shown) + GAP * (len(shown) - 1)
 
     while width is not None and needed() > width:
-        # the candidates tell more than the filters and the attention
+        # the candidates say more than the filters and the attention
         last = max(shown, key=lambda column: column.drop)
         if last.drop == 0:
             break

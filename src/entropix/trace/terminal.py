@@ -77,7 +77,7 @@ def one_line(text: str, width: int = 60) -> str:
 
 
 def wants_color(choice: ColorChoice, stream: TextIO, environ: Mapping[str, str]) -> bool:
-    """Whether to colour: as told, else NO_COLOR before FORCE_COLOR before whether `stream` is a terminal."""
+    """Whether to colour: as asked for, else NO_COLOR before FORCE_COLOR before whether `stream` is a terminal."""
     if choice != "auto":
         return choice == "always"
     if environ.get("NO_COLOR"):

@@ -58,9 +58,9 @@ def test_a_policy_that_needs_what_vllm_may_not_show_is_refused_by_both_names(mon
         ({"entropix": "entropix", "entropix_heat": 1}, "no parameter 'heat'"),
         ({"entropix": "entropix", "entropix_temperature": 9}, "temperature=9.0 is out of range; allowed is"),
         ({"entropix": "entropix", "entropix_temperature": "warm"}, "temperature='warm' is out of range"),
-        ({"entropix": "entropix", "entropix_temperature": True}, "neither a number nor a text"),
-        ({"entropix": "entropix", "entropix_candidates": [3]}, "neither a number nor a text"),
-        ({"entropix": "entropix", "entropix_candidates": 2.5}, "candidates=2.5 is out of range; allowed is a whole"),
+        ({"entropix": "entropix", "entropix_temperature": True}, "neither a number nor a string"),
+        ({"entropix": "entropix", "entropix_candidates": [3]}, "neither a number nor a string"),
+        ({"entropix": "entropix", "entropix_candidates": 2.5}, "candidates=2.5 is out of range; allowed is an integer"),
         ({"entropix": "entropix", "entropix_inject": "x" * 1001}, "inject has 1001 characters; allowed are at most"),
         ({"entropix": "entropix", "entropix_control": "high"}, "control='high' is unknown; allowed are random"),
         ({"entropix": "entropix:top_k=3", "entropix_top_k": 4}, "top_k is given twice"),
@@ -86,7 +86,7 @@ def test_a_profile_s_parameters_give_way_to_the_request_s() -> None:
     [
         ("entropix", "must be an object"),
         ({"polcy": "entropix"}, "no setting 'polcy'; it has policy, profile, attention"),
-        ({"policy": 3}, "entropix.policy is 3; it must be a text"),
+        ({"policy": 3}, "entropix.policy is 3; it must be a string"),
         ({"attention": "yes"}, "entropix.attention is 'yes'; it must be true or false"),
     ],
 )

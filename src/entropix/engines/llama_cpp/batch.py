@@ -18,7 +18,7 @@ class Batch:
         self._position = np.zeros(size, np.int32)
         self._slot = np.zeros(size, np.int32)
         self._wanted = np.zeros(size, np.int8)
-        self._one = np.ones(size, np.int32)  # sequences a token
+        self._one = np.ones(size, np.int32)  # sequences per token
         # token i's list of sequences is the one entry _slot[i]
         stride = self._slot.itemsize
         self._slots = self._slot.ctypes.data + stride * np.arange(size, dtype=np.uintp)

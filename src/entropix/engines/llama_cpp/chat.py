@@ -1,4 +1,4 @@
-"""Conversations in a model's own Jinja template, in which nobody's words become control tokens."""
+"""Conversations in a model's own Jinja template, in which no message's words become control tokens."""
 
 from __future__ import annotations
 

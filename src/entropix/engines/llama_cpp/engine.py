@@ -25,7 +25,7 @@ from entropix.numeric import is_integer, plain
 from entropix.types import AttentionSignals, Capabilities, ModelInfo, Observation
 
 MOST_SEQUENCES = 128  # half of llama.cpp's LLAMA_MAX_SEQ
-# llama.cpp's CPU attention takes another kernel, which rounds differently, from 64 rows a call, and splits a single
+# llama.cpp's CPU attention takes another kernel, which rounds differently, from 64 rows per call, and splits a single
 # row's cache among threads from 512 cells. Short texts stay below both, so that a seed's text is the same to the
 # bit whatever is decoded beside it; their prompts take about a fifth longer.
 EXACT_ROWS, EXACT_CELLS = 63, 512
@@ -73,7 +73,7 @@ class LlamaCppEngine:
             ("batch", batch, MOST_CELLS),
         ):
             if not is_integer(value) or not 1 <= value <= most:
-                raise ParameterError(f"{name} is {value!r}, allowed is a whole number from 1 to {most}")
+                raise ParameterError(f"{name} is {value!r}, allowed is an integer from 1 to {most}")
         cells = max(context, LEAST_CELLS) if cells is None else cells
         if not is_integer(sequences) or not 1 <= sequences <= MOST_SEQUENCES:
             raise ParameterError(f"sequences is {sequences!r}, allowed is 1 … {MOST_SEQUENCES}")

@@ -118,7 +118,7 @@ def apart(compute: Callable[[], T]) -> T:
     """What `compute` returns, computed in a thread that ends with it.
 
     OpenMP keeps a team for every thread that has computed. With more of them than processors it no longer spins for
-    work, and a single text takes twice as long: so whoever loads a model must not leave a team behind, since it is
+    work, and a single text takes twice as long: so loading a model must not leave a team behind, since it is
     often another thread that decodes."""
     with ThreadPoolExecutor(1, "entropix-load") as thread:
         return thread.submit(compute).result()

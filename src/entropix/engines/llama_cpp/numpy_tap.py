@@ -135,7 +135,7 @@ class NumpyTap:
 
 
 def layer_of(node: Tensor) -> int:
-    """The layer of a flash-attention node, −1 when its keys do not tell."""
+    """The layer of a flash-attention node, −1 when its keys do not show it."""
     _, found, rest = bytes(node.src[1].contents.name).partition(KEYS)
     digits = rest[: len(rest) - len(rest.lstrip(b"0123456789"))]
     return int(digits) if found and digits else -1

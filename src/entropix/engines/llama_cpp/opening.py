@@ -18,7 +18,7 @@ STRING, BOOL = 8, 7  # gguf_type
 INTEGERS = {0: "u8", 1: "i8", 2: "u16", 3: "i16", 4: "u32", 5: "i32", 10: "u64", 11: "i64"}
 
 TYPES = {
-    "adapter": "an adapter (LoRA), which changes a model and is none",
+    "adapter": "an adapter (LoRA), which changes a model and is not one",
     "mmproj": "the projector of a multimodal model",
     "vocab": "a vocabulary without a model",
     "imatrix": "an importance matrix",

@@ -22,7 +22,7 @@ class LlamaCppTokenizer:
     def __init__(self, model: Any) -> None:
         self._llama, _ = load()
         self.owner: Any = None
-        """The engine: kept, so that a tokenizer outlives nobody's model, and asked whether it is still open."""
+        """The engine: kept, so that no tokenizer outlives its model, and asked whether it is still open."""
         self._pointer = self._llama.llama_model_get_vocab(model)
         self.size: int = self._llama.llama_vocab_n_tokens(self._vocab)
         self._pieces: list[bytes | None] = [None] * self.size

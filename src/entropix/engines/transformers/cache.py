@@ -21,7 +21,7 @@ FIRST_CAPACITY = 256
 class Span:
     """What one model call reads and writes: slots `first … first + rows − 1`.
 
-    starts: tokens each row held before. counts: new tokens a row. The call is `queries` = max(counts) wide; a
+    starts: tokens each row held before. counts: new tokens per row. The call is `queries` = max(counts) wide; a
     shorter row is padded on the right, and its padding is written beyond its end, where nothing looks."""
 
     first: int

@@ -1,4 +1,4 @@
-"""The engine contract on a transformers model: one slotted cache, one batched call a forward."""
+"""The engine contract on a transformers model: one slotted cache, one batched call per forward."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class TransformersEngine:
         context, sequences, cells = plain(context), plain(sequences), plain(cells)
         for option, value in (("context", context), ("sequences", sequences), ("cells", cells)):
             if value is not None and (not is_integer(value) or value < 1):
-                raise ParameterError(f"{option}={value!r}: must be a whole number, at least 1")
+                raise ParameterError(f"{option}={value!r}: must be an integer, at least 1")
         check_supported(model)
         config = text_config(model)
         context = min(context, getattr(config, "max_position_embeddings", None) or context)
@@ -212,7 +212,7 @@ class TransformersEngine:
         return first
 
     def _swap(self, sequence: TransformersSequence, slot: int) -> None:
-        """Move a sequence to `slot`, and whoever lives there to where it was."""
+        """Move a sequence to `slot`, and the one in that slot to where it was."""
         there, before = self._slots[slot], sequence.slot
         if there is None:
             self._cache.copy(before, slot, len(sequence.tokens))

@@ -56,7 +56,7 @@ def switched(configs: list[Any], implementation: str, cache: SlotCache, call: Ca
 def last_only(head: torch.nn.Module, span: Span) -> Iterator[None]:
     """The output projection sees each row's last position only, so a prompt's other logits cost nothing.
 
-    A hook and not `logits_to_keep`, which not every model has and which could not tell rows apart."""
+    A hook and not `logits_to_keep`, which not every model has and which could not distinguish rows."""
     if span.queries == 1:
         yield
         return

@@ -43,7 +43,7 @@ SEQUENCES = 16
 """Least sequences of an engine that is loaded here, so that the choices of a question share their context."""
 
 DEFAULT_DEVICE = "cuda:0"
-"""What lm_eval's command line says where nobody named a device, also on machines without it; ours is the best there
+"""What lm_eval's command line says where no device was named, also on machines without it; ours is the best there
 is."""
 
 OPTIONS = ("engine", "context", "threads", "device", "dtype")
@@ -305,7 +305,7 @@ def seed_of(seed: int, question: str, time: int) -> int:
 
 def _whole(name: str, value: Any, *, least: int) -> int:
     if not str(value).isdecimal() or int(value) < least:
-        raise ParameterError(f"{name}={value!r} is not a whole number from {least} on")
+        raise ParameterError(f"{name}={value!r} is not an integer from {least} on")
     return int(value)
 
 

@@ -15,7 +15,7 @@ SHOWN = SIGNALS - {"attention"}
 """What every vLLM shows. Attention needs the operator's switch and a back-end that measures, which are not known where
 requests are admitted: policies may want it there and not need it."""
 LONGEST = 1000
-"""Characters of an injected text: it is forced token by token into somebody's answer."""
+"""Characters of an injected text: it is forced token by token into an answer."""
 
 ANY_MODEL = Thresholds(entropy_low=0.25, entropy_high=2.5, varentropy_low=0.35, varentropy_high=3.0)
 
@@ -59,7 +59,7 @@ def read(arguments: Mapping[str, Any] | None) -> Asked | None:
         )
     if not isinstance(spec, str) or not spec.strip():
         raise ParameterError(
-            f'{KEY}={spec!r} is no policy; allowed is a text such as "entropix", "entropix:temperature=0.8" or "{OFF}"'
+            f'{KEY}={spec!r} is no policy; allowed: a string such as "entropix", "entropix:temperature=0.8" or "{OFF}"'
         )
     name, values = parse_spec(spec)
     if name == OFF:
@@ -73,7 +73,7 @@ def read(arguments: Mapping[str, Any] | None) -> Asked | None:
         if parameter in values:
             raise ParameterError(f"{parameter} is given twice, in {KEY}={spec!r} and as {key}; give it once")
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-            raise ParameterError(f"{key}={value!r} is neither a number nor a text")
+            raise ParameterError(f"{key}={value!r} is neither a number nor a string")
         values[parameter] = value
     asked = Asked(name, tuple(sorted(values.items())))
     policy = asked.make(ANY_MODEL, vocabulary=32_000)
@@ -88,7 +88,7 @@ def check(sampling: Any) -> None:
 
     sampling: vLLM's SamplingParams. Where a policy is asked for, the temperature of a server's request becomes 0: to
     vLLM's own sampler nothing is left to choose, and above 0 it makes a generator of the request's seed, which it
-    cannot rewind on a CPU, so that a pre-emption, or a prompt computed in pieces, would end the engine. Parameters that
+    cannot rewind on a CPU, so that a pre-emption, or a chunked prefill, would end the engine. Parameters that
     belong to a caller of the library are left as they are."""
     try:
         asked = read(sampling.extra_args)

@@ -1,4 +1,4 @@
-"""Logits → one token a row, chosen by each request's policy, and rows in which nothing else is left to choose."""
+"""Logits → one token per row, chosen by each request's policy, and rows in which nothing else is left to choose."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from entropix.sampling import WINDOW, keyed_gumbel, position_keys, seed_key, top
 from entropix.signals import measure_unchecked
 from entropix.types import SIGNALS, Array, AttentionSignals, Signals
 
-PIECE = 1 << 25
+CHUNK = 1 << 25
 """Most logits that are measured at a time on a device: 128 MB of float32, of which some five are held."""
 
 
@@ -51,7 +51,7 @@ class Draw:
             warm(served.vocabulary, like)
 
     @property
-    def nobody(self) -> int:
+    def spare(self) -> int:
         """The slot of rows that are not ours."""
         return self.slots
 
@@ -165,7 +165,7 @@ class Draw:
 def measured(logits: Array, attention: AttentionSignals | None, asked: frozenset[str]) -> Signals:
     """`measure_unchecked`, some rows at a time: vLLM leaves its device little memory beside the KV cache, and what is
     computed with a whole vocabulary is as large as the logits several times over."""
-    some = max(PIECE // logits.shape[-1], 1)
+    some = max(CHUNK // logits.shape[-1], 1)
     if type(logits) is np.ndarray or logits.shape[0] <= some:
         return measure_unchecked(logits, attention, asked=asked)
     xp = namespace(logits)
@@ -190,7 +190,7 @@ def force(logits: Any, ours: Any, tokens: Any) -> Any:
 
 
 def warm(vocabulary: int, like: Array) -> None:
-    """Have kernels compiled and tried at the start rather than within somebody's answer."""
+    """Have kernels compiled and tried at the start rather than within an answer."""
     xp = namespace(like)
     logits = xp.zeros((1, vocabulary), dtype=xp.float32, device=like.device)
     measure_unchecked(logits, asked=SIGNALS)

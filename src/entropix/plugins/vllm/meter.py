@@ -57,7 +57,7 @@ class TensorTally:
     """Totals of torch tensors, kept on their device; nothing here waits for it.
 
     Every step ends with an asynchronous copy of the totals (some 700 bytes) to pinned memory, `host`. Copying less
-    often would hide the last steps before a pause until somebody asks again; fetching those from another thread would
+    often would hide the last steps before a pause until the next request; fetching those from another thread would
     mean CUDA calls that break a graph being captured by the first. `host` is read without asking the device: its
     words are whole, so a reader sees each total as it was after some step, and all of the last one once it is done."""
 
@@ -90,7 +90,7 @@ class TensorTally:
 
 
 class Meter:
-    """Counts of one worker process, published about once a second from a thread of their own.
+    """Counts of one worker process, published about once per second from a thread of their own.
 
     No method raises: what goes wrong is logged once, and the counts end there."""
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from prometheus_client.mmap_dict import MmapedDict
 
 DIRECTORY = "ENTROPIX_VLLM_METRICS"
-"""The environment variable by which processes tell those they start where to write. Not for people."""
+"""The environment variable by which processes pass on to those they start where to write. Not for people."""
 
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
 RESERVED = 1 << 14
@@ -51,7 +51,7 @@ def register() -> None:
 
 
 def find_directory() -> Path | None:
-    """Where this process has to write, or None where nobody would read it."""
+    """Where this process has to write, or None where it would not be read."""
     name = os.environ.get(SHARED) or os.environ.get(DIRECTORY)
     return Path(name) if name and Path(name).is_dir() else None
 

@@ -61,7 +61,7 @@ def _settings(config: Any) -> dict[str, Any]:
         if name not in SETTINGS:
             raise ParameterError(f"additional-config: {KEY!r} has no setting {name!r}; it has {known}")
         if not isinstance(value, SETTINGS[name]):
-            wanted = "true or false" if SETTINGS[name] is bool else "a text"
+            wanted = "true or false" if SETTINGS[name] is bool else "a string"
             raise ParameterError(f"additional-config: {KEY}.{name} is {value!r}; it must be {wanted}")
     return found
 

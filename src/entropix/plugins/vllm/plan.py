@@ -96,7 +96,7 @@ class Plan:
 
         slots `(rows,)`: whose row it is; starts `(rows,)`: the position of that request's first row in this forward,
         which is how many tokens it has; level `(rows,)`: how many rows of the request come before, None where none has
-        more than one; counts `(rows,)`: whether a token comes of it, None where it does of all."""
+        more than one; counts `(rows,)`: whether it yields a token, None where all do."""
         xp = namespace(slots)
         places = self.places[slots]
         mine = places != NOBODY

@@ -23,7 +23,7 @@ SAVED = "_entropix"
 
 @dataclass
 class Seat:
-    """A request of ours in the batch: its slot, and what tells how many tokens it has."""
+    """A request of ours in the batch: its slot, and what says how many tokens it has."""
 
     slot: int
     prompt: int
@@ -65,7 +65,7 @@ class FirstRunner(LogitsProcessor):  # type: ignore[misc]
     """Entropix for Model Runner V1.
 
     vLLM says which requests join, leave and move, and hands over the list in which it keeps each one's tokens: how many
-    there are tells whether the last choice was taken. A request that leaves may come back after a pre-emption, with
+    there are shows whether the last choice was taken. A request that leaves may come back after a pre-emption, with
     the same SamplingParams object, so what is to be remembered is kept on that object and ends with it.
     """
 
@@ -140,7 +140,7 @@ class FirstRunner(LogitsProcessor):  # type: ignore[misc]
         if not seats:
             return logits
         rows = len(logits)
-        slots, starts = np.full(rows, self.draw.nobody), np.zeros(rows, np.int64)
+        slots, starts = np.full(rows, self.draw.spare), np.zeros(rows, np.int64)
         for row, seat in seats.items():
             slots[row], starts[row] = seat.slot, seat.start
             if seat.penalties is not None:
@@ -150,7 +150,7 @@ class FirstRunner(LogitsProcessor):  # type: ignore[misc]
         return logits
 
     def _there(self, array: np.ndarray[Any, Any]) -> Any:
-        """`array` where the logits lie; on its way there nobody waits."""
+        """`array` where the logits lie; the host does not wait for the copy."""
         if self.host:
             return array
         tensor = torch.from_numpy(array)

@@ -1,4 +1,4 @@
-"""vLLM's Model Runner V2: requests have slots, rows are told apart by slot, and a request may own several."""
+"""vLLM's Model Runner V2: requests have slots, rows are identified by slot, and a request may own several."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class SecondRunner(LogitsProcessor):  # type: ignore[misc]
         return (*self.draw.seats[slot], self.seeds[slot])
 
     def _displace(self, slot: int) -> None:
-        """Whoever had the slot has left it. Its tokens are still there: the next one's are written later."""
+        """The slot's last request has left it. Its tokens are still there: the next one's are written later."""
         self.resumed.pop(slot, None)
         if slot not in self.draw.seats:
             return
@@ -96,5 +96,5 @@ class SecondRunner(LogitsProcessor):  # type: ignore[misc]
 
     @property
     def live(self) -> Iterable[int]:
-        """The slots that were given to requests of ours and to nobody since."""
+        """The slots that were given to requests of ours and not reused since."""
         return self.draw.seats.keys()

@@ -81,7 +81,7 @@ function seed() {
 
 function valid() {
   const value = get("seed").value;
-  get("seed").setCustomValidity(value !== "" && !Number.isSafeInteger(Number(value)) ? "A whole number up to 2^53." : "");
+  get("seed").setCustomValidity(value !== "" && !Number.isSafeInteger(Number(value)) ? "An integer up to 2^53." : "");
   return get("settings").reportValidity() && columns.every((column) => column.valid());
 }
 

@@ -55,7 +55,7 @@ class Board:
     def take(self) -> AttentionSignals | None:
         """The signals of this step, float32 `(requests,)` in batch order; NaN in rows that did not ask.
 
-        NumPy on CPUs, torch elsewhere. None where nobody asked, the operator did not switch them on, or this
+        NumPy on CPUs, torch elsewhere. None where no request asked, the operator did not switch them on, or this
         model cannot be measured. A second call in a step gives None."""
         signals = self._signals
         self._signals = self.rows = None

@@ -1,6 +1,6 @@
 """`paged_signals` in C for CPUs: one pass on one thread, without a copy of the keys.
 
-The tensor version starts some forty operations a step, which wake vLLM's threads again and again, and widens the keys
+The tensor version starts some forty operations per step, which wake vLLM's threads again and again, and widens the keys
 into memory of their own. Only where there is much to do and there are many threads is it the faster one.
 """
 
