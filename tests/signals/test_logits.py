@@ -156,3 +156,19 @@ def test_rows_that_are_not_contiguous_are_measured_too() -> None:
     wide = random_logits("random", 600)
     assert measure(wide[:, ::2]).entropy == pytest.approx(measure(np.ascontiguousarray(wide[:, ::2])).entropy, rel=1e-6)
     assert measure(wide[::2]).entropy == pytest.approx(measure(wide).entropy[::2], rel=1e-9)
+
+
+@pytest.mark.parametrize(("alternatives", "favourite"), [(1, 0.917), (10, 0.780), (1000, 0.634), (50_000, 0.589)])
+def test_a_peak_over_a_flat_tail_has_the_largest_varentropy_at_the_favourite_of_the_method(
+    alternatives: int, favourite: float
+) -> None:
+    def varentropy(p: float) -> float:
+        row = np.zeros((1, alternatives + 1))
+        row[0, 0] = math.log(alternatives * p / (1 - p))
+        return float(measure(row).varentropy[0])
+
+    best = varentropy(favourite)
+    assert best == pytest.approx(
+        favourite * (1 - favourite) * math.log(alternatives * favourite / (1 - favourite)) ** 2
+    )
+    assert best > max(varentropy(favourite - 0.005), varentropy(favourite + 0.005))
