@@ -284,8 +284,8 @@ class BranchRecord:
 @dataclass(frozen=True, slots=True)
 class SearchRecord:
     """What a search has tried. shares: each answer's share of the votes' weight, largest first; empty where no vote
-    was held. confidence: the share of the answer given, among all ballots including those without an answer, None
-    without a vote. ballots: how many texts voted."""
+    was held, or by one ballot alone. confidence: the share of the answer given, among all ballots including those
+    without an answer, None where shares mean nothing. ballots: how many texts were counted."""
 
     spec: str
     branches: tuple[BranchRecord, ...]
@@ -329,7 +329,7 @@ class Result:
 
     @property
     def confidence(self) -> float:
-        """0 … 1: the answer's share of the votes if there was a vote, else 1 − uncertainty."""
+        """0 … 1: the answer's share of the votes if several ballots voted, else 1 − uncertainty."""
         if self.search is not None and self.search.confidence is not None:
             return self.search.confidence
         return 1 - self.uncertainty

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from entropix.decoding import Branch, Job, Request
 from entropix.errors import ParameterError
 from entropix.policies import make_policy
 from entropix.search import Vote
-from entropix.search.ballots import count
+from entropix.search.ballots import ONE_VOTE, count
 from entropix.search.scores import path_probability, trace_confidence
 from entropix.types import Action, Regime, Step, Thresholds
 
@@ -98,15 +100,15 @@ def test_where_only_the_surest_ballots_count_nothing_is_exact_before_the_last() 
 
 
 def test_a_text_that_was_cut_off_abstains_unless_all_were() -> None:
-    made = ballots(("7", 1), ("8", 1), ("8", 1))
-    for branch in made[1:]:
+    made = ballots(("7", 1), ("7", 1), ("8", 1), ("8", 1), ("8", 1))
+    for branch in made[2:]:
         branch.finish_reason = "length"
     some = count(made, Vote(answer=by_text), 0)
-    made[0].finish_reason = "length"
+    made[0].finish_reason = made[1].finish_reason = "length"
     every = count(made, Vote(answer=by_text), 0)
     assert some is not None
     assert every is not None
-    assert (some.answer, some.confidence) == ("7", pytest.approx(1 / 3))
+    assert (some.answer, some.confidence) == ("7", pytest.approx(2 / 5))
     assert every.answer == "8"
 
 
@@ -121,7 +123,7 @@ def test_a_function_that_returns_no_text_is_named() -> None:
         count(ballots(("7", 1)), Vote(answer=int), 0)  # type: ignore[arg-type]
 
 
-@given(st.lists(st.tuples(st.sampled_from(["1", "2", "3", None]), st.floats(0, 20)), min_size=1, max_size=12))
+@given(st.lists(st.tuples(st.sampled_from(["1", "2", "3", None]), st.floats(0, 20)), min_size=2, max_size=12))
 def test_shares_are_shares(given_: list[tuple[str | None, float]]) -> None:
     for weight in ("count", "confidence", "path"):
         counted = count(ballots(*given_), Vote(answer=by_text, weight=weight), 0)
@@ -148,6 +150,67 @@ def test_path_probability_multiplies_the_choices() -> None:
     parent.steps[3].logprob, child.steps[3].logprob = math.log(0.6), math.log(0.3)
     assert path_probability(child) == pytest.approx(0.3)
     assert path_probability(parent) == pytest.approx(0.6)
+
+
+def cast(given: Sequence[tuple[str | None, str]]) -> list[Branch]:
+    """Ballots by answer and how their texts ended."""
+    made = ballots(*[(answer, 1.0) for answer, _ in given])
+    for branch, (_, end) in zip(made, given, strict=True):
+        branch.finish_reason = end
+    return made
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"stop": "lead:2"}, {"stop": "beta:0.9", "weight": "confidence"}, {"weight": "path"}]
+)
+def test_nothing_is_decided_while_every_ballot_is_cut_off_and_one_may_still_come(options: dict[str, Any]) -> None:
+    vote = Vote(answer=by_text, **options)
+    before = count(cast([("A", "length")] * 3), vote, 1)
+    after = count(cast([("A", "length")] * 3 + [("C", "end")]), vote, 0)
+    assert before is not None
+    assert after is not None
+    assert (before.answer, before.decided, after.answer) == ("A", False, "C")
+
+
+@pytest.mark.parametrize(
+    ("given", "options"),
+    [
+        ([("A", "end")], {}),
+        ([("A", "length")], {}),
+        ([(None, "end")], {}),
+        ([("A", "length"), ("B", "end"), ("A", "context"), (None, "length")], {}),
+        ([("A", "end"), ("B", "end"), ("C", "end")], {"keep": 0.3, "floor": 1}),
+    ],
+)
+def test_one_ballot_alone_is_no_share_of_votes(given: list[tuple[str | None, str]], options: dict[str, Any]) -> None:
+    counted = count(cast(given), Vote(answer=by_text, **options), 0)
+    assert counted is not None
+    assert (counted.confidence, counted.shares, counted.note) == (None, {}, ONE_VOTE)
+
+
+@pytest.mark.parametrize("given", [[("A", "end"), (None, "end")], [("A", "length"), ("B", "length")]])
+def test_two_ballots_that_vote_are_shares(given: list[tuple[str | None, str]]) -> None:
+    counted = count(cast(given), Vote(answer=by_text), 0)
+    assert counted is not None
+    assert (counted.answer, counted.confidence, counted.note) == ("A", 0.5, "")
+
+
+BALLOT = st.tuples(st.sampled_from(["A", "B", None]), st.sampled_from(["end", "end", "length", "context"]))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(BALLOT, min_size=1, max_size=5), st.integers(1, 2))
+def test_a_vote_that_is_decided_is_never_overturned(given: list[tuple[str | None, str]], outstanding: int) -> None:
+    vote = Vote(answer=by_text)
+    now = count(cast(given), vote, outstanding)
+    assert now is not None
+    if not now.decided:
+        return
+    every = list(itertools.product(("A", "B", "C", None), ("end", "length")))
+    for more in itertools.product(every, repeat=outstanding):
+        then = count(cast([*given, *more]), vote, 0)
+        assert then is not None
+        assert then.answer == now.answer
 
 
 @st.composite

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import random
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from entropix import Model
 from entropix.decoding import Decoder, Job, Request
@@ -16,6 +18,8 @@ from entropix.engines.scripted import ScriptedEngine, hashed
 from entropix.errors import CapabilityError, ParameterError
 from entropix.policies import make_policy
 from entropix.search import make_search
+from entropix.search.ballots import ONE_VOTE
+from entropix.trace.tree import search_tree
 from entropix.types import Result, Thresholds
 
 THRESHOLDS = Thresholds(0.3, 2.0, 0.25, 1.5)
@@ -129,6 +133,27 @@ def test_one_sequence_is_plain_decoding(spec: str) -> None:
     job = answer(scripted(), one + plus + rest)
     assert job.tokens == plain.tokens
     assert job.ledger.forwarded == plain.ledger.forwarded
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "tree:trigger=entropy,threshold=99+vote:answer=text",
+        "tree:when=end,trigger=entropy,threshold=99+vote:answer=text",
+        "vote:n=1,answer=text",
+        "vote:n=4,max_sequences=1,answer=text",
+    ],
+)
+def test_the_confidence_of_one_ballot_is_one_minus_uncertainty(spec: str) -> None:
+    result = Model(scripted()).generate("name it", search=spec, policy="sample", max_tokens=8, seed=1)
+    assert isinstance(result, Result)
+    assert result.search is not None
+    assert (result.search.ballots, result.search.confidence, result.search.shares) == (1, None, {})
+    assert result.confidence == 1 - result.uncertainty
+    assert ONE_VOTE in result.notes
+    console = Console(file=io.StringIO(), record=True, width=100)
+    console.print(search_tree(console, result.search))
+    assert "ballot" not in console.export_text()
 
 
 @pytest.mark.parametrize("spec", SPECS)

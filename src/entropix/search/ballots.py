@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from entropix.search.vote import Vote
 
 NO_VOTE = "search: vote has no answer= to compare, so the text with the best mean log-probability won, as with best"
+ONE_VOTE = "search: one ballot alone voted, so the confidence is 1 − uncertainty and no share of votes"
 
 
 def _checked(answer: object) -> str | None:
@@ -39,8 +40,8 @@ def best_of(ended: Sequence[AnyBallot]) -> AnyBallot:
 
 @dataclass(frozen=True)
 class Count(Generic[AnyBallot]):
-    """A vote. winner: the text given; shares: of the weight of all ballots, those without an answer included; note:
-    what the reader must know where several texts were compared."""
+    """A vote. winner: the text given; shares: of the weight of all ballots, those without an answer included; empty
+    without a vote, as where one ballot alone voted, and confidence is None then; note: for the reader."""
 
     winner: AnyBallot
     answer: str | None
@@ -68,7 +69,7 @@ def count(ended: Sequence[AnyBallot], vote: Vote, outstanding: int, running: int
             branch.answer = _checked(extract(branch.text))
     best = best_of(ended)
     if extract is None:
-        return Count(best, None, {}, None, {}, note=NO_VOTE)
+        return Count(best, None, {}, None, {}, note=NO_VOTE if len(ended) > 1 else "")
     trace = {b.number: trace_confidence(b.confidence, vote.trace) for b in ended}
     surest = sorted(ended, key=lambda b: (-trace[b.number], b.number))
     counted = surest[: max(math.ceil(vote.keep * len(ended)), min(vote.floor, len(ended)))]
@@ -81,8 +82,10 @@ def count(ended: Sequence[AnyBallot], vote: Vote, outstanding: int, running: int
     cast = sorted(counted, key=lambda b: b.number)
     ends = [b.finish_reason for b in cast]
     sums = tally([b.answer for b in cast], [weights[b.number] for b in cast], ends)
+    lone = sum(voting(ends)) == 1
+    note = ONE_VOTE if lone else ""
     if not sums:
-        return Count(best, None, {}, 0.0, weights)
+        return Count(best, None, {}, None if lone else 0.0, weights, note=note)
     order = list(sums)
     answer = order[0]
     mine = [b for b, votes in zip(cast, voting(ends), strict=True) if votes and b.answer == answer]
@@ -93,4 +96,6 @@ def count(ended: Sequence[AnyBallot], vote: Vote, outstanding: int, running: int
     # where the surest ballots alone count, one more may put another out, and nothing is exact
     sure = not vote.rule.exact or vote.keep == 1 or not outstanding
     decided = vote.rule.stops(now) and sure and (vote.rule.exact or not running)
+    if lone:
+        return Count(winner, answer, {}, None, weights, decided, note, now)
     return Count(winner, answer, shares, min(shares[answer], 1.0), weights, decided, standing=now)

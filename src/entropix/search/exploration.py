@@ -68,7 +68,7 @@ class Exploration:
 
     def record(self, branches: list[Any]) -> SearchRecord:
         """What has been tried, for the trace. branches: all there ever were."""
-        if self.counted and self.counted.note and len(self.lines) > 1:
+        if self.counted and self.counted.note:
             self.notes.append(self.counted.note)
         return search_record(self.plan.spec, branches, self.host.trunk, self.counted, self.notes)
 
