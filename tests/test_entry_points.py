@@ -76,7 +76,7 @@ class Longest(Sampled):
 
     spare: int = parameter(0, 0, 9, doc="nothing")
 
-    def count(self, ended, outstanding):
+    def count(self, ended, outstanding, running):
         return Count(max(ended, key=lambda b: (len(b.text), -b.number)), None, {}, None, {}) if ended else None
 '''
 
