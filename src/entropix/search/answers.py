@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
 from typing import TypeAlias
 
 from entropix.errors import ParameterError
+from entropix.search.chosen import chosen
 from entropix.search.latex import plain
+from entropix.search.stated import in_box, stated_number
 
 Extractor: TypeAlias = "Callable[[str], str | None]"
 
-_NUMBER = re.compile(r"(?<![\w.])[-−]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?<=\d)")
-_MARKED = re.compile(r"####\s*|(?:final answer|answer|result)\s*(?:is|=|:)", re.IGNORECASE)
-# a small letter may be the article and a capital I the pronoun: those must stand alone
-_CHOICE = re.compile(
-    r"(?i:answer|option|choice)\s*(?i:is|:)?\s*\**\(?([A-HJ]\b|[a-jI](?=\s*(?:[).:,;!?*\"']|$)))", re.MULTILINE
-)
-_LETTER = re.compile(r"(?<![\w'])\(?([A-J])(?:[).:]|\s*$)", re.MULTILINE)
 _FENCE = re.compile(r"^([ \t]*)(`{3,}|~{3,})[ \t]*([^\n`]*)$", re.MULTILINE)
 _DEFINES = re.compile(r"^[ \t]*(?:async[ \t]+)?def[ \t]+(\w+)", re.MULTILINE)
 _STARTS = re.compile(r"(?:async +)?def +\w+ *\(|class +\w+ *[(:]|import +\w|from +[\w.]+ +import\b|@\w")
@@ -32,30 +26,19 @@ _CODE_LINE = re.compile(
 
 
 def number(text: str) -> str | None:
-    """The number a text ends on: in \\boxed{}, after "####" or the last "answer is", else the last one. Without
-    thousands separators and trailing zeros; None for none."""
-    found = _numbers(_in_box(text))
-    if found:
-        return found[-1]
-    marks = list(_MARKED.finditer(text))
-    if marks:
-        line = text[marks[-1].end() :].split("\n", 1)[0]
-        found = _numbers(line)
-        if found:
-            return found[-1] if "=" in line else found[0]
-    found = _numbers(text)
-    return found[-1] if found else None
+    """The number a text answers, in the one form of `search.numerals`: in the last \\boxed{}, else behind the last
+    "####" or "answer is", else in its last sentence. None for none."""
+    return stated_number(text)
 
 
 def choice(text: str) -> str | None:
-    """The letter A … J that a text chooses: after "answer is", else the last letter that stands as a choice."""
-    found = _CHOICE.findall(text) or _LETTER.findall(text)
-    return found[-1].upper() if found else None
+    """The letter A … J that a text chooses (`search.chosen`); None for none."""
+    return chosen(text)
 
 
 def boxed(text: str) -> str | None:
     """What the last \\boxed{…} holds, in `latex.plain` form: \\dfrac12 and 0.5 are \\frac{1}{2}. None for none."""
-    return plain(_in_box(text)) or None
+    return plain(in_box(text)) or None
 
 
 def code(text: str) -> str | None:
@@ -93,19 +76,6 @@ def extractor(answer: str | Extractor | None) -> Extractor | None:
     return EXTRACTORS[answer]
 
 
-def _in_box(text: str) -> str:
-    """What the last \\boxed{…} holds, with balanced braces; "" for none."""
-    start = text.rfind("\\boxed{")
-    if start < 0:
-        return ""
-    depth, begin = 1, start + len("\\boxed{")
-    for at in range(begin, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[at], 0)
-        if not depth:
-            return text[begin:at].strip()
-    return ""
-
-
 def _blocks(text: str) -> list[str]:
     """What stands in the fences of a text, if they hold Python or do not say what they hold; else in all of them."""
     found: list[tuple[str, str]] = []
@@ -138,18 +108,3 @@ def _without_prose(lines: list[str]) -> str:
     """Lines of code up to the first one at the margin that cannot be code."""
     end = next((n for n, line in enumerate(lines) if line and not _CODE_LINE.match(line)), len(lines))
     return "\n".join(lines[:end]).rstrip()
-
-
-def _numbers(text: str) -> list[str]:
-    found = []
-    for raw in _NUMBER.findall(text):
-        if not raw:
-            continue
-        try:
-            value = Decimal(raw.replace(",", "").replace("−", "-"))
-        except InvalidOperation:
-            continue
-        plain = format(value, "f")
-        plain = plain.rstrip("0").rstrip(".") if "." in plain else plain
-        found.append("0" if plain in ("-0", "") else plain)
-    return found

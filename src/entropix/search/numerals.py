@@ -1,0 +1,200 @@
+"""Numbers as texts write them, and the one form in which two of them are compared.
+
+One form: a decimal without separators, trailing zeros and exponent where it is exact (3/4, ½, .750 and 7.5e-1 are
+"0.75"), else a fraction in lowest terms ("1/3"), beyond 60 digits "1.5e100". A ratio is "3:2", in lowest terms. Every
+pattern is bounded, so that reading takes time in proportion to the text.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from decimal import Context, Decimal
+from math import gcd
+
+MOST_DIGITS = 400
+"""A longer run of digits is no number that anyone answers."""
+
+_EXACT = Context(prec=4 * MOST_DIGITS)
+_SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
+_VULGAR = "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
+_SCALE = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_SPACE = "[ \u00a0\u2009\u202f\u2007]"
+_MONTH = (
+    r"(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?"
+    r"|Nov(?:ember)?|Dec(?:ember)?)"
+)
+_LATEX = [
+    (re.compile(pattern), by)
+    for pattern, by in (
+        (r"(?<=\d)(?:\{,\}|\\!,|,\\!)(?=\d)", ","),
+        (r"(?<=\d)(?:\\[,:;! ]|~|\{\\,\})(?=\d)", "\u2009"),
+        (r"\\([$%#])", r"\1"),
+        (r"\\[dt]frac(?![A-Za-z])", r"\\frac"),
+        (r"\\(?:times|cdot)(?![A-Za-z])", "×"),
+        (r"\\approx(?![A-Za-z])", "≈"),
+        (r"\\frac(\d)(\d)(?!\d)", r"\\frac{\1}{\2}"),
+        (r"[\u066b](?=\d)", "."),
+        (r"(?<=\d)[\u066c，](?=\d)", ","),
+        (r"(?<=\d)．(?=\d)", "."),
+    )
+]
+_WHOLE = (
+    rf"\d{{1,3}}(?:,\d{{3}}){{1,160}}(?![\d])(?:\.\d{{1,{MOST_DIGITS}}})?"  # 1,234,567.5
+    rf"|\d{{1,2}}(?:,\d\d){{1,40}},\d{{3}}(?!\d|,\d)(?:\.\d{{1,{MOST_DIGITS}}})?"  # 1,00,000
+    rf"|\d{{1,3}}(?:['’]\d{{3}}){{1,160}}(?!\d)(?:[.,]\d{{1,{MOST_DIGITS}}})?"  # 1'234
+    rf"|\d{{1,3}}(?:\.\d{{3}}){{2,160}}(?![\d.]*\d)(?:,\d{{1,{MOST_DIGITS}}})?"  # 1.234.567
+    rf"|\d{{1,3}}(?:\.\d{{3}}){{1,160}},\d{{1,{MOST_DIGITS}}}(?![\d,])"  # 1.234,5
+    rf"|(?<!\d{_SPACE})[1-9]\d{{0,2}}(?:{_SPACE}\d{{3}}){{1,160}}(?!\d|{_SPACE}?\d|[/:]\d)(?:[.,]\d{{1,{MOST_DIGITS}}})?"
+    rf"|(?<!\d,)\d{{1,{MOST_DIGITS}}},(?:\d{{1,2}}|\d{{4,{MOST_DIGITS}}}|(?<=\b0,)\d{{3}})(?![\d,])(?!\.\d)"  # 12,5
+    rf"|\d+(?:\.\d+)?|\.\d+"
+)
+_TOKEN = re.compile(
+    rf"""
+    (?P<other>                                                                # digits that are no number
+        (?<!\d)\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}(?!\d)
+      | (?<!\d)\d{{1,2}}([-/.])\d{{1,2}}\2(?:\d{{4}}|\d\d)(?!\d|[.]\d)
+      | \b{_MONTH}\.?\ \d{{1,2}}(?:st|nd|rd|th)?(?:,?\ \d{{4}})?(?![\d,]) | \b\d{{1,2}}\ {_MONTH}\b(?:,?\ \d{{4}})?
+      | (?<![\d:])(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d)?(?![\d:]) | (?<![\d.,])\d{{1,9}}(?:st|nd|rd|th)\b
+      | \b(?:step|question|problem|equation|eq\.|example|exercise|method|attempt|part|case|note|footnote)s?
+        \ {{0,2}}[#(]?\d{{1,9}}(?![\d]|[.,]\d)
+    )
+    | (?P<sign>(?<![A-Za-z0-9_À-ɏͰ-ԯ)\]}}.])[-−–+]|(?<![A-Za-z])negative\ )?(?P<money>\ ?[$€£¥₹₩₽]\ ?(?P<inner>[-−–])?)?
+    (?<![A-Za-z_À-ɏͰ-ԯ^])(?<![\^_]\{{)(?<![\^_]\{{-)(?<!\^-)(?<!sqrt\{{)(?<!√)
+    (?:
+        (?P<latex>(?P<units>\d{{1,{MOST_DIGITS}}})?\ ?
+          \\frac\{{\ ?(?P<above>[-−]?\d{{1,40}})\ ?\}}\{{\ ?(?P<below>-?\d{{1,40}})\ ?\}})
+      | (?P<vulgar>(?P<whole>\d{{1,{MOST_DIGITS}}})?{_SPACE}?(?P<part>[{_VULGAR}]))
+      | (?:(?P<entire>\d{{1,40}})\ )?(?<![/\d])(?P<over>\d{{1,40}})\ ?[/⁄]\ ?(?P<under>\d{{1,40}})(?![/\d]|[.,]\d)
+      | (?<![\d:])(?P<left>\d{{1,9}}):(?P<right>\d{{1,9}})(?![\d:]|[.,]\d)
+      | (?P<base>\d{{1,4}})\^(?:\{{(?P<braced>\d{{1,2}})\}}|(?P<exponent>\d{{1,2}})(?!\d))
+      | (?P<plain>{_WHOLE})
+        (?P<power>[eE][-+−]?\d{{1,4}}(?![\w.])
+          | \ ?[×x*]\ ?10(?:\^\{{?\ ?(?P<raised>[-+−]?\d{{1,4}})\ ?\}}?|(?P<small>[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{{1,4}})))?
+        (?P<scale>\ (?:{"|".join(_SCALE)})\b)?
+    )
+    """,
+    re.VERBOSE | re.IGNORECASE | re.MULTILINE,
+)
+_ITEM = re.compile(r"[ \t]{0,8}\d{1,3}[.)][ \t]+(?=[^\s\d])")
+_RANGE = ("-", "–", "—", "−")
+_IRRATIONAL = re.compile(r"\s?(?:\\sqrt|\\pi|√|π)")
+
+
+@dataclass(frozen=True, slots=True)
+class Numeral:
+    """A number in a text: value in its one form, and where it stands."""
+
+    value: str
+    start: int
+    end: int
+
+
+def readable(text: str) -> str:
+    """`text` with the LaTeX that stands inside numbers written as plain text writes it."""
+    for pattern, by in _LATEX:
+        text = pattern.sub(by, text)
+    return text
+
+
+def numerals(text: str, *, items: bool = True) -> list[Numeral]:
+    """The numbers of a `readable` text in order. Dates, times, ordinals, ranges, the numbers of steps, exponents and
+    indices are none. items: a line may be an item of a list, and the number it begins with is none."""
+    found: list[Numeral] = []
+    touching = False  # the one before is the left side of a range
+    for match in _TOKEN.finditer(text):
+        if match["other"] is not None or _IRRATIONAL.match(text, match.end()):
+            continue
+        line = text.rfind("\n", max(match.start() - 9, 0), match.start()) + 1 if items else 0
+        if items and (line or match.start() < 9) and not text[line : match.start()].strip() and _ITEM.match(text, line):
+            continue
+        value = _value(match)
+        if value is None:
+            continue
+        start = match.start()
+        if found and start - found[-1].end == 1 and text[found[-1].end] in _RANGE and "=" not in text[start:][:24]:
+            touching = True
+            found[-1] = Numeral("", found[-1].start, match.end())
+            continue
+        if touching:
+            found.pop()
+        touching = False
+        found.append(Numeral(value, start, match.end()))
+    return [one for one in found if one.value]
+
+
+def fraction(above: int, below: int) -> str | None:
+    """The one form of above/below; None for below = 0."""
+    if not below:
+        return None
+    divisor = gcd(above, below) * (-1 if below < 0 else 1)
+    above, below = above // divisor, below // divisor
+    rest = below
+    for prime in (2, 5):
+        while rest % prime == 0:
+            rest //= prime
+    return decimal(_EXACT.divide(Decimal(above), Decimal(below))) if rest == 1 else f"{above}/{below}"
+
+
+def decimal(value: Decimal) -> str:
+    """The one form of a decimal."""
+    value = value.normalize(_EXACT)
+    if not value:
+        return "0"
+    if abs(value.adjusted()) > 60:
+        digits = "".join(map(str, value.as_tuple().digits))
+        mantissa = digits[0] + ("." + digits[1:] if len(digits) > 1 else "")
+        return f"{'-' if value < 0 else ''}{mantissa}e{value.adjusted()}"
+    return format(value, "f")
+
+
+def _value(match: re.Match[str]) -> str | None:
+    negative = any(
+        sign and sign.strip().lower() in ("-", "−", "–", "negative") for sign in match.group("sign", "inner")
+    )
+    sign = -1 if negative else 1
+    if match["latex"] is not None:
+        above, below = int(match["above"].replace("−", "-")), int(match["below"])
+        return fraction(sign * (int(match["units"] or 0) * below + above), below)
+    if match["vulgar"] is not None:
+        below = 2520 * 2
+        above = round(unicodedata.numeric(match["part"]) * below)
+        return fraction(sign * (int(match["whole"] or 0) * below + above), below)
+    if match["over"] is not None:
+        below = int(match["under"])
+        return fraction(sign * (int(match["entire"] or 0) * below + int(match["over"])), below)
+    if match["left"] is not None:
+        left, right = int(match["left"]), int(match["right"])
+        divisor = gcd(left, right)
+        if not left or not right:
+            return None
+        left, right = left // divisor, right // divisor
+        return None if left < 24 and 10 <= right < 60 else f"{left}:{right}"  # a time of day
+    if match["base"] is not None:
+        return decimal(Decimal(sign * int(match["base"]) ** int(match["braced"] or match["exponent"])))
+    digits = _plain_digits(match["plain"])
+    if len(digits) > MOST_DIGITS:
+        return None
+    raised = 0
+    if power := match["power"]:
+        written = match["raised"] or (match["small"] or "").translate(_SUPERSCRIPT) or power[1:]
+        raised = int(written.replace("−", "-"))
+    if match["scale"]:
+        raised += _SCALE[match["scale"].strip().lower()]
+    value = Decimal(digits)
+    return decimal(_EXACT.scaleb(value.copy_negate() if negative else value, raised))
+
+
+def _plain_digits(written: str) -> str:
+    """Digits with at most one point. A comma is decimal unless it parts thousands; so is the last of mixed signs."""
+    for sign in " \u00a0\u2009\u202f\u2007'’":
+        written = written.replace(sign, "")
+    comma, point = written.rfind(","), written.rfind(".")
+    if comma >= 0 and point >= 0:
+        thousands, mark = (",", ".") if point > comma else (".", ",")
+        return written.replace(thousands, "").replace(mark, ".")
+    if comma >= 0:
+        decimal_comma = written.count(",") == 1 and (len(written) - comma != 4 or written[:comma] == "0")
+        return written.replace(",", "." if decimal_comma else "")
+    return written.replace(".", "") if written.count(".") > 1 else written

@@ -1,0 +1,134 @@
+"""Where in a text its answer stands: behind a mark, in bold, or in its last sentence."""
+
+from __future__ import annotations
+
+import re
+
+from entropix.search.numerals import Numeral, numerals, readable
+
+REACH = 400
+"""Characters behind a mark within which its answer stands."""
+
+LONGEST = 32768
+"""Characters at the end of a text that are read."""
+
+_ABROAD = (
+    r"答案|答え|答：|答:|答(?=\s?[是为為])|回答|结果|結果|정답|답변|답(?=은|:|\s)|respuesta|réponse|antwort|ergebnis|ответ"
+    r"|результат|الجواب|الإجابة|پاسخ|جواب|resposta|risposta|antwoord|odpowiedź|cevap|उत्तर|đáp án|câu trả lời|jawaban"
+    r"|résultat|resultado|risultato"
+)
+MARK = re.compile(
+    r"\b(?:answer|ans|result|solution)\b[^.\n\d:=!?]{0,60}?(?:\b(?:is|would be|should be|must be)\b|[:=→])"
+    rf"|^[#* ]{{1,8}}(?:final )?(?:answer|result)[:* ]{{0,4}}$|<answer>|(?:{_ABROAD})",
+    re.IGNORECASE | re.MULTILINE,
+)
+_HASHES = re.compile(
+    r"^[ \t]{0,8}#### ?(?=[-−+$€£*\d.])[^\n]{0,400}$|(?<=[^#\n])#### ?(?=[-−+$€£*\d.])[^\n]{0,400}$", re.MULTILINE
+)
+_HEADING = re.compile(r"#### ?\d{1,3}[.):](?:\s|$)|.*:\s*$")
+_WEAK = re.compile(
+    r"(?:\b(?:equals|is equal to|comes to|amounts to|in total|altogether|therefore|thus|hence|the total is)\b|∴)"
+    r"[,:]?\s?(?=[*$€£(\\]{0,4}\s?[-−]?[$€£]?\s?[\d.\\])",
+    re.IGNORECASE,
+)
+_LATER = re.compile(r"\b(?:so|therefore|then|which (?:leaves|makes|gives|means)|leaving)\b", re.IGNORECASE)
+_RESTATED = re.compile(r"\b(?:i\.\s?e\.|that is,?|namely|in other words)[,:]?\s", re.IGNORECASE)
+_REASON = re.compile(
+    r"\b(?:because|since|as (?=\S{1,20} ?[-+*/×=\d])|where|given that)|[(;≈]|[.!?。！？](?=\s|$)|。|\bnot\b|\bno\b",
+    re.IGNORECASE,
+)
+_DENIED = re.compile(r"(?:\bnot|\bno|n['’]t|\bnicht)\s(?:[$€£*(]|\\\(){0,4}$", re.IGNORECASE)
+_MINUS = re.compile(r"^[\s:=*$]{0,4}minus $", re.IGNORECASE)
+_BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
+_BEFORE_OPERATOR = re.compile(r"[^\d=\n]{0,12}?\s?(?:[+*/×÷·^−–-]|x(?=\s?\d))\s?[($€£\d\\]")
+_AFTER_OPERATOR = re.compile(r"(?:[+*/×÷·^−–-]|\dx)\s?[($€£\\]{0,2}$")
+_SENTENCE = re.compile(r"(?<=[.!?])[*_)\]]{0,3}\s+(?=\S)|\n+|(?<=[。！？])")
+
+
+def in_box(text: str) -> str:
+    """What the last \\boxed{…} holds, with balanced braces; "" for none."""
+    start = max(text.rfind("\\boxed{"), text.rfind("\\boxed {"))
+    if start < 0:
+        return ""
+    begin = text.index("{", start) + 1
+    depth = 1
+    for at in range(begin, len(text)):
+        if text[at] in "{}" and text[at - 1] != "\\":
+            depth += 1 if text[at] == "{" else -1
+            if not depth:
+                return text[begin:at].strip()
+    return ""
+
+
+def stated_number(text: str) -> str | None:
+    """The number that a text answers: in its last box with digits, else behind its last mark, else in its last
+    sentence."""
+    text = readable(text[-LONGEST:])
+    box = in_box(text)[:REACH]
+    if any(sign.isnumeric() for sign in box):
+        return _of_clause(box)
+    marks = [m.end() for m in MARK.finditer(text)]
+    marks += [m.start() + 4 for m in _HASHES.finditer(text) if not _HEADING.match(m.group())]
+    for end in sorted(marks, reverse=True):
+        if found := _of_clause(_behind(text, end)):
+            return found
+    return _of_last_sentence(text)
+
+
+def _behind(text: str, start: int) -> str:
+    """The line behind a mark, or the next one that is not empty."""
+    rest = text[start : start + REACH].lstrip(" \t:*_\n：")
+    return rest.split("\n", 1)[0]
+
+
+def _of_clause(clause: str) -> str | None:
+    """The number that the words behind a mark state."""
+    found = [n for n in numerals(clause, items=False) if not _DENIED.search(clause[max(n.start - 12, 0) : n.start])]
+    if (again := _RESTATED.search(clause)) and (later := [n for n in found if n.start >= again.end()]):
+        found = later
+    if not found:
+        return None
+    stop = next((m.start() for m in _REASON.finditer(clause) if m.start() >= found[0].end), len(clause))
+    found = [n for n in found if n.start < stop]
+    value = _of_equation(clause, found, stop) or found[0].value
+    minus = _MINUS.match(clause[: found[0].start])
+    return f"-{value}" if minus and value[0] not in "-0" else value
+
+
+def _of_equation(clause: str, found: list[Numeral], stop: int) -> str | None:
+    """The side of an equation that is one number: 18 of "18 = 9*2" and 11 of "5 + 6 = 11"."""
+    last, first = clause.rfind("=", 0, stop), clause.find("=", 0, stop)
+    if last < 0:
+        return None
+    behind = next((n for n in found if n.start > last), None)
+    if behind and not _BEFORE_OPERATOR.match(clause[behind.end : min(behind.end + 24, stop)]):
+        return behind.value
+    ahead = [n for n in found if n.end <= first]
+    if ahead and not _AFTER_OPERATOR.search(clause[: ahead[-1].start].rstrip()):
+        return ahead[-1].value
+    return found[-1].value
+
+
+def _of_last_sentence(text: str) -> str | None:
+    found = numerals(text)
+    if not found:
+        return None
+    last = found[-1].start
+    starts = [0, *(m.end() for m in _SENTENCE.finditer(text, 0, last))]
+    begin = starts[-1]
+    following = _SENTENCE.search(text, found[-1].end)
+    sentence = text[begin : following.start() if following else len(text)]
+    found = [Numeral(n.value, n.start - begin, n.end - begin) for n in found if n.start >= begin]
+    bold = [n for m in _BOLD.finditer(sentence) for n in found if m.start() <= n.start and n.end <= m.end()]
+    if bold:
+        return bold[-1].value
+    if weak := list(_WEAK.finditer(sentence)):
+        clause = sentence[weak[-1].end() :][:REACH]
+        if not _LATER.search(clause) and (value := _of_clause(clause)):
+            return value
+    stop = next((m.start() for m in _REASON.finditer(sentence) if m.start() >= found[0].end), len(sentence))
+    kept = [n for n in found if n.start < stop] or found
+    at = kept[-1]
+    if _AFTER_OPERATOR.search(sentence[max(at.start - 8, 0) : at.start].rstrip()):
+        return _of_equation(sentence, kept, stop) or at.value
+    return at.value
