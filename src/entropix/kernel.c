@@ -15,6 +15,7 @@
 #include "exp_negative.h"
 
 #define CHUNK 1024
+#define PIECE (8 * CHUNK)
 #define BLOCK 64
 #define LANES 32
 #define FLOOR (-80.0f)
@@ -35,10 +36,17 @@ static inline float maximum(const float *x, int64_t n) {
 
 /* out[0..2]: entropy, varentropy, log-sum-exp; all NaN where a logit is NaN or +inf or none is finite. */
 void entropix_entropies(const float *z, int64_t n, double *out) {
-    float top = maximum(z, n);
+    float top = -INFINITY;
+    int64_t around = 0; /* where the piece begins that holds the likeliest token */
+    for (int64_t start = 0; start < n; start += PIECE) {
+        float most = maximum(z + start, n - start < PIECE ? n - start : PIECE);
+        if (most > top) top = most, around = start;
+    }
     out[0] = out[1] = out[2] = NAN;
     if (!isfinite(top)) return;
-    double total = 0, mean = 0, square = 0; /* Σe, Σe·d/Σe, Σe·(d − mean)² so far (Chan, Golub, LeVeque) */
+    /* Σe, Σe·d/Σe, Σe·(d − mean)² so far (Chan, Golub, LeVeque). The likeliest token is a piece of its own: added to
+     * its e of 1 in float32, a tail would lose its digits, and with them the entropy of a peak */
+    double total = 1, mean = 0, square = 0;
     float e[CHUNK], d[CHUNK];
     for (int64_t start = 0; start < n; start += CHUNK) {
         int64_t size = n - start < CHUNK ? n - start : CHUNK;
@@ -49,11 +57,20 @@ void entropix_entropies(const float *z, int64_t n, double *out) {
             d[i] = x < FLOOR ? FLOOR : x;
             e[i] = exp_negative(d[i]);
         }
+        if (start == around) {
+            if (maximum(row, size) < top) {
+                around += CHUNK;
+            } else {
+                int64_t peak = 0;
+                while (row[peak] != top) peak++;
+                e[peak] = 0;
+            }
+        }
         for (int64_t i = 0; i < size; i++) {
             sum += e[i];
             first += e[i] * d[i];
         }
-        float centre = first / sum;
+        float centre = sum > 0 ? first / sum : 0; /* a row of one token */
         for (int64_t i = 0; i < size; i++) {
             float c = d[i] - centre;
             second += e[i] * c * c;

@@ -56,6 +56,30 @@ def random_logits(kind: str, vocabulary: int) -> Matrix:
     return z.astype(np.float32)
 
 
+def single_peaks(vocabulary: int) -> Matrix:
+    """Rows of zeros with one peak, first, within and last, of every height at which the tail counts."""
+    heights = np.arange(0.0, 40.0, 0.37)
+    rows = np.zeros((3 * len(heights), vocabulary), np.float32)
+    for n, place in enumerate((0, vocabulary // 3, vocabulary - 1)):
+        rows[np.arange(len(heights)) * 3 + n, place] = heights
+    return rows
+
+
+@pytest.mark.parametrize("library", [*LIBRARIES, "numpy without a compiler"])
+@pytest.mark.parametrize("vocabulary", [1, 2, 37, 1023, 1024, 1025, 4097, 32_000, 49_152])
+def test_a_single_peak_has_the_entropy_of_float64(
+    library: str, vocabulary: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if library not in LIBRARIES:
+        monkeypatch.setattr("entropix.signals.logits.kernel", lambda: None)
+    logits = single_peaks(vocabulary)
+    for rows in np.array_split(logits, max(logits.size // 2**21, 1)):
+        got = measure(in_library(library.split()[0], rows))
+        for values, wanted in zip((got.entropy, got.varentropy), exact(rows), strict=True):
+            error = np.abs(to_numpy(values).astype(np.float64) - wanted)
+            assert ((error <= 1e-4 * wanted) | (error <= 5e-7)).all()
+
+
 @pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("vocabulary", [2, 37, 49_152, 262_144])
 @pytest.mark.parametrize("kind", ["random", "peaked", "flat", "masked", "peak over a flat tail"])

@@ -31,7 +31,8 @@ def _entropies_of_pieces(logits, pieces, stride, vocabulary, FLOOR: tl.constexpr
     d = z - tl.where(top == float("-inf"), 0.0, top)
     d = tl.where(d < FLOOR, FLOOR, d)  # not maximum, which would hide a NaN
     e = tl.exp(d)
-    total = tl.sum(e, 0)
+    likeliest = d == 0.0  # by themselves: a flat tail would lose its digits beside their 1
+    total = tl.sum(tl.where(likeliest, 0.0, e), 0) + tl.sum(likeliest.to(tl.float32), 0)
     mean = tl.sum(e * d, 0) / total
     d -= mean
     out = pieces + (row * tl.num_programs(1) + piece) * 4

@@ -68,7 +68,7 @@ def token_confidence(logits: Sequence[float], normaliser: float = 0.0) -> float:
 def _trials(logits: Array) -> Iterator[tuple[np.ndarray[Any, Any]]]:
     """Rows on which such sums go wrong, in a vocabulary as that of `logits` and in one that divides by nothing."""
     for vocabulary in (logits.shape[-1], 12_345):
-        noise = np.random.default_rng(vocabulary).standard_normal((9, vocabulary), np.float32)
+        noise = np.random.default_rng(vocabulary).standard_normal((11, vocabulary), np.float32)
         z = noise * np.float32(3)
         z[1] = 0.0
         z[2] = noise[2] * np.float32(1e-2)
@@ -79,6 +79,9 @@ def _trials(logits: Array) -> Iterator[tuple[np.ndarray[Any, Any]]]:
         z[6] = -np.inf
         z[7, vocabulary // 2] = np.nan
         z[8] *= np.float32(100)
+        z[9:] = 0.0
+        z[9, vocabulary // 3] = 16.6  # nearly all of the probability: the tail is what the entropy is of
+        z[10, 0] = 20.0
         yield (z,)
 
 
@@ -91,7 +94,9 @@ def _entropies(logits: Array) -> tuple[Array, Array, Array]:
     d = z - top
     d = xp.clip(d, FLOOR, None)
     e = xp.exp(d)
-    total = xp.sum(e, axis=-1)
+    # the likeliest by themselves: a flat tail would lose its digits beside their 1
+    likeliest = d == 0
+    total = xp.sum(xp.where(likeliest, 0.0, e), axis=-1) + xp.sum(xp.astype(likeliest, e.dtype), axis=-1)
     mean = xp.sum(e * d, axis=-1) / total
     d = d - mean[:, None]
     log_total = xp.log(total)
@@ -116,7 +121,8 @@ def _entropies_numpy(logits: np.ndarray[Any, Any]) -> tuple[Array, Array, Array]
     e = np.empty(vocabulary, dtype)
     for r in range(rows):
         z = logits[r]
-        top = z.max()
+        likeliest = z.argmax()
+        top = z[likeliest]
         if not math.isfinite(top):
             entropy[r] = varentropy[r] = normaliser[r] = math.nan
             continue
@@ -124,14 +130,15 @@ def _entropies_numpy(logits: np.ndarray[Any, Any]) -> tuple[Array, Array, Array]
         if not d.min() >= FLOOR:  # rare without masks, and clipping costs as much as exp
             np.maximum(d, FLOOR, out=d)
         np.exp(d, out=e)
-        total = float(e.sum())
+        e[likeliest] = 0  # by itself: a flat tail would lose its digits beside its 1
+        total = 1 + float(e.sum())
         mean = float(e.dot(d)) / total
-        log_total = math.log(total)  # total ≥ 1: the likeliest token adds exp 0
+        log_total = math.log(total)
         entropy[r] = log_total - mean
         normaliser[r] = log_total + float(top)
         d -= dtype.type(mean)
         np.multiply(d, d, out=d)
-        varentropy[r] = float(e.dot(d)) / total
+        varentropy[r] = (float(e.dot(d)) + mean * mean) / total
     return entropy, varentropy, normaliser
 
 
