@@ -17,6 +17,9 @@ import pytest
 from entropix.engines import Engine
 from entropix.engines.scripted import ScriptedEngine
 
+# asserts there say what they compared, as those of tests do
+pytest.register_assert_rewrite("helpers.engine_contract")
+
 # a deadline per example would measure how busy the machine is
 hypothesis.settings.register_profile("entropix", deadline=None)
 hypothesis.settings.load_profile("entropix")

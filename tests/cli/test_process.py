@@ -19,7 +19,7 @@ import pytest
 from entropix.policies import POLICIES
 from entropix.trace import read_trace
 
-SCRIPTED = str(Path(__file__).with_name("scripted.py"))
+SCRIPTED = str(Path(__file__).parents[1] / "helpers" / "slow_command.py")
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR", "COLORTERM")}
 
 

@@ -10,8 +10,7 @@ import pytest
 pytest.importorskip("openai", reason="needs openai: pip install 'entropix-llm[remote]'")
 
 from entropix.remote import Endpoint, connect
-
-from .fake import Behaviour, Fake
+from helpers.endpoint import Behaviour, Fake
 
 
 @pytest.fixture

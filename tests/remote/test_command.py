@@ -17,8 +17,7 @@ import pytest
 from entropix.cli import main
 from entropix.trace import read_trace
 from entropix.trace.html import document
-
-from .fake import Behaviour, Exchange, Fake
+from helpers.endpoint import Behaviour, Exchange, Fake
 
 Start = Callable[[Behaviour], Fake]
 

@@ -18,8 +18,7 @@ from entropix.remote import Endpoint, connect
 from entropix.serve.process import Background
 from entropix.serve.settings import Settings
 from entropix.types import Result
-
-from .fake import Exchange, Fake, content
+from helpers.endpoint import Exchange, Fake, content
 
 Asking = Callable[..., tuple[Fake, Endpoint]]
 

@@ -14,8 +14,7 @@ import pytest
 from entropix.errors import CapabilityError, EndpointError
 from entropix.remote import Endpoint, connect
 from entropix.remote import explore as exploring
-
-from .fake import Exchange, Fake, content
+from helpers.endpoint import Exchange, Fake, content
 
 Asking = Callable[..., tuple[Fake, Endpoint]]
 NOW = {"retry_after_ms": "1"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,20 +16,7 @@ from entropix.engines.scripted import ScriptedEngine, hashed
 from entropix.model import Model
 from entropix.serve.process import Background
 from entropix.serve.settings import Settings
-
-MESSAGES = [{"role": "user", "content": "hi"}]
-
-
-def client_of(server: Background, **options: Any) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{server.url}/v1", **{"api_key": "none", "max_retries": 0, **options})
-
-
-def until(fact: Callable[[], bool], seconds: float = 10) -> None:
-    """Wait until `fact` holds; fails when it does not come to."""
-    deadline = time.monotonic() + seconds
-    while not fact():
-        assert time.monotonic() < deadline, "it did not come to that in time"
-        time.sleep(0.01)
+from helpers.clients import client_of, until
 
 
 @pytest.fixture

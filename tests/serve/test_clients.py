@@ -14,8 +14,7 @@ from openai.types.completion_create_params import CompletionCreateParamsBase as 
 
 from entropix.engines.scripted import ScriptedEngine, hashed
 from entropix.serve.process import Background
-
-from .conftest import MESSAGES, client_of
+from helpers.clients import MESSAGES, client_of
 
 Serving = Callable[..., Background]
 

@@ -20,9 +20,8 @@ from entropix.engines.scripted import ScriptedEngine, hashed
 from entropix.model import Model
 from entropix.serve import scheduler as scheduling
 from entropix.serve.process import Background
-
-from .conftest import until
-from .engines import Fragile
+from helpers.clients import until
+from helpers.engines import Fragile
 
 Serving = Callable[..., Background]
 

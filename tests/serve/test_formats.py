@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("llguidance")
 
-from .conftest import MESSAGES
+from helpers.clients import MESSAGES
 
 RIVER = {
     "type": "object",

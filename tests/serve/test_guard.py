@@ -17,8 +17,7 @@ from entropix.errors import ParameterError
 from entropix.serve.logs import JsonLines
 from entropix.serve.process import Background
 from entropix.serve.settings import Settings, read_keys
-
-from .conftest import MESSAGES, client_of
+from helpers.clients import MESSAGES, client_of
 
 Serving = Callable[..., Background]
 KEYS = ("first-key-0123456789", "second-key-0123456789")

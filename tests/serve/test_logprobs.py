@@ -8,8 +8,7 @@ import openai
 import pytest
 
 from entropix.engines.scripted import ScriptedEngine, saying
-
-from .conftest import client_of
+from helpers.clients import client_of
 
 
 def complete(client: openai.OpenAI, **options: Any) -> Any:

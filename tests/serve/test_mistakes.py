@@ -12,8 +12,7 @@ import pytest
 from entropix.engines.scripted import ScriptedEngine
 from entropix.policies import POLICIES, Greedy
 from entropix.serve.process import Background
-
-from .conftest import MESSAGES
+from helpers.clients import MESSAGES
 
 CHAT = {"model": "scripted", "messages": MESSAGES, "max_tokens": 4}
 

@@ -11,8 +11,7 @@ import openai
 import pytest
 
 from entropix.serve.process import Background
-
-from .conftest import client_of
+from helpers.clients import client_of
 
 MESSAGES: list[Any] = [
     {"role": "system", "content": "You are a helpful assistant."},

@@ -10,8 +10,7 @@ import openai
 import pytest
 
 from entropix.serve.process import Background
-
-from .conftest import client_of
+from helpers.clients import client_of
 
 PROMPT = "Once upon a time"
 

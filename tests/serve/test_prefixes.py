@@ -12,8 +12,7 @@ from entropix.engines.scripted import ScriptedEngine, hashed
 from entropix.model import Model
 from entropix.serve.prefixes import Prefixes
 from entropix.serve.process import Background
-
-from .engines import Slow
+from helpers.engines import Slow
 
 Serving = Callable[..., Background]
 SYSTEM = {"role": "system", "content": "You are a test. " * 20}

@@ -17,9 +17,9 @@ from typing import Any
 import httpx
 import pytest
 
-from .conftest import MESSAGES, until
+from helpers.clients import MESSAGES, until
 
-SCRIPTED = str(Path(__file__).parents[1] / "cli" / "scripted.py")
+SCRIPTED = str(Path(__file__).parents[1] / "helpers" / "slow_command.py")
 CHAT = {"model": "scripted", "messages": MESSAGES, "entropix": {"policy": "greedy", "steps": False}}
 
 

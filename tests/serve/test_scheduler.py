@@ -16,9 +16,8 @@ from entropix.engines.scripted import ScriptedEngine, hashed
 from entropix.model import Model
 from entropix.search.seeds import derived
 from entropix.serve.process import Background
-
-from .conftest import MESSAGES, client_of, until
-from .engines import Slow
+from helpers.clients import MESSAGES, client_of, until
+from helpers.engines import Slow
 
 Serving = Callable[..., Background]
 CHAT = {"model": "scripted", "messages": MESSAGES}

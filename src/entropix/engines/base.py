@@ -1,6 +1,6 @@
 """The engine contract: what every runtime must offer so that one decoding loop drives them all.
 
-An engine owns model, tokenizer and KV cache, and knows nothing about policies. `tests/engines/test_contract.py`
+An engine owns model, tokenizer and KV cache, and knows nothing about policies. `tests/helpers/engine_contract.py`
 runs against every engine.
 """
 

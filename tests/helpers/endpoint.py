@@ -1,4 +1,4 @@
-"""A tiny OpenAI-compatible server that does what a test tells it, well or badly."""
+"""A tiny OpenAI-compatible server that behaves as a test says, well or badly."""
 
 from __future__ import annotations
 
