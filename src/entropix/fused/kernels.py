@@ -105,6 +105,7 @@ def _std_of_rows(pieces, out, count, PIECES: tl.constexpr):
     means = tl.load(place + 1, mask=inside, other=0.0)
     squares = tl.load(place + 2, mask=inside, other=0.0)
     total = tl.sum(counts, 0)
+    total = tl.where(total > 0.0, total, 1.0)
     means -= tl.sum(counts * means, 0) / total
     tl.store(out + row, tl.sqrt(tl.sum(squares + counts * means * means, 0) / total))
 
