@@ -285,7 +285,8 @@ class BranchRecord:
 class SearchRecord:
     """What a search has tried. shares: each answer's share of the votes' weight, largest first; empty where no vote
     was held, or by one ballot alone. confidence: the share of the answer given, among all ballots including those
-    without an answer, None where shares mean nothing. ballots: how many texts were counted."""
+    without an answer, None where shares mean nothing. ballots: how many texts were counted; agreeing: how many
+    of them gave the answer."""
 
     spec: str
     branches: tuple[BranchRecord, ...]
@@ -294,6 +295,7 @@ class SearchRecord:
     answer: str | None = None
     ballots: int = 0
     notes: tuple[str, ...] = ()
+    agreeing: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +335,19 @@ class Result:
         if self.search is not None and self.search.confidence is not None:
             return self.search.confidence
         return 1 - self.uncertainty
+
+    @property
+    def answer(self) -> str | None:
+        """What the vote decided on, as the extractor writes it; None without a vote or where no text had an answer."""
+        return self.search.answer if self.search is not None else None
+
+    @property
+    def confidence_source(self) -> str:
+        """What `confidence` was read off, for a person."""
+        search = self.search
+        if search is None or not search.shares:
+            return "1 − the uncertainty of one text, not calibrated"
+        return f"{search.agreeing} of {search.ballots} texts agree; share of the ballots, not calibrated"
 
     @property
     def trace(self) -> tuple[Step, ...]:

@@ -108,7 +108,7 @@ def test_a_text_that_was_cut_off_abstains_unless_all_were() -> None:
     every = count(made, Vote(answer=by_text), 0)
     assert some is not None
     assert every is not None
-    assert (some.answer, some.confidence) == ("7", pytest.approx(2 / 5))
+    assert (some.answer, some.confidence, some.agreeing) == ("7", pytest.approx(2 / 5), 2)
     assert every.answer == "8"
 
 

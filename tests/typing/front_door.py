@@ -23,6 +23,11 @@ model.generate("Hi", max_token=3)  # type: ignore[call-overload]
 model.generate("Hi", max_tokens="3")  # type: ignore[call-overload]
 model.generate("Hi", temperature="hot")  # type: ignore[call-overload]
 model.chat(sytem="Be brief.")  # type: ignore[call-arg]
+assert_type(model.ask("What is 2 + 2?", "low", answer="number", seed=1), Result)
+assert_type(model.ask(["What is 2 + 2?", "Who wrote Hamlet?"], effort="high"), list[Result])
+model.ask("What is 2 + 2?", "very high")  # type: ignore[call-overload]
+model.ask("What is 2 + 2?", search="tree")  # type: ignore[call-overload]
+model.generate("What is 2 + 2?", effort="medium")
 for token in model.stream("Hi"):
     assert_type(token, Token)
 for token in model.chat("Be brief.", seed=3).send("Hi"):

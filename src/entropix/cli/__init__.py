@@ -13,6 +13,7 @@ from typing import Any
 from entropix.errors import EntropixError
 
 COMMANDS = {
+    "ask": "answer a question, and say how sure the answer is",
     "generate": "answer one or several prompts",
     "chat": "talk with a model",
     "serve": "answer HTTP requests as OpenAI's API does",
@@ -34,7 +35,8 @@ from entropy and varentropy, decodes accordingly, and shows in colour what it di
 
 EXAMPLES = """\
 examples:
-  entropix generate "Why is the sky blue?"           one answer, coloured by uncertainty
+  entropix ask "What is 17 * 23?"                    an answer, how sure it is, and from what
+  entropix generate "Why is the sky blue?"           one text, coloured by uncertainty
   entropix chat                                      a conversation
   entropix generate --trace sky.jsonl "Why …?"       keep every step …
   entropix trace sky.jsonl --table                   … and look at it later, without the model

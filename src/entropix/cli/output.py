@@ -59,7 +59,10 @@ class Screen:
             self.tell(legend(self.err))
 
     def summarise(self, result: Result) -> None:
+        from entropix.cli.votes import tell_vote
+
         self.tell(summary(self.err, result))
+        tell_vote(self, result)
 
 
 class Printer:

@@ -73,7 +73,7 @@ class Decoder:
             injection=tuple(self.engine.tokenizer.encode(injection)) if injection else (),
             attention=wants,
             index=index,
-            notes=notes,
+            notes=[*request.notes, *notes],
         )
         self._jobs.append(job)
         self._batch.enqueue(job.trunk)

@@ -30,7 +30,7 @@ class Request:
     step records. ignore_end: go on after an end token, for benchmarks. keep: leave the sequence open at the end,
     for a next turn; the caller closes it. search: how more than one continuation is explored, None for one.
     constraint: what the text must be, for this model; it ends the answer when nothing may follow, and nothing is
-    injected into it.
+    injected into it. notes: what the reader of the answer must know of how it was asked.
     """
 
     tokens: Sequence[int]
@@ -45,6 +45,7 @@ class Request:
     keep: bool = False
     search: Search | None = None
     constraint: Constraint | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("seed", "max_tokens", "leading"):

@@ -15,13 +15,18 @@ from entropix.engines import Engine, Tokenizer, guard_of
 from entropix.errors import ParameterError, PromptError
 from entropix.model.asynchronous import AsyncStream, Worker
 from entropix.model.chat import Chat
-from entropix.model.options import Conversation, EngineOptions, ModelName, Options, Prompt, Several
+from entropix.model.options import Asking, Conversation, Effort, EngineOptions, ModelName, Options, Prompt, Several
 from entropix.model.stream import Stream
 from entropix.models import DEFAULT, load_engine
 from entropix.policies import Policy, make_policy, parse_spec
 from entropix.profiles import Profile, find, named
-from entropix.search import make_search
+from entropix.search import SearchPlan, make_search
+from entropix.search.answers import Extractor
+from entropix.search.effort import POLICY as BALLOT_POLICY
+from entropix.search.effort import plan_effort
 from entropix.types import ModelInfo, Result
+
+DEFAULT_POLICY = "entropix"
 
 
 class Model:
@@ -73,22 +78,32 @@ class Model:
         text is the same alone and in any batch), max_tokens=512 (None: until the context is full), stop=(), raw=False,
         attention=None, logit_bias={}, leading=8 candidates recorded a step, search=None ("tree",
         "vote:n=8,answer=number", … or strategy objects; docs/search.md), constraint=None (what the text must be: a
-        JSON schema as a dict, or `json_schema`, `regex`, `lark` of entropix.constraints; docs/constraints.md); further
-        keywords are the policy's parameters.
+        JSON schema as a dict, or `json_schema`, `regex`, `lark` of entropix.constraints; docs/constraints.md),
+        effort=None ("none", "low", "medium", "high": as many texts as the answer needs; docs/effort.md) with answer=None
+        (what a text answers, an extractor's name or a function; None to recognise it); further keywords are the policy's
+        parameters.
 
         Returns a Result, or a list of them for a list. Raises EntropixError subclasses with a message to show; an
         answer of several that fails alone has finish_reason "error" and a note, and nothing is raised.
         """
-        with self.stream(prompt, **options) as stream:
-            for _ in stream:
-                pass
-        return stream.results if _is_several(prompt) else stream.result
+        return _answered(self.stream(prompt, **options), prompt)
 
     def stream(self, prompt: Prompt | Several, **options: Unpack[Options]) -> Stream:
         """Like `generate`, but yields `Token`s as they become certain. Bad arguments raise here, not later."""
         decoder = Decoder(self.engine, isolate=True)
         requests = self._requests(prompt, **options)
         return Stream(self, decoder, [decoder.submit(request, n) for n, request in enumerate(requests)])
+
+    @overload
+    def ask(self, question: str | Conversation, effort: Effort = "medium", **options: Unpack[Asking]) -> Result: ...
+    @overload
+    def ask(self, question: Several, effort: Effort = "medium", **options: Unpack[Asking]) -> list[Result]: ...
+    def ask(
+        self, question: Prompt | Several, effort: Effort = "medium", **options: Unpack[Asking]
+    ) -> Result | list[Result]:
+        """`generate` with effort: as many texts as the answer needs. `answer`, `confidence` and `confidence_source` of
+        the result say what they agree on, `search.shares` the other answers. One text answers an open question."""
+        return _answered(self.stream(question, effort=effort, **options), question)
 
     @overload
     async def agenerate(self, prompt: str | Conversation, **options: Unpack[Options]) -> Result: ...
@@ -185,7 +200,7 @@ class Model:
         self,
         prompt: Any,
         *,
-        policy: str | Policy = "entropix",
+        policy: str | Policy | None = None,
         seed: int | None = None,
         max_tokens: int | None = 512,
         stop: str | Sequence[str] = (),
@@ -195,6 +210,8 @@ class Model:
         leading: int = LEADING,
         search: Any = None,
         constraint: Constraint | Grammar | Mapping[str, Any] | None = None,
+        effort: str | None = None,
+        answer: str | Extractor | None = None,
         keep: bool = False,
         ignore_end: bool = False,
         **params: Any,
@@ -203,9 +220,12 @@ class Model:
         themselves; `result` makes a Result of the job."""
         if not isinstance(stop, (str, list, tuple)):
             raise ParameterError(f"stop is a string or a list of strings, not {type(stop).__name__}")
+        plan, notes = self._plan(prompt, search, effort, answer)
+        usual = DEFAULT_POLICY if effort is None or plan is None else BALLOT_POLICY
         return Request(
-            policy=self.policy(policy, **params),
-            search=make_search(search),
+            policy=self.policy(policy or usual, **params),
+            search=plan,
+            notes=notes,
             constraint=None if constraint is None else self.constraint(constraint),
             tokens=self.encode(prompt, raw),
             seed=secrets.randbits(32) if seed is None else seed,
@@ -218,19 +238,46 @@ class Model:
             ignore_end=ignore_end,
         )
 
+    def _plan(
+        self, prompt: Any, search: Any, effort: str | None, answer: str | Extractor | None
+    ) -> tuple[SearchPlan | None, tuple[str, ...]]:
+        if effort is None:
+            if answer is not None:
+                raise ParameterError(
+                    "answer is read by a vote: give effort, or a search such as vote:n=8,answer=number"
+                )
+            return make_search(search), ()
+        if search is not None:
+            raise ParameterError("effort is a search of its own: give effort or search, not both")
+        able = self.engine.capabilities
+        question = prompt if isinstance(prompt, str) else str(prompt[-1]["content"])
+        return plan_effort(
+            effort, question, answer, sequences=able.sequences if able.fork else 1, waves=able.fork and able.rewind
+        )
+
     def _requests(
-        self, prompt: Any, *, raw: bool = False, seed: int | None = None, keep: bool = False, **options: Any
+        self,
+        prompt: Any,
+        *,
+        raw: bool = False,
+        seed: int | None = None,
+        keep: bool = False,
+        effort: str | None = None,
+        **options: Any,
     ) -> list[Request]:
         """One checked request per prompt; nothing is computed yet. A seed holds for each prompt, and without one each
         draws its own."""
         prompts = list(prompt) if _is_several(prompt) else [prompt]
         if not prompts:
             raise PromptError("the list of prompts is empty; give at least one")
-        first = self.request(prompts[0], raw=raw, seed=seed, keep=keep, **options)
+        first = self.request(prompts[0], raw=raw, seed=seed, keep=keep, effort=effort, **options)
         requests = [first]
         for other in prompts[1:]:
-            own = secrets.randbits(32) if seed is None else first.seed
-            requests.append(replace(first, tokens=self.encode(other, raw), seed=own))
+            seed_of_own = secrets.randbits(32) if seed is None else first.seed
+            if effort is None:
+                requests.append(replace(first, tokens=self.encode(other, raw), seed=seed_of_own))
+            else:  # what is recognised in one question's texts says nothing of another's
+                requests.append(self.request(other, raw=raw, seed=seed_of_own, effort=effort, **options))
         for request in requests:
             check_request(self.engine, request)
         return requests
@@ -272,6 +319,14 @@ def load(
     """
     found = None if profile is None else profile if isinstance(profile, Profile) else named(profile)
     return Model(load_engine(name, engine, **options), found)
+
+
+def _answered(stream: Stream, prompt: Any) -> Result | list[Result]:
+    """What a stream has said at its end."""
+    with stream:
+        for _ in stream:
+            pass
+    return stream.results if _is_several(prompt) else stream.result
 
 
 def _is_conversation(prompt: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
@@ -21,6 +21,9 @@ Prompt: TypeAlias = "str | Conversation"
 
 Several: TypeAlias = "list[str] | tuple[str, ...] | Sequence[Conversation]"
 """Prompts that are decoded as one batch. Not any sequence of strings, since a string is one itself."""
+
+
+Effort: TypeAlias = Literal["none", "low", "medium", "high"]
 
 
 class Parameters(TypedDict, total=False):
@@ -61,10 +64,10 @@ class Parameters(TypedDict, total=False):
     control: Literal["random", "shuffled", "low"]
 
 
-class Options(Parameters, total=False):
-    """Options of one answer; `Model.generate` explains them."""
+class Asking(Parameters, total=False):
+    """Options of `Model.ask`."""
 
-    policy: str | Policy
+    policy: str | Policy | None
     seed: int | None
     max_tokens: int | None
     stop: str | Sequence[str]
@@ -72,8 +75,15 @@ class Options(Parameters, total=False):
     attention: bool | None
     logit_bias: Mapping[int, float] | None
     leading: int
-    search: str | SearchPlan | Strategy | Sequence[Strategy] | None
     constraint: Constraint | Grammar | Mapping[str, Any] | None
+    answer: str | Callable[[str], str | None] | None
+
+
+class Options(Asking, total=False):
+    """Options of one answer; `Model.generate` explains them."""
+
+    search: str | SearchPlan | Strategy | Sequence[Strategy] | None
+    effort: Effort | None
 
 
 class EngineOptions(TypedDict, total=False):

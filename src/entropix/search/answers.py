@@ -9,6 +9,7 @@ from typing import TypeAlias
 from entropix.errors import ParameterError
 from entropix.search.chosen import chosen
 from entropix.search.latex import plain
+from entropix.search.short import short
 from entropix.search.stated import in_box, stated_number
 
 Extractor: TypeAlias = "Callable[[str], str | None]"
@@ -62,7 +63,14 @@ def exact(text: str) -> str | None:
     return text.strip() or None
 
 
-EXTRACTORS: dict[str, Extractor] = {"number": number, "choice": choice, "boxed": boxed, "code": code, "text": exact}
+EXTRACTORS: dict[str, Extractor] = {
+    "number": number,
+    "choice": choice,
+    "boxed": boxed,
+    "code": code,
+    "short": short,
+    "text": exact,
+}
 
 
 def extractor(answer: str | Extractor | None) -> Extractor | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Generic
 
 from entropix.errors import ParameterError
 from entropix.search.answers import extractor
+from entropix.search.recognise import OPEN, Recogniser
 from entropix.search.record import AnyBallot, Ballot
 from entropix.search.scores import path_probability, score, trace_confidence
 from entropix.search.stopping import Standing, standing
@@ -50,6 +51,8 @@ class Count(Generic[AnyBallot]):
     weights: dict[int, float]
     decided: bool = False
     note: str = ""
+    agreeing: int = 0
+    """How many ballots gave the answer."""
     standing: Standing | None = None
     """How the vote stands, None where nothing has been counted."""
 
@@ -62,6 +65,13 @@ def count(ended: Sequence[AnyBallot], vote: Vote, outstanding: int, running: int
     if not ended:
         return None
     extract = extractor(vote.answer)
+    if isinstance(extract, Recogniser):
+        if extract.found is None and running:
+            return Count(ended[0], None, {}, None, {})
+        found = extract.settle([b.text for b in ended])
+        if found.kind == OPEN:
+            first = min(ended, key=lambda b: b.number)
+            return Count(first, None, {}, None, {}, decided=True, note=f"vote: no vote was held, as {found.why}")
     for branch in ended:
         if branch.score is None:
             branch.score = score(branch, 0, "logprob")
@@ -97,5 +107,5 @@ def count(ended: Sequence[AnyBallot], vote: Vote, outstanding: int, running: int
     sure = not vote.rule.exact or vote.keep == 1 or not outstanding
     decided = vote.rule.stops(now) and sure and (vote.rule.exact or not running)
     if lone:
-        return Count(winner, answer, {}, None, weights, decided, note, now)
-    return Count(winner, answer, shares, min(shares[answer], 1.0), weights, decided, standing=now)
+        return Count(winner, answer, {}, None, weights, decided, note, standing=now)
+    return Count(winner, answer, shares, min(shares[answer], 1.0), weights, decided, agreeing=len(mine), standing=now)

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from entropix.search.answers import EXTRACTORS
 from entropix.search.short import short
 
+OPEN = "none"
+"""The kind of a question that no vote decides."""
+
 MOST_CHARACTERS = 280
 """A text without an answer that is marked as one, and longer than this, explains something rather than answering."""
 
@@ -44,6 +47,32 @@ class Recognised:
 
     kind: str
     why: str
+
+
+class Recogniser:
+    """An extractor that finds out what it extracts. One per answer: it is settled by the texts of the first wave."""
+
+    def __init__(self, question: str) -> None:
+        self.question = question
+        self.found: Recognised | None = None
+
+    def settle(self, texts: Sequence[str]) -> Recognised:
+        """Decide by these texts, once."""
+        if self.found is None:
+            self.found = recognise(self.question, texts)
+        return self.found
+
+    def __call__(self, text: str) -> str | None:
+        assert self.found is not None, "it is settled before it extracts"
+        if self.found.kind == "short":
+            return short(text, self.question)
+        return EXTRACTORS[self.found.kind](text) if self.found.kind != OPEN else None
+
+
+def is_open(question: str) -> bool:
+    """Whether a question asks for an explanation or a piece of writing, whatever the texts may say."""
+    asks_number = _COUNTS.search(question) or _options(question) or _CODE.search(question)
+    return bool(_OPEN.search(question)) and not asks_number
 
 
 def recognise(question: str, texts: Sequence[str]) -> Recognised:

@@ -82,4 +82,5 @@ def search_record(
         counted.answer if counted else None,
         len(weights),
         tuple(notes),
+        counted.agreeing if counted else 0,
     )

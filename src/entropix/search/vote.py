@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from entropix.parameters import parameter
-from entropix.search.answers import Extractor, extractor
+from entropix.search.answers import EXTRACTORS, Extractor, extractor
 from entropix.search.ballots import Count, count
 from entropix.search.record import AnyBallot
 from entropix.search.samples import SAMPLES, Sampled
@@ -39,7 +39,9 @@ class Vote(Sampled):
         "sample", allowed=("sample", "greedy"), doc="how the first ballot is decoded; greedy: its likeliest tokens"
     )
     answer: str | Extractor = parameter(  # noqa: RUF009 - it is a field, whose default is a text
-        "none", check=extractor, doc="what a text answers: number, choice, boxed, code, text; in Python any function"
+        "none",
+        check=extractor,
+        doc="what a text answers: " + ", ".join(EXTRACTORS) + "; in Python any function",
     )
 
     @property

@@ -79,7 +79,9 @@ def result_record(result: Result) -> dict[str, Any]:
         "regime_shares": result.regime_shares,
         "seconds": result.seconds,
         "notes": list(result.notes),
+        "answer": result.answer,
         "confidence": result.confidence,
+        "confidence_source": result.confidence_source,
         "search": None if result.search is None else search_record(result.search),
     }
 

@@ -1,0 +1,142 @@
+"""`entropix ask`: an answer, how sure it is, and from what."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from entropix.cli.options import (
+    add_color_option,
+    add_model_options,
+    add_profile_option,
+    named,
+    positive,
+    read_prompts,
+)
+
+DESCRIPTION = """\
+Answer a question with as many texts as it needs: several are drawn, until enough of them agree.
+Printed are the answer, how sure it is, and what the other texts say.
+
+An open question, which has no short answer to agree on, is answered by one text, and that is said.
+The answer goes to standard output, everything about it to standard error. Ctrl-C stops, and what has
+been cast decides."""
+
+EXAMPLES = """\
+examples:
+  entropix ask "A farmer has 17 sheep. All but 9 run away. How many are left?"
+  entropix ask --effort high -m qwen.gguf "What is 17 * 23?"
+  entropix ask --show "Which is larger? A. 0.9 B. 0.11"
+  entropix ask --answer short "Who wrote Hamlet?" "When was it written?"
+  cat question.txt | entropix ask --json
+
+effort: none one text; low 2 texts ahead, at most 8; medium 3 ahead, at most 16; high 4 ahead, at most 32
+exit codes: 0 done, 2 something given was wrong, 130 stopped by Ctrl-C"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    from entropix.search.answers import EXTRACTORS
+    from entropix.search.effort import LEVELS
+
+    parser.description, parser.epilog = DESCRIPTION, EXAMPLES
+    parser.add_argument("prompts", nargs="*", metavar="QUESTION", help='what to answer; "-" reads standard input')
+    parser.add_argument(
+        "-f", "--prompt-file", action="append", default=[], metavar="FILE", help="a question in a file; may be repeated"
+    )
+    parser.add_argument("--system", metavar="TEXT", help="a system message before the question")
+    parser.add_argument(
+        "-e", "--effort", choices=list(LEVELS), default="medium", help="how hard to try (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--answer",
+        choices=list(EXTRACTORS),
+        help="what a text answers, where that should not be recognised from the question and the texts",
+    )
+    add_model_options(parser)
+    group = parser.add_argument_group("decoding")
+    group.add_argument(
+        "-p",
+        "--policy",
+        metavar="NAME[:PARAMETER=VALUE,…]",
+        help="how the texts after the first are drawn (default: sample:temperature=0.7); the first is greedy",
+    )
+    group.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same texts (default: drawn)")
+    group.add_argument(
+        "-n", "--max-tokens", type=positive, default=512, metavar="N", help="most tokens of one text (default: 512)"
+    )
+    add_profile_option(group)  # type: ignore[arg-type]  # an argument group takes arguments as a parser does
+    output = parser.add_argument_group("output")
+    output.add_argument("--show", action="store_true", help="show the text that gives the answer, too")
+    output.add_argument("--trace", type=named, metavar="FILE", help="write every step to FILE, one JSON line each")
+    output.add_argument("--json", action="store_true", help="one JSON object per question, with every text")
+    output.add_argument("-q", "--quiet", action="store_true", help="the answer and nothing else")
+    add_color_option(output)
+    parser.set_defaults(legend=False, raw=False)
+
+
+def run(args: argparse.Namespace) -> int:
+    from entropix.cli import INTERRUPTED
+    from entropix.cli.generate import with_system
+    from entropix.cli.options import check_policy
+    from entropix.cli.output import JsonOutput, Screen, write_heading
+    from entropix.cli.running import close_trace, follow, header_of, interruptible, loaded
+    from entropix.cli.votes import showing_votes
+    from entropix.search.effort import POLICY
+    from entropix.trace import TraceWriter, check_writable
+
+    questions = read_prompts(args)
+    parameters = check_policy(args.policy or POLICY, {})
+    if args.trace:
+        check_writable(args.trace)
+    screen = Screen.of(args)
+    with loaded(args, screen, args.model) as model, interruptible() as interrupt:
+        asked: list[Any] = [with_system(question, args.system) for question in questions]
+        stream = model.stream(
+            asked if len(asked) > 1 else asked[0],
+            effort=args.effort,
+            answer=args.answer if args.effort != "none" else None,
+            policy=args.policy,
+            seed=args.seed,
+            max_tokens=args.max_tokens,
+            leading=0 if args.trace is None else 8,
+        )
+        writer = None
+        if args.trace:
+            args.policy = args.policy or POLICY
+            writer = TraceWriter(args.trace, header_of(model, args, parameters, asked))
+        try:
+            with showing_votes(screen, stream):
+                results = follow(stream, interrupt, lambda index, step: None, writer)
+            if args.json:
+                JsonOutput(screen, questions).end(results)
+            else:
+                for n, (question, result) in enumerate(zip(questions, results, strict=True)):
+                    if len(questions) > 1:
+                        write_heading(screen, n, len(questions), question)
+                    print_answer(screen, result, show=args.show)
+        finally:
+            failed = close_trace(writer)
+    for error in stream.failures.values():
+        raise error
+    return INTERRUPTED if interrupt.requested else failed
+
+
+def print_answer(screen: Any, result: Any, *, show: bool) -> None:
+    """The answer on standard output; how sure it is, from what, and the other answers on standard error."""
+    from entropix.cli.votes import tell_others
+    from entropix.trace.terminal import write_text
+
+    answer = result.text.strip() if result.answer is None else result.answer
+    if show and result.answer is not None:
+        write_text(screen.out, result.text.strip() + "\n\n")
+    write_text(screen.out, (answer or "(no answer)") + "\n")
+    if result.answer is not None:
+        screen.tell(f"{result.confidence:.0%} sure: {result.confidence_source}")
+        tell_others(screen, result.search)
+    for note in dict.fromkeys(result.notes):
+        screen.tell(note)
+    spent = result.ledger.forwarded
+    texts = len(result.search.branches) if result.search is not None else 1
+    screen.tell(
+        f"{texts} text{'s' if texts > 1 else ''} · {spent} tokens · {result.seconds:.1f} s · seed {result.seed}"
+    )

@@ -1,0 +1,52 @@
+"""How hard to try, in one word: how many texts an answer may take, and when they agree enough. docs/effort.md."""
+
+from __future__ import annotations
+
+from entropix.errors import ParameterError
+from entropix.search.answers import Extractor
+from entropix.search.recognise import Recogniser, is_open
+from entropix.search.spec import SearchPlan
+from entropix.search.vote import Vote
+
+LEVELS: dict[str, tuple[int, int] | None] = {"none": None, "low": (2, 8), "medium": (3, 16), "high": (4, 32)}
+"""By name: the lead at which a vote stops, and the most ballots. None: one text, as the policy decodes it."""
+
+POLICY = "sample:temperature=0.7"
+"""Draws the ballots where no policy is given; the first is the greedy text whatever the policy."""
+
+
+def check_effort(level: object) -> str:
+    """Raises ParameterError for a level that there is not."""
+    if level not in LEVELS:
+        raise ParameterError(f"effort={level!r} is unknown; known are {', '.join(LEVELS)}")
+    return str(level)
+
+
+def plan_effort(
+    level: str, question: str, answer: str | Extractor | None = None, *, sequences: int = 1024, waves: bool = True
+) -> tuple[SearchPlan | None, tuple[str, ...]]:
+    """The vote that a level holds about one question, None for one text, and notes for the reader.
+
+    answer: a name of `EXTRACTORS` or a function, None to recognise it from the question and the first texts.
+    sequences: most texts that the host can write at a time; with waves False it cannot draw further texts of a prompt
+    later, so all are drawn at once. Raises ParameterError."""
+    found = LEVELS[check_effort(level)]
+    if found is None:
+        return None, ()
+    if answer is None and is_open(question):
+        return None, ("effort: no vote was held, as the question is open; one text answers it",)
+    if sequences < 3:
+        return None, (
+            f"effort: no vote was held, as there is room for {sequences} text(s) at a time; load more sequences",
+        )
+    lead, most = found
+    most = most if waves else min(most, sequences)
+    vote = Vote(
+        n=most,
+        answer=Recogniser(question) if answer is None else answer,
+        stop=f"lead:{lead}",
+        wave=0 if waves else most,
+        first="greedy",
+        max_sequences=min(most, lead + 1, sequences) if waves else most,
+    )
+    return SearchPlan((vote,), f"effort {level}"), ()

@@ -1,0 +1,94 @@
+"""`entropix ask`, and what a vote says on the command line."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from entropix.engines.scripted import hashed, saying
+
+
+@pytest.fixture
+def sure(cli: Any) -> Any:
+    cli.script = saying("The answer is 9.", certainty=20)
+    return cli
+
+
+def test_the_answer_goes_out_and_how_sure_it_is_beside_it(sure: Any) -> None:
+    shown = sure("ask", "--seed", "1", "How many are left?")
+    assert (shown.code, shown.out) == (0, "9\n")
+    assert "100% sure: 3 of 3 texts agree" in shown.err
+    assert "not calibrated" in shown.err
+    assert "3 texts ·" in shown.err
+
+
+def test_quiet_gives_the_answer_alone(sure: Any) -> None:
+    shown = sure("ask", "-q", "How many are left?")
+    assert (shown.out, shown.err) == ("9\n", "")
+
+
+def test_show_gives_the_text_before_the_answer(sure: Any) -> None:
+    assert sure("ask", "--show", "How many are left?").out == "The answer is 9.\n\n9\n"
+
+
+@pytest.mark.parametrize(("effort", "texts"), [("none", 1), ("low", 2), ("medium", 3), ("high", 4)])
+def test_effort_says_how_many_texts_must_agree(sure: Any, effort: str, texts: int) -> None:
+    record = json.loads(sure("ask", "--json", "--effort", effort, "How many are left?").out)
+    branches = 1 if record["search"] is None else len(record["search"]["branches"])
+    assert branches == texts
+    assert record["answer"] == (None if effort == "none" else "9")
+
+
+def test_an_open_question_is_answered_by_one_text_and_says_so(sure: Any) -> None:
+    shown = sure("ask", "Why is the sky blue?")
+    assert shown.out == "The answer is 9.\n"
+    assert "no vote was held, as the question is open" in shown.err
+    assert "1 text ·" in shown.err
+
+
+def test_texts_that_answer_nothing_shortly_are_no_vote(cli: Any) -> None:
+    cli.script = saying("word " * 70, certainty=20)
+    shown = cli("ask", "-n", "600", "What is love?")
+    assert "no vote was held, as the texts explain" in shown.err
+
+
+def test_several_questions_have_a_heading_each_and_are_one_batch(sure: Any) -> None:
+    shown = sure("ask", "How many?", "How much?")
+    assert shown.code == 0
+    assert shown.out.count("9\n") == 2
+    assert "1 of 2: How many?" in shown.out
+    assert "2 of 2: How much?" in shown.out
+
+
+def test_texts_without_an_answer_say_so(cli: Any) -> None:
+    cli.script = saying("I cannot say.", certainty=20)
+    shown = cli("ask", "--answer", "number", "--effort", "low", "How many?")
+    assert shown.code == 0
+    assert "I cannot say." in shown.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--effort", "huge", "x"), "invalid choice: 'huge'"),
+        (("--answer", "nothing", "x"), "invalid choice: 'nothing'"),
+        (("-p", "nonsense", "x"), "nonsense"),
+        (("-n", "0", "x"), "'0'"),
+        (("",), "empty"),
+    ],
+)
+def test_a_mistake_gets_one_message_and_no_model_is_loaded(cli: Any, arguments: Any, message: str) -> None:
+    shown = cli("ask", *arguments)
+    assert shown.code == 2
+    assert message in shown.err
+    assert cli.loads == []
+
+
+def test_generate_says_what_a_vote_has_found(cli: Any) -> None:
+    cli.script = hashed(sharpness=1.0)
+    search = "vote:n=3,answer=text,stop=none"
+    shown = cli("generate", "-p", "sample", "--seed", "1", "-n", "5", "--search", search, "hi")
+    assert "vote: " in shown.err
+    assert "1 of 3 texts agree" in shown.err

@@ -1,0 +1,89 @@
+"""Effort: a level is a vote with a rule, about what the question and its texts look like."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import entropix
+from entropix.engines import Engine
+from entropix.engines.scripted import ScriptedEngine, saying
+from entropix.errors import ParameterError
+from entropix.search.effort import LEVELS, plan_effort
+
+
+def model(text: str, **values: Any) -> entropix.Model:
+    return entropix.Model(ScriptedEngine(saying(text, certainty=20), **values))
+
+
+def test_texts_that_agree_end_the_vote_at_the_lead_of_the_level() -> None:
+    for level, found in LEVELS.items():
+        result = model("The answer is 9.").ask("How many are left?", level, seed=1)  # type: ignore[arg-type]
+        texts = 1 if result.search is None else len(result.search.branches)
+        assert texts == (1 if found is None else found[0])
+        if found is not None:
+            assert (result.answer, result.confidence) == ("9", 1.0)
+            assert result.confidence_source == f"{texts} of {texts} texts agree; share of the ballots, not calibrated"
+
+
+def test_every_question_of_a_batch_is_recognised_by_its_own_texts() -> None:
+    results = model("The answer is 9.").ask(["How many?", "Why is the sky blue?", "Who is it?"], "low", seed=1)
+    assert [result.answer for result in results] == ["9", None, "9"]
+    assert results[1].search is None
+    assert any("the question is open" in note for note in results[1].notes)
+
+
+def test_a_given_kind_of_answer_overrides_what_is_recognised() -> None:
+    result = model("The answer is 9.").ask("Why is the sky blue?", "low", answer="text", seed=1)
+    assert result.answer == "The answer is 9."
+
+
+def test_the_first_text_is_the_greedy_one_and_the_rest_are_drawn(engine: Engine) -> None:
+    asked = entropix.Model(engine)
+    greedy = asked.generate("How many legs has a dog?", policy="greedy", max_tokens=8)
+    result = asked.ask("How many legs has a dog?", "low", seed=3, max_tokens=8)
+    assert result.search is not None
+    assert result.search.branches[0].text == greedy.text
+    assert result.policy == "sample"
+
+
+def test_a_policy_of_the_users_draws_the_ballots() -> None:
+    assert model("9").ask("How many?", "low", policy="entropix", seed=1).policy == "entropix"
+
+
+def test_an_engine_that_cannot_go_back_draws_all_ballots_at_once() -> None:
+    engine = ScriptedEngine(saying("The answer is 9.", certainty=20), sequences=6)
+    engine.capabilities = replace(engine.capabilities, rewind=False)
+    result = entropix.Model(engine).ask("How many?", "medium", seed=1)
+    assert result.search is not None
+    assert (len(result.search.branches), result.answer) == (6, "9")
+
+
+def test_without_room_for_a_vote_one_text_answers_and_that_is_said() -> None:
+    result = model("The answer is 9.", sequences=2).ask("How many?", "low", seed=1)
+    assert result.search is None
+    assert any("there is room for 2" in note for note in result.notes)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"effort": "huge"}, "known are none, low, medium, high"),
+        ({"effort": "low", "search": "tree"}, "give effort or search, not both"),
+        ({"answer": "number"}, "give effort, or a search"),
+        ({"effort": "low", "answer": "nothing"}, "answer='nothing' is unknown"),
+    ],
+)
+def test_contradictions_are_refused_before_anything_is_decoded(options: dict[str, Any], message: str) -> None:
+    asked = model("9")
+    with pytest.raises(ParameterError, match=message):
+        asked.generate("How many?", **options)
+    assert asked.engine.forwards == 0  # type: ignore[attr-defined]
+
+
+def test_effort_none_is_one_text_as_the_policy_decodes_it() -> None:
+    assert plan_effort("none", "How many?") == (None, ())
+    plain = model("Hello").generate("How many?", seed=1)
+    assert model("Hello").generate("How many?", seed=1, effort="none").tokens == plain.tokens
