@@ -169,7 +169,7 @@ def test_searches_are_json_for_programs(cli: Any) -> None:
     known = json.loads(cli("searches", "--json").out)
     assert list(known) == list(STRATEGIES)
     assert known["tree"]["parameters"]["when"]["allowed"] == ["now", "end"]
-    assert known["vote"]["parameters"]["share"]["low"] == 0.5
+    assert known["vote"]["parameters"]["keep"]["high"] == 1
 
 
 def test_the_help_of_search_names_every_strategy(cli: Any) -> None:

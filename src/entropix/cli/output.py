@@ -145,7 +145,12 @@ class JsonOutput:
 
 def answer_record(prompt: str, result: Result) -> dict[str, Any]:
     """One answer for a program: the prompt, the result, and every token with its signals."""
-    return {"prompt": prompt, **result_record(result), "tokens": [step_record(step) for step in result.steps]}
+    return {
+        "prompt": prompt,
+        "answer": result.answer,
+        **result_record(result),
+        "tokens": [step_record(step) for step in result.steps],
+    }
 
 
 def write_heading(screen: Screen, n: int, of: int, prompt: str) -> None:

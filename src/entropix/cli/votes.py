@@ -34,6 +34,8 @@ def tell_vote(screen: Screen, result: Result) -> None:
 
 def tell_others(screen: Screen, search: SearchRecord) -> None:
     """The answers that lost, with their shares."""
+    if not search.shares:
+        return
     others = [(answer, share) for answer, share in search.shares.items() if answer != search.answer]
     for answer, share in others[:OTHERS]:
         screen.tell(f"  {share:4.0%}  {one_line(answer, 60)}")

@@ -79,9 +79,9 @@ class Model:
         attention=None, logit_bias={}, leading=8 candidates recorded a step, search=None ("tree",
         "vote:n=8,answer=number", … or strategy objects; docs/search.md), constraint=None (what the text must be: a
         JSON schema as a dict, or `json_schema`, `regex`, `lark` of entropix.constraints; docs/constraints.md),
-        effort=None ("none", "low", "medium", "high": as many texts as the answer needs; docs/effort.md) with answer=None
-        (what a text answers, an extractor's name or a function; None to recognise it); further keywords are the policy's
-        parameters.
+        effort=None ("none", "low", "medium", "high": as many texts as the answer needs; docs/effort.md), with it
+        answer=None (what a text answers: an extractor's name or a function; None to recognise it); further keywords
+        are the policy's parameters.
 
         Returns a Result, or a list of them for a list. Raises EntropixError subclasses with a message to show; an
         answer of several that fails alone has finish_reason "error" and a note, and nothing is raised.

@@ -79,7 +79,6 @@ def result_record(result: Result) -> dict[str, Any]:
         "regime_shares": result.regime_shares,
         "seconds": result.seconds,
         "notes": list(result.notes),
-        "answer": result.answer,
         "confidence": result.confidence,
         "confidence_source": result.confidence_source,
         "search": None if result.search is None else search_record(result.search),
@@ -109,6 +108,7 @@ def search_from(record: Mapping[str, Any]) -> SearchRecord:
         answer=None if record.get("answer") is None else _text(record, "answer"),
         ballots=_whole(record, "ballots", 0),
         notes=tuple(str(note) for note in _list(record, "notes", ())),
+        agreeing=_whole(record, "agreeing", 0),
     )
 
 
