@@ -11,18 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from entropix.engines.base import SequenceHandle, Work, fingerprint, sample_ids, shared_prefix
+from entropix.engines.base import SequenceHandle, Work, shared_prefix
+from entropix.engines.llama_cpp.barriers import Barriers
 from entropix.engines.llama_cpp.batch import Batch
 from entropix.engines.llama_cpp.cells import Cells, Sequence
-from entropix.engines.llama_cpp.library import apart, available_cpus, load, metadata, release
-from entropix.engines.llama_cpp.opening import open_model
+from entropix.engines.llama_cpp.library import apart, available_cpus, load, release
+from entropix.engines.llama_cpp.opening import describe, open_model
 from entropix.engines.llama_cpp.slots import SLOTS, Slots
 from entropix.engines.llama_cpp.tap import Tap, make_tap, set_up
 from entropix.engines.llama_cpp.tokenizer import LlamaCppTokenizer
 from entropix.errors import CapabilityError, CapacityError, ModelError, ParameterError
-from entropix.folders import SPLIT
 from entropix.numeric import is_integer, plain
-from entropix.types import AttentionSignals, Capabilities, ModelInfo, Observation
+from entropix.types import AttentionSignals, Capabilities, Observation
 
 MOST_SEQUENCES = 128  # half of llama.cpp's LLAMA_MAX_SEQ
 # llama.cpp's CPU attention takes another kernel, which rounds differently, from 64 rows per call, and splits a single
@@ -81,6 +81,7 @@ class LlamaCppEngine:
         self._model = open_model(path, gpu_layers)
         self._on_cpu = gpu_layers == 0 or not self._llama.llama_supports_gpu_offload()
         self._finalizer = weakref.finalize(self, release, None, self._model, None)
+        self._barriers = Barriers(threads)
         self._batch = Batch(self._llama, max(batch, sequences))
         self._tap: Tap | None = make_tap(compile_tap) if attention and flash_attention else None
         self._context = self._make_context(cells, sequences, threads, FLASH_AUTO if flash_attention else FLASH_OFF)
@@ -91,7 +92,7 @@ class LlamaCppEngine:
 
         self.tokenizer = LlamaCppTokenizer(self._model)
         self.tokenizer.owner = self
-        self.info = self._describe(Path(path))
+        self.info = describe(self._model, self.tokenizer, Path(path))
         stateful = self._llama.llama_model_is_recurrent(self._model) or self._llama.llama_model_is_hybrid(self._model)
         # a recurrent state cannot be cut, and its batches are reordered, so that rows could not be found
         if stateful:
@@ -201,11 +202,13 @@ class LlamaCppEngine:
             sequence.cells += self._cells.take(len(tokens))
             sequence.tokens += tokens
         self._busy = False
+        self._barriers.look()
         signals = None if seen is None else AttentionSignals(*np.ascontiguousarray(seen.T, np.float32))
         return Observation(logits, signals)
 
     def shutdown(self) -> None:
         self._slots.clear()
+        self._barriers.close()
         self._finalizer()
 
     # one llama_decode and several
@@ -390,16 +393,3 @@ class LlamaCppEngine:
         self._finalizer.detach()
         self._finalizer = weakref.finalize(self, release, context, self._model, self._tap)
         return context
-
-    def _describe(self, path: Path) -> ModelInfo:
-        llama, model = self._llama, self._model
-        shape = {
-            "architecture": metadata(model, "general.architecture") or "unknown",
-            "layers": llama.llama_model_n_layer(model),
-            "heads": llama.llama_model_n_head(model),
-            "width": llama.llama_model_n_embd(model),
-            "vocabulary": self.tokenizer.size,
-        }
-        pieces = [self.tokenizer.raw(token) for token in sample_ids(self.tokenizer.size)]
-        # the file's name is what the person knows; general.name can be a training run's ("8k Lc100K Mix1 Ep2")
-        return ModelInfo(name=SPLIT.sub("", path.stem), fingerprint=fingerprint(pieces=pieces, **shape), **shape)

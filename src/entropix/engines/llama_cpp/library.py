@@ -83,6 +83,11 @@ def ggml_base() -> Any:
     return _part("ggml-base")
 
 
+def cpu_library() -> Any:
+    """libggml-cpu, and the libraries that it uses. Raises OSError or RuntimeError in a build without it."""
+    return _part("ggml-cpu")
+
+
 def _part(name: str) -> Any:
     """A library that comes with llama-cpp-python beside llama.cpp's own."""
     load()
@@ -95,7 +100,7 @@ def _part(name: str) -> Any:
 def uses_amx() -> bool:
     """Whether this llama.cpp was built for Intel's matrix tiles (AMX)."""
     try:
-        return bool(_part("ggml-cpu").ggml_cpu_has_amx_int8())
+        return bool(cpu_library().ggml_cpu_has_amx_int8())
     except (OSError, RuntimeError, AttributeError):  # a build that carries its CPU code otherwise
         return False
 

@@ -9,9 +9,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from entropix.engines.llama_cpp.library import ggml_base, load, uses_amx
+from entropix.engines.base import fingerprint, sample_ids
+from entropix.engines.llama_cpp.library import ggml_base, load, metadata, uses_amx
+from entropix.engines.llama_cpp.tokenizer import LlamaCppTokenizer
 from entropix.errors import ModelError
-from entropix.folders import expanded
+from entropix.folders import SPLIT, expanded
+from entropix.types import ModelInfo
 
 MAGIC = b"GGUF"
 STRING, BOOL = 8, 7  # gguf_type
@@ -158,3 +161,18 @@ def _library() -> Any:
     ):
         getattr(library, name).restype, getattr(library, name).argtypes = result, arguments
     return library
+
+
+def describe(model: Any, tokenizer: LlamaCppTokenizer, path: Path) -> ModelInfo:
+    """A loaded model's name, shape and fingerprint."""
+    llama, _ = load()
+    shape = {
+        "architecture": metadata(model, "general.architecture") or "unknown",
+        "layers": llama.llama_model_n_layer(model),
+        "heads": llama.llama_model_n_head(model),
+        "width": llama.llama_model_n_embd(model),
+        "vocabulary": tokenizer.size,
+    }
+    pieces = [tokenizer.raw(token) for token in sample_ids(tokenizer.size)]
+    # the file's name is what the person knows; general.name can be a training run's ("8k Lc100K Mix1 Ep2")
+    return ModelInfo(name=SPLIT.sub("", path.stem), fingerprint=fingerprint(pieces=pieces, **shape), **shape)
