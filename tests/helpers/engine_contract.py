@@ -13,7 +13,7 @@ import pytest
 
 from entropix.arrays import to_numpy
 from entropix.engines import Engine, SequenceHandle
-from entropix.errors import CapacityError
+from entropix.errors import CapabilityError, CapacityError
 from entropix.signals import measure
 
 TEXT = "The quick brown fox jumps over the lazy dog, and then it sleeps in the warm sun. Nobody knows why."
@@ -245,6 +245,12 @@ def test_a_prompt_longer_than_one_batch(engine: Engine, tokens: list[int]) -> No
 
 
 def test_attention_is_the_rows_own_and_length_free(engine: Engine, tokens: list[int]) -> None:
+    if not engine.capabilities.attention:
+        with closing(engine) as opened:
+            opened.append(engine.open())
+            with pytest.raises(CapabilityError, match="attention"):
+                engine.forward([(opened[0], tokens)], attention=True)
+        return
     with closing(engine) as opened:
         opened += [engine.open() for _ in range(3)]
         for n, sequence in zip((20, 4, 11), opened, strict=True):
