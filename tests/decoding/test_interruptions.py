@@ -180,6 +180,9 @@ class Broken:
     def exhausted(self, decoder: Decoder) -> None:
         raise AssertionError
 
+    def stopped(self, decoder: Decoder) -> None:
+        pass
+
     def record(self) -> None:
         return None
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 import entropix
 from entropix.engines import Engine
-from entropix.engines.scripted import ScriptedEngine, saying
+from entropix.engines.scripted import ASSISTANT, END, VOCABULARY, ScriptedEngine, saying
 from entropix.errors import ParameterError
 from entropix.search.effort import LEVELS, plan_effort
 
@@ -87,3 +89,41 @@ def test_effort_none_is_one_text_as_the_policy_decodes_it() -> None:
     assert plan_effort("none", "How many?") == (None, ())
     plain = model("Hello").generate("How many?", seed=1)
     assert model("Hello").generate("How many?", seed=1, effort="none").tokens == plain.tokens
+
+
+def seven_or_on_and_on(tokens: tuple[int, ...]) -> Any:
+    """Says 7 and ends, or, a little likelier, 8 and goes on for ever."""
+    said = tokens[max(i + 1 for i, t in enumerate(tokens) if t == ASSISTANT) :]
+    out = np.full(VOCABULARY, -50.0)
+    if not said:
+        out[ord("7")], out[ord("8")] = 2.0, 2.1
+    else:
+        out[END if said[0] == ord("7") else ord("x")] = 20.0
+    return out
+
+
+@pytest.mark.parametrize("options", [{"effort": "high"}, {"search": "vote:n=8,answer=number,first=greedy"}])
+def test_of_a_vote_that_is_stopped_the_texts_that_have_ended_decide_and_that_is_said(options: dict[str, Any]) -> None:
+    engine = ScriptedEngine(seven_or_on_and_on, sequences=9)
+    stream = entropix.Model(engine).stream("How many?", seed=2, policy="sample", **options)
+    looks = itertools.count()
+    stream.watch = lambda: next(looks) < 8
+    for _ in stream:
+        pass
+    result = stream.result
+    assert (result.answer, result.text, result.finish_reason) == ("7", "7", "end")
+    assert any("it was stopped; " in note and "had ended, and they decided" in note for note in result.notes)
+    assert engine.cells_used() == 0
+
+
+def test_of_a_vote_that_is_stopped_before_any_text_has_ended_there_is_what_the_first_one_said() -> None:
+    engine = ScriptedEngine(saying("The answer is 9.", certainty=20))
+    stream = entropix.Model(engine).stream("How many?", effort="low", seed=1)
+    looks = itertools.count()
+    stream.watch = lambda: next(looks) < 5
+    for _ in stream:
+        pass
+    result = stream.result
+    assert (result.answer, result.finish_reason) == (None, "cancelled")
+    assert "The answer is 9.".startswith(result.text)
+    assert not any("it was stopped" in note for note in result.notes)

@@ -55,6 +55,9 @@ class Wander:
     def exhausted(self, decoder: Decoder) -> None:
         raise AssertionError
 
+    def stopped(self, decoder: Decoder) -> None:
+        pass
+
     def record(self) -> SearchRecord:
         return SearchRecord("wander", ())
 

@@ -130,9 +130,14 @@ class Decoder:
             self.close()
 
     def cancel(self, job: Job, reason: str = "cancelled") -> list[Event]:
-        """End a job early; what it has said stays, and what waited to be certain is released."""
+        """End a job early; what it has said stays, and what waited to be certain is released. Of a search, the texts
+        that have ended decide."""
         with self._guard.ending():
-            return [] if job.finish_reason else self._end(job, job.trunk, reason)
+            if job.finish_reason:
+                return []
+            if job.explorer is not None and reason == "cancelled":
+                job.explorer.stopped(self)
+            return self._end(job, job.trunk, job.finish_reason or reason)
 
     def park(self, job: Job, *, keep: bool = True) -> None:
         """Leave a job out of the steps until `unpark`. Without `keep` its sequences are given back meanwhile, and

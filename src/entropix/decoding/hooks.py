@@ -67,6 +67,10 @@ class Explorer(Protocol):
         """The budget of tokens is used up: conclude with what there is."""
         ...
 
+    def stopped(self, decoder: Decoder) -> None:
+        """The answer is ended from outside: conclude with the texts that have ended, if any have."""
+        ...
+
     def record(self) -> SearchRecord:
         """What has been tried, for the trace."""
         ...

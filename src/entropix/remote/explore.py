@@ -327,7 +327,7 @@ class Answering(Host):
     def result(self, model: str, policy: str, profile: str, thresholds: Thresholds, notes: Sequence[str]) -> Result:
         """The answer, as far as it has come."""
         finished = [text for text in self.texts if text.finish_reason]
-        counted = self.search.count() if self.search else None
+        counted = self.search.close() if self.search else None
         winner = counted.winner if counted else max(finished or self.texts, key=lambda t: (len(t.steps), -t.number))
         if self.budget.limit is not None and self.budget.left <= 0:
             self.notes.append(f"search: the budget of {self.budget.limit} tokens is used up")
@@ -338,7 +338,7 @@ class Answering(Host):
         ledger, prompt_tokens = self._ledger(winner)
         record = None
         if self.search:
-            self.trunk, self.search.counted = winner, counted
+            self.trunk = winner
             self.notes = self.search.notes = [*self.notes, *self.search.notes]
             record = self.search.record(self.texts)
         for text in self.texts:

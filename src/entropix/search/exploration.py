@@ -55,12 +55,21 @@ class Exploration:
         counted = self.count()
         return counted is not None and counted.decided
 
+    @property
+    def cast(self) -> list[Any]:
+        """The texts that have ended, which are the ballots."""
+        return [line for line in self.lines if line.finish_reason]
+
     def count(self) -> Count[Any] | None:
         """The count of the texts that have ended; None without any."""
         running = sum(not ended(line) for line in self.lines)
         outstanding = running + sum(tactic.outstanding(self) for tactic in self.tactics)
-        cast = [line for line in self.lines if line.finish_reason]
-        return self.plan.decider.count(cast, outstanding, running)
+        return self.plan.decider.count(self.cast, outstanding, running)
+
+    def close(self) -> Count[Any] | None:
+        """The last count, where no further text will end; None without any that has."""
+        self.counted = self.plan.decider.count(self.cast, 0, 0)
+        return self.counted
 
     def certain(self) -> int | None:
         """How many of the trunk's first tokens every possible answer shares; None for all."""

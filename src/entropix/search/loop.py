@@ -58,10 +58,17 @@ class LoopHost(Host):
             decoder.conclude(self.job, counted.winner)
 
     def exhausted(self, decoder: Decoder) -> None:
-        search = self.search
-        search.notes.append(f"search: the budget of {self.plan.max_tokens} tokens is used up")
-        search.counted = search.count()
-        decoder.conclude(self.job, search.counted.winner if search.counted else self.job.trunk)
+        self.search.notes.append(f"search: the budget of {self.plan.max_tokens} tokens is used up")
+        counted = self.search.close()
+        decoder.conclude(self.job, counted.winner if counted else self.job.trunk)
+
+    def stopped(self, decoder: Decoder) -> None:
+        counted = self.search.close()
+        if counted is not None:
+            self.search.notes.append(
+                f"search: it was stopped; {len(self.search.cast)} text(s) had ended, and they decided"
+            )
+            decoder.conclude(self.job, counted.winner)
 
     def certain(self) -> int | None:
         return self.search.certain()
