@@ -27,9 +27,9 @@ from entropix.evaluate.run import ENDS
 from entropix.evaluate.store import Store
 from entropix.evaluate.tasks import load_task
 from entropix.evaluate.texts import measured
-from entropix.search.answers import number
+from entropix.search.answers import extractor, number
 from entropix.search.seeds import derived
-from entropix.search.short import matches, short
+from entropix.search.short import matches
 
 POLICY = "sample:temperature=0.7"
 
@@ -70,7 +70,8 @@ def draw(args: argparse.Namespace) -> None:
                     }
                 )
                 if len(texts[item.id]) > args.ballots:
-                    line = {"task": task.name, "id": item.id, "gold": item.answer, "prompt_tokens": found.prompt_tokens}
+                    line = {"task": task.name, "id": item.id, "gold": list(item.answers) or item.answer}
+                    line |= {"question": item.question or item.prompt, "prompt_tokens": found.prompt_tokens}
                     sink.write(json.dumps({**line, "seconds": 0, "texts": texts.pop(item.id)}) + "\n")
                     sink.flush()
 
@@ -108,10 +109,11 @@ def reader(row: dict[str, Any]) -> str:
 
 def outcome(row: dict[str, Any], name: str, texts: list[dict[str, Any]], piece: Callable[[int], bytes]) -> Any:
     """An outcome as `entropix eval` keeps it, its vote counted as every replay counts."""
-    extract = {"number": number, "short": short}[reader(row)]
+    extract = extractor(reader(row), row.get("question", ""))
+    assert extract is not None
     golds = row["gold"] if isinstance(row["gold"], list) else [row["gold"]]
     answers = [extract(t["text"]) for t in texts]
-    right = [matches(a, golds) if extract is short else a is not None and a == number(golds[0]) for a in answers]
+    right = [matches(a, golds) if reader(row) == "short" else a is not None and a == number(golds[0]) for a in answers]
     costs = [max(len(t["tokens"]) - 1, 0) for t in texts]
     stored = {
         **{"task": row["task"], "item": row["id"], "seed": 1, "spec": name, "gold": " / ".join(golds)},

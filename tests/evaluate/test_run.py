@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("scipy")
 from entropix import Model
-from entropix.engines.scripted import ScriptedEngine, hashed
+from entropix.engines.scripted import ScriptedEngine, hashed, saying
 from entropix.errors import TaskError
 from entropix.evaluate import Spec, Store, evaluate, load_task, summarise, units
 from entropix.evaluate.store import cost, key_of, read_outcomes
@@ -49,6 +49,19 @@ def test_every_unit_has_an_outcome_and_items_have_their_own_noise(undisturbed: l
     sampled = [o["text"] for o in undisturbed if o["spec"] == "sample"]
     assert len(set(sampled)) == 6
     assert all(len(o["ballots"]) == 3 for o in undisturbed if o["spec"] == "vote")
+
+
+def test_votes_on_short_answers_read_them_by_the_question(tmp_path: Path) -> None:
+    rows = [{"question": "who wrote hamlet", "answers": ["William Shakespeare", "Shakespeare"]}]
+    (tmp_path / "nq.jsonl").write_text("".join(json.dumps(row) for row in rows))
+    task = load_task(str(tmp_path / "nq.jsonl"))
+    specs = [Spec("greedy", "greedy"), Spec("vote", "sample", "vote:n=2,answer=short,stop=none")]
+    model = Model(ScriptedEngine(saying("Hamlet was written by Shakespeare", certainty=20), context=512, sequences=4))
+    with Store(tmp_path / "run", MANIFEST) as store:
+        evaluate(model, units([task], specs, [1]), store, max_tokens=64)
+    found = {o["spec"]: o for o in read_outcomes(tmp_path / "run")}
+    assert [(o["answer"], o["right"], o["graded"]) for o in found.values()] == [("shakespeare", True, "right")] * 2
+    assert found["vote"]["ballots"] == ["shakespeare"] * 2
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -90,6 +90,28 @@ def test_a_file_is_a_task(tmp_path: Path) -> None:
     assert len(load_task(name, limit=1).items) == 1
 
 
+def test_a_short_answer_is_right_when_it_is_any_of_the_accepted_ones(tmp_path: Path) -> None:
+    name = write(tmp_path / "nq.jsonl", {"question": "who wrote hamlet", "answers": ["W. Shakespeare", "Shakespeare"]})
+    task = load_task(name)
+    item = task.items[0]
+    assert (task.extractor, item.answers) == ("short", ("W. Shakespeare", "Shakespeare"))
+    assert item.prompt.startswith("who wrote hamlet\n\nAnswer with")
+    for text, graded in (
+        ("Hamlet was written by Shakespeare.", "right"),
+        ("the w shakespeare", "right"),
+        ("Marlowe", "wrong"),
+        ("I do not know.", "none"),
+    ):
+        assert task.grade(item, task.extract(text, item.question))[0] == graded
+
+
+def test_one_short_answer_needs_no_list_and_a_prompt_of_ones_own_is_asked_as_it_is(tmp_path: Path) -> None:
+    name = write(tmp_path / "nq.jsonl", {"prompt": "Author of Hamlet?", "answer": "Shakespeare"})
+    task = load_task(f"{name}:short")
+    assert (task.items[0].prompt, task.items[0].answers) == ("Author of Hamlet?", ("Shakespeare",))
+    assert task.right(task.items[0], "the shakespeare")
+
+
 @pytest.mark.parametrize("answer", [1, "B", "blue"])
 def test_choices_may_be_answered_by_letter_place_or_text(tmp_path: Path, answer: Any) -> None:
     name = write(tmp_path / "c.jsonl", {"question": "Sky?", "choices": ["red", "blue"], "answer": answer})
@@ -113,7 +135,14 @@ def test_choices_may_be_answered_by_letter_place_or_text(tmp_path: Path, answer:
         ([{"question": " ", "answer": 1}], "line 1: 'question' must be a string that is not empty"),
         ([{"prompt": 5, "answer": 1}], "line 1: 'prompt' must be a string"),
         ([{"question": "a", "answer": None}], "line 1: 'answer' must be a string or a number"),
-        ([{"question": "a", "answer": ["b"]}], "line 1: 'answer' must be a string or a number"),
+        ([{"question": "a", "answer": ["b"]}], "several accepted ones stand in 'answers'"),
+        ([{"question": "a", "answers": "b"}], "line 1: 'answers' must be a list"),
+        ([{"question": "a", "answers": []}], "line 1: 'answers' must be a list of at least one"),
+        ([{"question": "a", "answers": [None]}], "line 1: 'answers' must be a list of at least one"),
+        ([{"question": "a", "answers": ["b", " "]}], "one of 'answers' is empty"),
+        ([{"question": "a", "answers": ["b"], "answer": "b"}], "leave out 'answer'"),
+        ([{"question": "a", "answers": ["b"], "choices": ["b"]}], "leave out 'answer', choices"),
+        ([{"question": "a", "answers": ["b"]}, {"question": "a", "answer": 1}], "mixes items"),
         ([{"id": "a", "question": "a", "answer": 1}] * 2, "line 2: the id 'a' is that of line 1"),
         ([{"question": "a", "answer": 1}, {"question": "a", "answer": 0, "choices": ["x"]}], "mixes items"),
     ],

@@ -20,9 +20,9 @@ Answer the questions of a task with several policies and searches, and compare t
 95 % intervals, tokens, paired tests, and whether the uncertainty separates right answers from wrong ones.
 
 TASK is arithmetic, logic or code (made from a seed, nothing to download), a file ending in .jsonl with one
-{"question": …, "answer": …} or {"question": …, "tests": …} a line (FILE.jsonl:EXTRACTOR says how answers are read:
-number, choice, boxed, code, text), or gsm8k, svamp, multiarith, math-500, mmlu, arc, humaneval, mbpp (downloaded,
-needs the package datasets). Code that a model writes is run in a sandbox.
+{"question": …, "answer": …}, {…, "answers": […]} or {…, "tests": …} per line (FILE.jsonl:EXTRACTOR says how
+answers are read: number, choice, boxed, code, short, text), or gsm8k, svamp, multiarith, math-500, mmlu, arc,
+humaneval, mbpp (downloaded, needs the package datasets). Code that a model writes is run in a sandbox.
 
 A SPEC is POLICY, "POLICY | SEARCH" or "NAME = POLICY | SEARCH", or a .toml file with a table [NAME] of policy and
 search for each. The first one is the baseline. Every outcome is kept in --out as soon as it is there; the same

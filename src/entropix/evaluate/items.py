@@ -13,7 +13,8 @@ class Item:
     (imports, or the beginning of the function that it continues), entry the function that is asked for, and
     solution a right answer where one is known.
 
-    question: the prompt without the instruction, by which the item is known again; "" where it is the prompt."""
+    question: the prompt without the instruction, by which the item is known again; "" where it is the prompt.
+    answers: of a short answer, those that are accepted, and `answer` is all of them in one string."""
 
     id: str
     prompt: str
@@ -22,3 +23,4 @@ class Item:
     entry: str = ""
     solution: str = ""
     question: str = ""
+    answers: tuple[str, ...] = ()

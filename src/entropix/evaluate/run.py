@@ -18,7 +18,7 @@ from entropix.evaluate.tasks import Item, Task
 from entropix.evaluate.texts import branch_texts, measured
 from entropix.model import Model
 from entropix.profiles import Profile
-from entropix.search import Vote
+from entropix.search import SearchPlan, Vote
 from entropix.search.answers import extractor
 from entropix.types import Action, BranchRecord, Result
 
@@ -41,6 +41,19 @@ class Unit:
     @property
     def key(self) -> Key:
         return self.task.name, self.item.id, self.seed, self.spec.name
+
+    def plan(self, budget: int | None = None) -> SearchPlan | None:
+        """The search about this question."""
+        plan = self.spec.plan(budget)
+        return None if plan is None else plan.about(self.question)
+
+    @property
+    def question(self) -> str:
+        return self.item.question or self.item.prompt
+
+    def extract(self, text: str) -> str | None:
+        """The answer that a text gives to this question, None for none."""
+        return self.task.extract(text, self.question)
 
 
 def units(tasks: Sequence[Task], specs: Sequence[Spec], seeds: Sequence[int]) -> list[Unit]:
@@ -120,7 +133,7 @@ def submit(decoder: Decoder, model: Model, unit: Unit, max_tokens: int, budget: 
     request = model.request(
         unit.item.prompt,
         policy=unit.spec.policy,
-        search=unit.spec.plan(budget),
+        search=unit.plan(budget),
         seed=seed_of(unit),
         max_tokens=min(most, budget or most),
         leading=0,
@@ -138,7 +151,7 @@ def seed_of(unit: Unit) -> int:
 def outcome(unit: Unit, result: Result) -> dict[str, Any]:
     """What is kept of an answer: enough to grade it again, to weigh it, and to see what was done."""
     vote = result.search if result.search is not None and result.search.ballots else None
-    answer = vote.answer if vote else unit.task.extract(result.text)
+    answer = vote.answer if vote else unit.extract(result.text)
     cast = vote.branches if vote else ()
     ballots = [b.answer for b in cast]
     grades = {a: unit.task.grade(unit.item, a) for a in dict.fromkeys([answer, *ballots])}
@@ -179,11 +192,11 @@ def outcome(unit: Unit, result: Result) -> dict[str, Any]:
 
 def _texts(unit: Unit, result: Result, answer: str | None) -> list[dict[str, Any]]:
     """What is kept of each ballot, or of the only text where there was no vote."""
-    plan = unit.spec.plan(None)
+    plan = unit.plan()
     if plan is not None and result.search is not None and result.search.ballots:
         read = next((part.answer for part in plan.strategies if isinstance(part, Vote)), None)
         return branch_texts(result.search.branches, extractor(read))
-    return [measured([s.text for s in result.steps], [s.logprob for s in result.steps], answer, unit.task.extract)]
+    return [measured([s.text for s in result.steps], [s.logprob for s in result.steps], answer, unit.extract)]
 
 
 def measures(result: Result) -> dict[str, float]:
@@ -202,7 +215,7 @@ def measures(result: Result) -> dict[str, float]:
 
 def _independent(unit: Unit, cast: Sequence[BranchRecord]) -> bool:
     """Whether the ballots are whole samples that counted once each, so that the first few are a smaller vote."""
-    plan = unit.spec.plan(None)
+    plan = unit.plan()
     if plan is None or not plan.is_vote_of_samples:
         return False
     return bool(cast) and all(b.origin == 0 and b.ended in ENDS for b in cast)

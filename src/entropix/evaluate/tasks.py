@@ -14,17 +14,19 @@ from entropix.evaluate.generated import arithmetic, code, logic
 from entropix.evaluate.hub import rows as hub_rows
 from entropix.evaluate.items import Item
 from entropix.search.answers import EXTRACTORS, extractor
+from entropix.search.short import matches
 
 __all__ = ["Hub", "Item", "Task", "load_task"]
 
 LETTERS = "ABCDEFGHIJ"
-CODE = "code"
+CODE, SHORT = "code", "short"
 
 INSTRUCTIONS = {
     # "End with …" alone makes small models answer at once, without working it out: docs/evidence.md
     "number": 'Solve the problem step by step, then give the result as "The answer is" and the number.',
     "choice": 'Choose one option. End with "The answer is" and its letter.',
     "boxed": "Solve the problem. Put the final answer in \\boxed{}.",
+    "short": "Answer with as few words as possible: a name, a date or a place.",
 }
 
 
@@ -39,9 +41,9 @@ class Task:
     split: str = "test"
     source: str = ""
 
-    def extract(self, text: str) -> str | None:
-        """The answer a text gives, None for none."""
-        function = extractor(self.extractor)
+    def extract(self, text: str, question: str = "") -> str | None:
+        """The answer a text gives, None for none. question: the item's, which a short answer is read by."""
+        function = extractor(self.extractor, question)
         assert function is not None
         return function(text)
 
@@ -50,7 +52,8 @@ class Task:
         and in one line why, if there is more to say. Code is run here. Raises TaskError where it cannot be isolated."""
         if self.extractor == CODE:
             return grade(item, answer)
-        return (NONE if answer is None else RIGHT if answer == item.answer else "wrong"), ""
+        right = matches(answer, item.answers) if self.extractor == SHORT else answer == item.answer
+        return (NONE if answer is None else RIGHT if right else "wrong"), ""
 
     def right(self, item: Item, answer: str | None) -> bool:
         """Whether an extracted answer is the item's."""
@@ -108,9 +111,10 @@ MADE = (*GENERATED, CODE)
 
 
 def load_task(name: str, *, limit: int | None = None, seed: int = 0, instruction: str | None = None) -> Task:
-    """A task by name, or "FILE.jsonl" or "FILE.jsonl:EXTRACTOR" with one {"question", "answer"} a line, and where
-    wanted "id", "choices" (a list of options) and "prompt" (instead of our instruction and the question). Rows with
-    tests, such as those of HumanEval and MBPP, are answered with code: see `code_item`.
+    """A task by name, or "FILE.jsonl" or "FILE.jsonl:EXTRACTOR" with one {"question", "answer"} per line, and where
+    wanted "id", "choices" (a list of options) and "prompt" (instead of our instruction and the question); "answers", a
+    list, instead of "answer" for short answers, any of which is right. Rows with tests, such as those of HumanEval and
+    MBPP, are answered with code: see `code_item`.
 
     "arithmetic", "logic" and "code" are made from `seed`, `limit` items or 200. instruction: what is said after each
     question, "" for nothing, None for `INSTRUCTIONS`; a row's own prompt stays as it is. Raises TaskError that names
@@ -179,7 +183,9 @@ def _from_file(path: Path, wanted: str, instruction: str | None) -> Task:
     if not items:
         raise TaskError(f"task {path} has no items; write one JSON object a line")
     if len(kinds) > 1:
-        raise TaskError(f"task {path} mixes items with and without choices or tests; split it, or name an extractor")
+        raise TaskError(
+            f"task {path} mixes items with and without choices, answers or tests; split it, or name an extractor"
+        )
     return Task(path.stem, tuple(items), kinds.pop(), split=path.name, source=str(path))
 
 
@@ -191,14 +197,19 @@ def _of_row(row: dict[str, Any], id: str, wanted: str, instruction: str | None) 
     if not isinstance(given, list) or len(given) > len(LETTERS):
         raise ValueError(f"'choices' must be a list of at most {len(LETTERS)} options")
     choices = [str(c) for c in given]
-    kind = wanted or ("choice" if choices else "number")
+    several = "answers" in row
+    kind = wanted or ("choice" if choices else SHORT if several else "number")
     asked = "prompt" if "prompt" in row else "question"
     if not isinstance(row[asked], str) or not row[asked].strip():
         raise ValueError(f"{asked!r} must be a string that is not empty")
-    if not isinstance(row["answer"], str | int | float):
-        raise ValueError("'answer' must be a string or a number")
-    item = _item(str(row.get("id", id)), row[asked], choices, _gold(row["answer"], choices), kind, instruction)
-    return kind, Item(item.id, row[asked], item.answer) if asked == "prompt" else item
+    if several and (kind != SHORT or "answer" in row):
+        raise ValueError("'answers' are the accepted short answers; leave out 'answer', choices and another extractor")
+    if not several and not isinstance(row["answer"], str | int | float):
+        raise ValueError("'answer' must be a string or a number; several accepted ones stand in 'answers'")
+    answers = _accepted(row["answers"] if several else [row["answer"]]) if kind == SHORT else ()
+    gold = " / ".join(answers) or _gold(row["answer"], choices)
+    item = replace(_item(str(row.get("id", id)), row[asked], choices, gold, kind, instruction), answers=answers)
+    return kind, replace(item, prompt=row[asked], question="") if asked == "prompt" else item
 
 
 def _from_hub(name: str, hub: Hub, limit: int | None, instruction: str | None) -> Task:
@@ -232,6 +243,15 @@ def _item(id: str, question: str, choices: list[str], answer: str, kind: str, in
     question = f"{question}{options}"
     prompt = f"{question}\n\n{instruction}" if instruction else question
     return Item(id, prompt, answer.strip(), question=question)
+
+
+def _accepted(answers: Any) -> tuple[str, ...]:
+    """The accepted short answers of a row. Raises ValueError."""
+    if not isinstance(answers, list) or not answers or not all(isinstance(a, str | int | float) for a in answers):
+        raise ValueError("'answers' must be a list of at least one string or number")
+    if not all(str(answer).strip() for answer in answers):
+        raise ValueError("one of 'answers' is empty; leave it out")
+    return tuple(str(answer).strip() for answer in answers)  # NQ-open accepts "---" alone once: it is never right
 
 
 def _gold(answer: Any, choices: list[str]) -> str:

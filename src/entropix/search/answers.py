@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 from entropix.errors import ParameterError
@@ -73,15 +74,16 @@ EXTRACTORS: dict[str, Extractor] = {
 }
 
 
-def extractor(answer: str | Extractor | None) -> Extractor | None:
-    """The function that `answer` names, or the function itself; None for "none". Raises ParameterError."""
+def extractor(answer: str | Extractor | None, question: str = "") -> Extractor | None:
+    """The function that `answer` names, or the function itself; None for "none". question: what the texts answer, by
+    which a short answer is taken out of its sentence. Raises ParameterError."""
     if answer is None or answer == "none":
         return None
     if callable(answer):
         return answer
     if answer not in EXTRACTORS:
         raise ParameterError(f"answer={answer!r} is unknown; known are none, {', '.join(EXTRACTORS)}, or a function")
-    return EXTRACTORS[answer]
+    return partial(short, question=question) if answer == "short" and question else EXTRACTORS[answer]
 
 
 def _blocks(text: str) -> list[str]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from entropix.search.answers import EXTRACTORS
+from entropix.search.answers import EXTRACTORS, extractor
 from entropix.search.short import short
 
 OPEN = "none"
@@ -64,9 +64,8 @@ class Recogniser:
 
     def __call__(self, text: str) -> str | None:
         assert self.found is not None, "it is settled before it extracts"
-        if self.found.kind == "short":
-            return short(text, self.question)
-        return EXTRACTORS[self.found.kind](text) if self.found.kind != OPEN else None
+        extract = extractor(self.found.kind, self.question)
+        return None if extract is None else extract(text)
 
 
 def is_open(question: str) -> bool:

@@ -94,6 +94,10 @@ class SearchPlan:
         """The same search with this budget of tokens."""
         return SearchPlan(tuple(replace(s, max_tokens=max_tokens) for s in self.strategies), self.spec)
 
+    def about(self, question: str) -> SearchPlan:
+        """The same search on texts that answer `question`."""
+        return replace(self, strategies=tuple(s.about(question) for s in self.strategies))
+
     def check(self, capabilities: Capabilities, policy: Policy) -> Sequence[str]:
         from entropix.search.loop import able
 

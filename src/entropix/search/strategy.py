@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from entropix.parameters import check_parameters, parameter
 from entropix.search.host import Place
@@ -88,6 +88,11 @@ class Strategy:
     def samples(self, plan: SearchPlan) -> int:
         """Independent samples of the prompt that it draws."""
         return 1
+
+    def about(self, question: str) -> Self:
+        """The same strategy on texts that answer `question`."""
+        del question
+        return self
 
     def begin(self, plan: SearchPlan) -> Tactic:
         """What works on one answer."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 from entropix.parameters import parameter
 from entropix.search.answers import EXTRACTORS, Extractor, extractor
@@ -49,6 +49,9 @@ class Vote(Sampled):
         """Whether every one of n samples is one ballot, whatever the others are: the first few are a smaller vote."""
         n = self.n or SAMPLES
         return self.weight == "count" and math.ceil(self.keep * n) >= n and not self.greedy_first
+
+    def about(self, question: str) -> Self:
+        return replace(self, answer=extractor(self.answer, question) or "none")
 
     def reads_leading(self) -> bool:
         return self.weight == "confidence" or self.keep < 1
