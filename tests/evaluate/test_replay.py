@@ -22,7 +22,7 @@ from entropix.evaluate import Spec, Store, evaluate, load_task, units
 from entropix.evaluate.alternatives import replay
 from entropix.evaluate.replay import Rule, ballots_of, count, evidence_of, heard, moved, replayed
 from entropix.evaluate.store import cost, read_outcomes
-from entropix.evaluate.texts import Likelihood, Text, texts_of
+from entropix.evaluate.texts import Likelihood, StoredText, texts_of
 from entropix.search.stopping import parse_stop
 
 SAMPLE = "sample:temperature=0.9"
@@ -60,9 +60,11 @@ def run(directory: Path) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def text(answer: str | None, mean: float = -1.0, length: int = 5, ended: str = "end", right: bool = False) -> Text:
+def text(
+    answer: str | None, mean: float = -1.0, length: int = 5, ended: str = "end", right: bool = False
+) -> StoredText:
     likelihood = Likelihood(mean * length, mean, mean, length)
-    return Text(answer, right, length, length, ended, likelihood, likelihood if answer else None)
+    return StoredText(answer, right, length, length, ended, likelihood, likelihood if answer else None)
 
 
 def test_every_text_of_an_outcome_is_kept_with_its_likelihood(run: dict[str, list[dict[str, Any]]]) -> None:

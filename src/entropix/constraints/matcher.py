@@ -20,17 +20,17 @@ class Compiled:
     vocabulary: how many logits the model has; notes: what the reader of an answer must know.
     """
 
-    start: Matcher
+    start: GrammarMatcher
     grammar: Grammar
     vocabulary: int
     notes: tuple[str, ...] = ()
 
-    def begin(self) -> Matcher:
+    def begin(self) -> GrammarMatcher:
         """A matcher at the beginning of a text."""
         return self.start.copy()
 
 
-class Matcher:
+class GrammarMatcher:
     """One text's place in the grammar. length: the tokens it has taken.
 
     Text that the grammar forces is planned here, token by token, since llguidance's own search for it has no limit.
@@ -101,6 +101,6 @@ class Matcher:
             self.length = length
             self._planned, self._endless = (), ""
 
-    def copy(self) -> Matcher:
+    def copy(self) -> GrammarMatcher:
         """A second matcher at the same place."""
-        return Matcher(self._matcher.deep_copy(), self._words, self.length, self._planned)
+        return GrammarMatcher(self._matcher.deep_copy(), self._words, self.length, self._planned)

@@ -11,7 +11,7 @@ from typing import Any
 from entropix.constraints.forcing import NO_FORCING, Words
 from entropix.constraints.formats import with_exact_formats
 from entropix.constraints.grammar import Grammar
-from entropix.constraints.matcher import Compiled, Matcher
+from entropix.constraints.matcher import Compiled, GrammarMatcher
 from entropix.engines import Tokenizer
 from entropix.errors import CapabilityError, ParameterError
 
@@ -53,7 +53,7 @@ class Vocabulary:
             raise ParameterError(f"constraint: this {kind} cannot be used: {error}") from None
         limits = self._library.LLParserLimits(verbose_errors=False)
         matcher = self._library.LLMatcher(self._tokens, source, log_level=0, limits=limits)
-        start = Matcher(matcher, self._words)
+        start = GrammarMatcher(matcher, self._words)
         self._try(start, kind)
         warnings = start.warnings if grammar.lenient else ()
         return Compiled(start, grammar, self.size, tuple(f"constraint: left out: {text}" for text in warnings))
@@ -80,7 +80,7 @@ class Vocabulary:
             text = grammar.text
         return library.grammar_from_lark(text + NO_FORCING)
 
-    def _try(self, start: Matcher, kind: str) -> None:
+    def _try(self, start: GrammarMatcher, kind: str) -> None:
         trial = start.copy()
         for _ in range(TRIED):
             allowed = None if trial.problem else trial.allowed()

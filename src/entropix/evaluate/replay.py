@@ -9,7 +9,7 @@ from typing import Any
 
 from entropix.errors import ParameterError, TaskError
 from entropix.evaluate.store import cost
-from entropix.evaluate.texts import Text, texts_of
+from entropix.evaluate.texts import StoredText, texts_of
 from entropix.profiles.confidence import Evidence
 from entropix.search.moving import Question, allot
 from entropix.search.stopping import StopRule, Whole, standing
@@ -69,10 +69,10 @@ class Counted:
     share: float
     first: float
     second: float
-    chosen: Text
+    chosen: StoredText
 
 
-def ballots_of(outcome: Outcome, rule: Rule, others: Mapping[str, Outcome] | None = None) -> list[Text]:
+def ballots_of(outcome: Outcome, rule: Rule, others: Mapping[str, Outcome] | None = None) -> list[StoredText]:
     """The ballots that a rule may cast, in its order. others: outcomes of other specs to the same item and seed.
 
     Raises TaskError where the spec of the first ballot has none."""
@@ -88,7 +88,7 @@ def ballots_of(outcome: Outcome, rule: Rule, others: Mapping[str, Outcome] | Non
     return texts[: rule.most] if rule.most else texts
 
 
-def heard(texts: Sequence[Text], rule: Rule) -> int:
+def heard(texts: Sequence[StoredText], rule: Rule) -> int:
     """How many of these ballots are cast before the rule stops, looking where waves end."""
     weights = None if rule.weight == "count" else [weight(t, rule.weight) for t in texts]
     for n in range(rule.wave, len(texts), rule.wave):
@@ -104,7 +104,7 @@ def heard(texts: Sequence[Text], rule: Rule) -> int:
     return len(texts)
 
 
-def count(texts: Sequence[Text], rule: Rule) -> Counted:
+def count(texts: Sequence[StoredText], rule: Rule) -> Counted:
     """The vote of these ballots, at least one."""
     weights = [weight(t, rule.weight) for t in texts]
     sums = tally([t.answer for t in texts], weights, [t.ended for t in texts])
@@ -137,7 +137,7 @@ def evidence_of(outcome: Outcome, rule: Rule) -> Evidence:
     )
 
 
-def weight(text: Text, kind: str) -> float:
+def weight(text: StoredText, kind: str) -> float:
     """What a ballot weighs, 0 … 1; 0 where its likelihood is not known. Raises ParameterError for an unknown kind."""
     if kind == "count":
         return 1.0
@@ -145,7 +145,7 @@ def weight(text: Text, kind: str) -> float:
     return 0.0 if found is None else math.exp(min(found.mean, 0.0))
 
 
-def _likelihood(text: Text) -> float:
+def _likelihood(text: StoredText) -> float:
     return -math.inf if text.whole is None else text.whole.mean
 
 
@@ -178,12 +178,12 @@ def moved(outcomes: Sequence[Outcome], mean: float, rule: Rule, name: str, other
     return [_outcome(o, name, rule, t[:n]) for o, t, n in zip(outcomes, all_texts, cast, strict=True) if n]
 
 
-def _lead(texts: Sequence[Text], rule: Rule) -> float:
+def _lead(texts: Sequence[StoredText], rule: Rule) -> float:
     weights = None if rule.weight == "count" else [weight(t, rule.weight) for t in texts]
     return standing([t.answer for t in texts], [t.ended for t in texts], 1, weights, 1.0).lead
 
 
-def _outcome(o: Outcome, name: str, rule: Rule, texts: Sequence[Text]) -> Outcome:
+def _outcome(o: Outcome, name: str, rule: Rule, texts: Sequence[StoredText]) -> Outcome:
     found, stored = count(texts, rule), texts_of(o)
     forwarded = cost(o) - sum(t.tokens for t in stored) + sum(t.tokens for t in texts)
     shared = (o["unshared"] - cost(o)) / max(len(stored) - 1, 1)  # the prompt, which every further text would compute

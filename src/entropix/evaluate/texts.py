@@ -32,7 +32,7 @@ class Likelihood(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Text:
+class StoredText:
     """One ballot, or the only text of an answer. tokens: what it alone has cost; length: its tokens, and so the order
     in which texts that begin together come to an end; ended: how. whole and span: of all its tokens, and of those that
     give the answer; None where that is not known."""
@@ -69,7 +69,7 @@ def branch_texts(branches: Sequence[BranchRecord], extract: Callable[[str], str 
     ]
 
 
-def texts_of(outcome: Outcome) -> list[Text]:
+def texts_of(outcome: Outcome) -> list[StoredText]:
     """The texts of an outcome in the order in which they were cast; the answer's only one where there was no vote.
 
     Outcomes of versions that did not keep it have no likelihoods, and the tokens of a text for its length."""
@@ -84,6 +84,6 @@ def texts_of(outcome: Outcome) -> list[Text]:
     return [_text(*row) for row in rows]
 
 
-def _text(answer: str | None, right: bool, tokens: int, ended: str, kept: dict[str, Any]) -> Text:
+def _text(answer: str | None, right: bool, tokens: int, ended: str, kept: dict[str, Any]) -> StoredText:
     whole, span = (None if kept[name] is None else Likelihood(*kept[name]) for name in ("whole", "span"))
-    return Text(answer, right, tokens, kept["length"], ended, whole, span)
+    return StoredText(answer, right, tokens, kept["length"], ended, whole, span)

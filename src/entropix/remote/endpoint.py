@@ -121,7 +121,7 @@ class Endpoint:
         """
         from entropix.remote.client import Client
         from entropix.remote.explore import Answering, Ask, check_plan
-        from entropix.remote.text import Reader
+        from entropix.remote.text import StreamReader
 
         plan = make_search(search)
         notes = list(check_plan(plan, temperature))
@@ -150,7 +150,7 @@ class Endpoint:
         )
         policy = make_policy("greedy", self.profile.thresholds, self.profile.vocabulary)
         async with Client(self.url, self._learned, self.api_key, self.retries, self.timeout, sessioned) as client:
-            answering = Answering(client, ask, Reader(policy, temperature, top_p), watch)
+            answering = Answering(client, ask, StreamReader(policy, temperature, top_p), watch)
             await answering.run()
         notes.insert(0, f"signals are of the {client.top} likeliest tokens at most: the endpoint shows no more")
         if self.profile.source == "generic":

@@ -14,7 +14,7 @@ from typing import Any
 
 from entropix.errors import EndpointError
 from entropix.remote.client import Broken, Client, Refusal
-from entropix.remote.text import Reader, Text
+from entropix.remote.text import StreamReader, Text
 from entropix.remote.wire import Chunk, Top, Usage
 from entropix.search import STRATEGIES, SearchPlan
 from entropix.search.exploration import Exploration
@@ -77,7 +77,7 @@ class Budget:
 
 
 @dataclass
-class Request:
+class TextRequest:
     """A request whose answer has begun: how many tokens of an answer it began with, and what its prompt cost."""
 
     origin: int
@@ -111,11 +111,11 @@ class Answering(Host):
 
     client: Client
     ask: Ask
-    reader: Reader
+    reader: StreamReader
     watch: Callable[[], bool] | None = None
     texts: list[Text] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    requests: list[Request] = field(default_factory=list)
+    requests: list[TextRequest] = field(default_factory=list)
     errors: list[EndpointError] = field(default_factory=list)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     continues: Mapping[str, Any] = field(default_factory=dict)
@@ -238,12 +238,12 @@ class Answering(Host):
 
     async def _read(self, text: Text, most: int) -> None:
         """Read the answer to one request into `text`, at most `most` tokens."""
-        request: Request | None = None
+        request: TextRequest | None = None
         chunks = self.client.stream(self._body(text), most)
         async with contextlib.aclosing(chunks):
             async for chunk in chunks:
                 if request is None:
-                    request = Request(text.given)
+                    request = TextRequest(text.given)
                     self.requests.append(request)
                 request.usage = chunk.usage or request.usage
                 start = len(text.steps)

@@ -101,7 +101,7 @@ class Text:
         return child
 
 
-class Reader:
+class StreamReader:
     """Chunks → steps of a text. policy: reads the regimes off the signals; temperature, top_p: what was asked for."""
 
     def __init__(self, policy: Policy, temperature: float | None, top_p: float | None) -> None:

@@ -50,10 +50,10 @@ class Sampled(Strategy):
         return frozenset({"sample", "sample_later"} if later else {"sample"})
 
     def begin(self, plan: SearchPlan) -> Tactic:
-        return Draw(self, self.samples(plan), keep=plan.opens_ballots)
+        return DrawSamples(self, self.samples(plan), keep=plan.opens_ballots)
 
 
-class Draw(Tactic):
+class DrawSamples(Tactic):
     """Draws the samples, wave by wave. keep: ended texts keep their sequences, since others are forked from them."""
 
     def __init__(self, settings: Sampled, samples: int, *, keep: bool) -> None:

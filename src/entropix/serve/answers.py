@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from entropix.decoding import Job
 from entropix.engines import Tokenizer
 from entropix.serve.asking import Asked
-from entropix.serve.ticket import Item
+from entropix.serve.ticket import MailItem
 from entropix.trace.records import result_record, step_record, to_json
 from entropix.types import Candidate, Result, Step
 
@@ -59,7 +59,7 @@ class Shape(Protocol):
     def logprobs(self, steps: Sequence[Step], top: int, tokenizer: Tokenizer, offset: int) -> Any: ...
 
 
-class Chat:
+class ChatShape:
     kind, chunk_kind, prefix = "chat.completion", "chat.completion.chunk", "chatcmpl"
 
     def choice(self, index: int, text: str, logprobs: Any, finish: str) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class Chat:
         return {"content": content, "refusal": None}
 
 
-class Completion:
+class CompletionShape:
     kind, chunk_kind, prefix = "text_completion", "text_completion", "cmpl"
 
     def choice(self, index: int, text: str, logprobs: Any, finish: str) -> dict[str, Any]:
@@ -219,7 +219,7 @@ class Writer:
             for i in range(len(self.asked.requests))
         ).encode()
 
-    def chunks(self, items: Sequence[Item]) -> bytes:
+    def chunks(self, items: Sequence[MailItem]) -> bytes:
         """What became certain, as server-sent events."""
         out: list[str] = []
         for item in items:
@@ -235,7 +235,7 @@ class Writer:
                 )
         return "".join(out).encode()
 
-    def _chunk(self, out: list[str], item: Item) -> None:
+    def _chunk(self, out: list[str], item: MailItem) -> None:
         text = "".join([step.text for step in item.steps])
         top, told = self.asked.top, self.asked.told
         if not text and top is None and told is None:

@@ -18,17 +18,17 @@ from starlette.responses import Response
 
 from entropix.model import Model
 from entropix.serve import schema
-from entropix.serve.answers import Chat, Completion, Shape, Writer
+from entropix.serve.answers import ChatShape, CompletionShape, Shape, Writer
 from entropix.serve.asking import Asked, Reader, no_such_model
 from entropix.serve.errors import ApiError, failed
-from entropix.serve.guard import Guard
+from entropix.serve.guard import AccessGuard
 from entropix.serve.info import describe
 from entropix.serve.metrics import Collector
 from entropix.serve.refusals import on_invalid
 from entropix.serve.scheduler import Scheduler
 from entropix.serve.settings import Settings
 from entropix.serve.static import add_page
-from entropix.serve.streaming import Answer
+from entropix.serve.streaming import AnswerResponse
 from entropix.serve.ticket import Ticket
 from entropix.trace import entropix_version
 
@@ -75,7 +75,7 @@ class Server:
         self._routes()
         add_page(self.inner)
         paths = frozenset(path for route in self.inner.routes if (path := getattr(route, "path", "")))
-        self.guard = Guard(self.inner, settings, paths)
+        self.guard = AccessGuard(self.inner, settings, paths)
         self.app: Any = self.guard
         if settings.origins:
             cors = Middleware(
@@ -124,7 +124,7 @@ class Server:
 
         self.scheduler.submit(ticket)
         usage = bool(body.stream_options and body.stream_options.include_usage)
-        return Answer(ticket, writer, stream=stream, usage=usage, cancel=self.scheduler.cancel, told=told)
+        return AnswerResponse(ticket, writer, stream=stream, usage=usage, cancel=self.scheduler.cancel, told=told)
 
     def _routes(self) -> None:
         app, reader, scheduler = self.inner, self.reader, self.scheduler
@@ -132,12 +132,12 @@ class Server:
         @app.post("/v1/chat/completions", responses=STREAMS, response_class=Response, tags=["OpenAI"])
         async def chat_completions(body: schema.ChatRequest, http: Request) -> Response:
             """Answer a conversation."""
-            return await self.answer(Chat(), body, lambda: reader.chat(body), http)
+            return await self.answer(ChatShape(), body, lambda: reader.chat(body), http)
 
         @app.post("/v1/completions", responses=STREAMS, response_class=Response, tags=["OpenAI"])
         async def completions(body: schema.CompletionRequest, http: Request) -> Response:
             """Continue one or several texts."""
-            return await self.answer(Completion(), body, lambda: reader.completion(body), http)
+            return await self.answer(CompletionShape(), body, lambda: reader.completion(body), http)
 
         @app.get("/v1/models", responses=ERRORS, tags=["OpenAI"])
         async def models() -> dict[str, Any]:

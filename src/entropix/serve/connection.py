@@ -13,7 +13,7 @@ HEAD_SECONDS = 20.0
 
 
 class Connection(HttpToolsProtocol):
-    """Answers what is no HTTP in OpenAI's shape too. The bounds on bodies are `guard.Guard`'s."""
+    """Answers what is no HTTP in OpenAI's shape too. The bounds on bodies are `guard.AccessGuard`'s."""
 
     _waiting: asyncio.TimerHandle | None = None
     """Runs out when the head of a request does not come; None while there is none to come."""

@@ -12,7 +12,7 @@ class EngineBroken(Exception):
     """The engine fails whatever it is asked."""
 
 
-class Guard:
+class StepGuard:
     """Steps a decoder. forget: called after a failure, gives back what is kept beside the running answers. report:
     called with each exception and what it was taken for: "transient", "request" or "engine".
 

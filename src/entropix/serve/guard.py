@@ -33,7 +33,7 @@ ONCE = ("host", "origin", "authorization", "content-type", "content-length")
 HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
 
 
-class Guard:
+class AccessGuard:
     """Checks host, origin and key before anything else happens, and logs every answer without what was said in it.
 
     `requests` counts answers by (path, status), paths that do not exist as one. `scope["state"]["client"]` names who

@@ -10,9 +10,9 @@ from itertools import accumulate
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from entropix.decoding import Job, Status
+from entropix.signals import ENTROPY_BOUNDS
 from entropix.types import Regime, Step
 
-ENTROPY = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 SMOOTHING = 0.1
 
@@ -45,7 +45,7 @@ class Accounts:
         self.tokens = 0
         self.prompt_tokens = self.cached_tokens = self.forwarded = 0
         self.regimes = [0] * len(Regime)
-        self.entropy = Histogram(ENTROPY)
+        self.entropy = Histogram(ENTROPY_BOUNDS)
         self.first = Histogram(SECONDS)
         self.between = Histogram(SECONDS)
         self.faults: Counter[str] = Counter()

@@ -23,11 +23,11 @@ from entropix.decoding import Decoder, Event, Job, Request
 from entropix.engines.base import shared_prefix
 from entropix.model import Model
 from entropix.serve.errors import LIMIT, ApiError, failed, unavailable
-from entropix.serve.faults import EngineBroken, Guard, answers
+from entropix.serve.faults import EngineBroken, StepGuard, answers
 from entropix.serve.metrics import Accounts
 from entropix.serve.prefixes import Prefixes
 from entropix.serve.settings import Settings
-from entropix.serve.ticket import Item, Ticket
+from entropix.serve.ticket import MailItem, Ticket
 
 log = logging.getLogger("entropix.serve")
 
@@ -158,7 +158,7 @@ class Scheduler:
 
     def _new_decoder(self) -> Decoder:
         decoder = Decoder(self.model.engine, reclaim=self.prefixes.reclaim, isolate=True)
-        self._guard = Guard(decoder, self.prefixes.clear, self._report)
+        self._guard = StepGuard(decoder, self.prefixes.clear, self._report)
         return decoder
 
     def _receive(self) -> None:
@@ -273,7 +273,7 @@ class Scheduler:
     def _hand_out(self, events: list[Event]) -> None:
         """Put every event into its client's mailbox, all of one step in one call into the event loop."""
         now = time.perf_counter()
-        out: dict[Ticket, dict[int, Item]] = {}
+        out: dict[Ticket, dict[int, MailItem]] = {}
         failures: dict[Ticket, ApiError] = {}
         for event in events:
             job, step = event.job, event.step
@@ -287,13 +287,13 @@ class Scheduler:
                     self.accounts.wait(now, owner.last, ticket.arrived)
                     owner.last = now
                 if ticket.streams:
-                    out.setdefault(ticket, {}).setdefault(owner.choice, Item(owner.choice)).steps.append(step)
+                    out.setdefault(ticket, {}).setdefault(owner.choice, MailItem(owner.choice)).steps.append(step)
                 continue
             self._ended(job, ticket)
             if job.finish_reason == "error":
                 failures[ticket] = failed(job.error)
             else:
-                out.setdefault(ticket, {}).setdefault(owner.choice, Item(owner.choice)).job = job
+                out.setdefault(ticket, {}).setdefault(owner.choice, MailItem(owner.choice)).job = job
         for ticket in failures:
             if ticket in self._tickets:
                 self._remove(ticket)
@@ -325,7 +325,7 @@ class Scheduler:
             self._fail(ticket, error)
 
     @staticmethod
-    def _post(mail: list[tuple[Ticket, list[Item], ApiError | None]]) -> None:
+    def _post(mail: list[tuple[Ticket, list[MailItem], ApiError | None]]) -> None:
         if not mail:
             return
 

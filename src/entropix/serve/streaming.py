@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from entropix.serve.answers import KEEP_ALIVE, Writer
 from entropix.serve.errors import ApiError
-from entropix.serve.ticket import Item, Ticket
+from entropix.serve.ticket import MailItem, Ticket
 
 KEEP_ALIVE_EVERY = 10.0
 """Seconds without a token after which a comment says that the connection lives. As long the status of the answer waits
@@ -22,7 +22,7 @@ SLOW_READER = 60.0
 """Seconds beyond the request's time limit that a client may take to read."""
 
 
-class Answer(Response):
+class AnswerResponse(Response):
     """Sends what becomes of a ticket. cancel: gives the ticket back, called unless the answer came to its end.
     told: called with the writer at the end, for the log."""
 
@@ -78,7 +78,7 @@ class Answer(Response):
         left = len(self.ticket.requests)
         opening = self.writer.opening(self.usage)
         while left:
-            items: list[Item] = await self.ticket.get(KEEP_ALIVE_EVERY)
+            items: list[MailItem] = await self.ticket.get(KEEP_ALIVE_EVERY)
             if gone.done():
                 return False
             left -= sum(item.job is not None for item in items)

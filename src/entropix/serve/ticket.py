@@ -15,7 +15,7 @@ from entropix.types import Step
 
 
 @dataclass(slots=True)
-class Item:
+class MailItem:
     """What became certain of one choice in one step. job: set when the choice has ended."""
 
     choice: int
@@ -41,7 +41,7 @@ class Ticket:
         self.running: dict[Job, int] = {}
         self.begun = False
         self.loop = asyncio.get_running_loop()
-        self._items: list[Item] = []
+        self._items: list[MailItem] = []
         self._failure: EntropixError | ApiError | None = None
         self._waiter: asyncio.Future[None] | None = None
 
@@ -68,13 +68,13 @@ class Ticket:
 
     # the event loop's side
 
-    def put(self, items: Sequence[Item], failure: ApiError | None = None) -> None:
+    def put(self, items: Sequence[MailItem], failure: ApiError | None = None) -> None:
         """Leave items, or the error that ends it all. Only in the event loop's thread."""
         self._items += items
         self._failure = self._failure or failure
         self.wake()
 
-    async def get(self, timeout: float | None = None) -> list[Item]:
+    async def get(self, timeout: float | None = None) -> list[MailItem]:
         """What has come since the last call, empty when nothing came within `timeout` seconds. Raises the ApiError
         that ends the request."""
         if not self._items and self._failure is None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from entropix.errors import CapabilityError, EntropixError, ParameterError
-from entropix.plugins.vllm.asking import ANY_MODEL, Asked, check, read
+from entropix.plugins.vllm.asking import ANY_MODEL, PolicyRequest, check, read
 from entropix.plugins.vllm.model import _settings
 from entropix.policies import POLICIES, Greedy
 
@@ -19,18 +19,18 @@ from entropix.policies import POLICIES, Greedy
         (None, None),
         ({}, None),
         ({"session_id": "x", "entropy": 3}, None),
-        ({"entropix": "off"}, Asked("off")),
-        ({"entropix": " greedy "}, Asked("greedy")),
-        ({"entropix": "entropix:temperature=0.8", "other": []}, Asked("entropix", (("temperature", 0.8),))),
-        ({"entropix": "entropix", "entropix_temperature": 0.8}, Asked("entropix", (("temperature", 0.8),))),
+        ({"entropix": "off"}, PolicyRequest("off")),
+        ({"entropix": " greedy "}, PolicyRequest("greedy")),
+        ({"entropix": "entropix:temperature=0.8", "other": []}, PolicyRequest("entropix", (("temperature", 0.8),))),
+        ({"entropix": "entropix", "entropix_temperature": 0.8}, PolicyRequest("entropix", (("temperature", 0.8),))),
         (
             {"entropix": "entropix", "entropix_inject": "Hm, 🤔: wait,"},
-            Asked("entropix", (("inject", "Hm, 🤔: wait,"),)),
+            PolicyRequest("entropix", (("inject", "Hm, 🤔: wait,"),)),
         ),
-        ({"entropix": "entropix:control=low"}, Asked("entropix", (("control", "low"),))),
+        ({"entropix": "entropix:control=low"}, PolicyRequest("entropix", (("control", "low"),))),
     ],
 )
-def test_what_can_be_asked(arguments: dict[str, Any] | None, wanted: Asked | None) -> None:
+def test_what_can_be_asked(arguments: dict[str, Any] | None, wanted: PolicyRequest | None) -> None:
     assert read(arguments) == wanted
 
 
@@ -77,7 +77,7 @@ def test_what_cannot(arguments: dict[str, Any], said: str) -> None:
 
 def test_a_profile_s_parameters_give_way_to_the_request_s() -> None:
     own = {"entropix": {"temperature": 0.5, "top_p": 0.7}}
-    policy: Any = Asked("entropix", (("top_p", 0.8),)).make(ANY_MODEL, 1000, own)
+    policy: Any = PolicyRequest("entropix", (("top_p", 0.8),)).make(ANY_MODEL, 1000, own)
     assert (policy.temperature, policy.top_p) == (0.5, 0.8)
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from entropix.decoding import Decoder, Request
 from entropix.engines import Engine
 from entropix.engines.scripted import Script, ScriptedEngine, hashed
-from entropix.plugins.vllm.asking import Asked, read
+from entropix.plugins.vllm.asking import PolicyRequest, read
 from entropix.plugins.vllm.draw import Draw
 from entropix.plugins.vllm.model import Served
 from entropix.plugins.vllm.plan import Saved
@@ -50,7 +50,7 @@ def script(tokens: tuple[int, ...]) -> np.ndarray[Any, Any]:
     return hashed(SHARPNESS[digest[0] % 4], seed=1)(tokens).astype(np.float32)
 
 
-def asked(spec: str) -> Asked:
+def asked(spec: str) -> PolicyRequest:
     found = read({"entropix": spec})
     assert found is not None
     return found

@@ -19,14 +19,19 @@ from prometheus_client import CollectorRegistry, generate_latest
 import entropix
 from entropix.plugins.vllm import metrics
 from entropix.plugins.vllm.meter import EDGES, Meter, Tally, TensorTally
-from entropix.plugins.vllm.metrics import Collector, Files
-from entropix.serve.metrics import ENTROPY, Accounts
+from entropix.plugins.vllm.metrics import Files, WorkerCollector
+from entropix.serve.metrics import Accounts
 from entropix.serve.metrics import Collector as ServerCollector
+from entropix.signals import ENTROPY_BOUNDS
 from entropix.types import Regime
 
 NAMES = ("entropix_tokens", "entropix_regime_tokens", "entropix_entropy_nats")
 
-values = st.floats(width=32) | st.floats(0, 12) | st.sampled_from([*ENTROPY, math.nan, math.inf, -math.inf, -1e-9, 0.0])
+values = (
+    st.floats(width=32)
+    | st.floats(0, 12)
+    | st.sampled_from([*ENTROPY_BOUNDS, math.nan, math.inf, -math.inf, -1e-9, 0.0])
+)
 rows = st.lists(st.tuples(st.integers(-2, 7), values, st.booleans()), max_size=40)
 steps = st.lists(rows, max_size=5)
 
@@ -39,7 +44,7 @@ def arrays(step: list[tuple[int, float, bool]]) -> tuple[Any, Any, Any]:
 def samples(directory: Path) -> dict[str, float]:
     """What a scrape shows, by the sample's line."""
     registry = CollectorRegistry(auto_describe=True)
-    registry.register(Collector(directory))
+    registry.register(WorkerCollector(directory))
     lines = generate_latest(registry).decode().splitlines()
     return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
 
@@ -139,11 +144,11 @@ def test_every_dtype_is_counted_alike(dtype: str, precision: str) -> None:
 
 def test_a_value_on_a_border_belongs_to_the_bucket_below() -> None:
     tally = Tally()
-    tally.add(np.zeros(len(ENTROPY), int), np.array(ENTROPY), None)
-    tally.add(np.zeros(len(ENTROPY), int), np.nextafter(ENTROPY, np.inf), None)
+    tally.add(np.zeros(len(ENTROPY_BOUNDS), int), np.array(ENTROPY_BOUNDS), None)
+    tally.add(np.zeros(len(ENTROPY_BOUNDS), int), np.nextafter(ENTROPY_BOUNDS, np.inf), None)
     meter = Meter(None)
     meter.tally = tally
-    assert meter.counts.entropies.tolist() == [1, *[2] * (len(ENTROPY) - 1), 1]
+    assert meter.counts.entropies.tolist() == [1, *[2] * (len(ENTROPY_BOUNDS) - 1), 1]
     assert (np.diff(EDGES) > 0).all()
 
 
@@ -159,7 +164,7 @@ def test_a_scrape_shows_the_names_buckets_and_numbers_that_our_own_server_shows(
         accounts.regimes[regime] += 1
         accounts.tokens += 1
         accounts.entropy.observe(float(entropy))
-    ours = {m.name: m for m in Collector(tmp_path).collect()}
+    ours = {m.name: m for m in WorkerCollector(tmp_path).collect()}
     theirs = {m.name: m for m in ServerCollector(accounts, {}, 1, 1).collect()}
     for name in NAMES:
         mine, other = ours[name], theirs[name]
@@ -226,7 +231,7 @@ def test_a_directory_that_is_gone_never_raises(tmp_path: Path, caplog: pytest.Lo
 def test_a_damaged_file_costs_only_our_own_metrics(tmp_path: Path) -> None:
     (tmp_path / "counter_1.db").write_bytes(b"\xff\xff\xff\x7f" * 100)
     registry = CollectorRegistry(auto_describe=True)
-    registry.register(Collector(tmp_path))
+    registry.register(WorkerCollector(tmp_path))
     registry.register(ServerCollector(Accounts(), {}, 1, 1))
     assert b"entropix_queue_length 0.0" in generate_latest(registry)
 

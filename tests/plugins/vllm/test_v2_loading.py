@@ -23,7 +23,7 @@ from vllm.v1.worker.gpu.sample.logits_processor import (
 from vllm.v1.worker.gpu.states import RequestState
 
 from entropix.plugins.vllm import v2
-from entropix.plugins.vllm.asking import Asked
+from entropix.plugins.vllm.asking import PolicyRequest
 from entropix.plugins.vllm.model import Served
 from entropix.profiles import Profile
 from entropix.types import Thresholds
@@ -58,7 +58,7 @@ def test_vllm_finds_it_by_its_entry_point(config: Any) -> None:
 
 
 def test_an_operator_s_default_is_for_all_who_do_not_say_off(config: Any) -> None:
-    config.served = replace(SERVED, default=Asked("greedy"))
+    config.served = replace(SERVED, default=PolicyRequest("greedy"))
     states = RequestState(4, 16, 16, 0, 260, torch.device("cpu"))
     (ours,) = build_custom_logits_processors(config, states, False, OURS)
     for slot, (arguments, wanted) in enumerate(

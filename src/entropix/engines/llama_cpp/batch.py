@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 
-class Batch:
+class TokenBatch:
     """Up to `size` tokens of one llama_decode, each in one sequence."""
 
     def __init__(self, llama: Any, size: int) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from entropix.engines.base import SequenceHandle, Work, shared_prefix
 from entropix.engines.llama_cpp.barriers import Barriers
-from entropix.engines.llama_cpp.batch import Batch
+from entropix.engines.llama_cpp.batch import TokenBatch
 from entropix.engines.llama_cpp.cells import Cells, Sequence
 from entropix.engines.llama_cpp.library import apart, available_cpus, load, release
 from entropix.engines.llama_cpp.opening import describe, open_model
@@ -82,7 +82,7 @@ class LlamaCppEngine:
         self._on_cpu = gpu_layers == 0 or not self._llama.llama_supports_gpu_offload()
         self._finalizer = weakref.finalize(self, release, None, self._model, None)
         self._barriers = Barriers(threads)
-        self._batch = Batch(self._llama, max(batch, sequences))
+        self._batch = TokenBatch(self._llama, max(batch, sequences))
         self._tap: Tap | None = make_tap(compile_tap) if attention and flash_attention else None
         self._context = self._make_context(cells, sequences, threads, FLASH_AUTO if flash_attention else FLASH_OFF)
         self._memory = self._llama.llama_get_memory(self._context)

@@ -21,7 +21,7 @@ ANY_MODEL = Thresholds(entropy_low=0.25, entropy_high=2.5, varentropy_low=0.35, 
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PolicyRequest:
     """A policy and its parameters. policy "off": vLLM's own sampling, whatever the operator's default is."""
 
     policy: str
@@ -42,7 +42,7 @@ class Asked:
         )
 
 
-def read(arguments: Mapping[str, Any] | None) -> Asked | None:
+def read(arguments: Mapping[str, Any] | None) -> PolicyRequest | None:
     """What `vllm_xargs` ask for: {"entropix": SPEC, "entropix_PARAMETER": value, …}, SPEC being "NAME",
     "NAME:parameter=value,…" or "off". None when they do not mention Entropix.
 
@@ -67,7 +67,7 @@ def read(arguments: Mapping[str, Any] | None) -> Asked | None:
             raise ParameterError(
                 f'{KEY}="{OFF}" takes no parameters, but {", ".join([*values, *sorted(ours)])} came along'
             )
-        return Asked(OFF)
+        return PolicyRequest(OFF)
     for key, value in ours.items():
         parameter = key.removeprefix(PREFIX)
         if parameter in values:
@@ -75,7 +75,7 @@ def read(arguments: Mapping[str, Any] | None) -> Asked | None:
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
             raise ParameterError(f"{key}={value!r} is neither a number nor a string")
         values[parameter] = value
-    asked = Asked(name, tuple(sorted(values.items())))
+    asked = PolicyRequest(name, tuple(sorted(values.items())))
     policy = asked.make(ANY_MODEL, vocabulary=32_000)
     check_needs(policy, SHOWN, "vLLM, where a request is admitted without knowing the back-end,")
     if len(policy.injection) > LONGEST:

@@ -11,7 +11,7 @@ import numpy as np
 from entropix.arrays import map_arrays, namespace
 from entropix.decoding.step import take_step
 from entropix.fused import fused
-from entropix.plugins.vllm.asking import Asked
+from entropix.plugins.vllm.asking import PolicyRequest
 from entropix.plugins.vllm.model import Served
 from entropix.plugins.vllm.plan import Plan, Saved
 from entropix.sampling import WINDOW, keyed_gumbel, position_keys, seed_key, top_window
@@ -22,7 +22,7 @@ CHUNK = 1 << 25
 """Most logits that are measured at a time on a device: 128 MB of float32, of which some five are held."""
 
 
-class Meter(Protocol):
+class StepMeter(Protocol):
     """What counts decisions."""
 
     def record(self, regimes: Array, entropies: Array, injected: Array) -> None:
@@ -38,13 +38,13 @@ class Draw:
     what logits may hold: an error there would end the engine and everybody's answers.
     """
 
-    def __init__(self, served: Served, slots: int, depth: int, like: Array, meter: Meter | None = None) -> None:
+    def __init__(self, served: Served, slots: int, depth: int, like: Array, meter: StepMeter | None = None) -> None:
         xp = namespace(like)
         self.served, self.slots, self.depth = served, slots, depth
         self.like = like
         self.meter = meter
-        self.plans: dict[tuple[Asked, bool], Plan] = {}
-        self.seats: dict[int, tuple[Asked, bool]] = {}
+        self.plans: dict[tuple[PolicyRequest, bool], Plan] = {}
+        self.seats: dict[int, tuple[PolicyRequest, bool]] = {}
         self.seeds = xp.zeros((slots + 1,), dtype=xp.int64, device=like.device)
         self.asking = xp.zeros((slots + 1,), dtype=xp.bool, device=like.device)
         if xp is not np:
@@ -55,7 +55,9 @@ class Draw:
         """The slot of rows that are not ours."""
         return self.slots
 
-    def join(self, slot: int, asked: Asked, seed: int, saved: Saved | None = None, *, injects: bool = True) -> None:
+    def join(
+        self, slot: int, asked: PolicyRequest, seed: int, saved: Saved | None = None, *, injects: bool = True
+    ) -> None:
         """A request takes a slot. injects: whether texts may be put into its answer."""
         key = (asked, injects)
         plan = self.plans.get(key)

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from entropix.plugins.vllm.metrics import Files, find_directory
-from entropix.serve.metrics import ENTROPY
+from entropix.signals import ENTROPY_BOUNDS
 from entropix.types import Array, Regime
 
 REGIMES = len(Regime)
 # the last bucket takes what is no number
-BUCKETS = len(ENTROPY) + 2
-EDGES = np.array([*ENTROPY, np.finfo(np.float64).max])
+BUCKETS = len(ENTROPY_BOUNDS) + 2
+EDGES = np.array([*ENTROPY_BOUNDS, np.finfo(np.float64).max])
 TABLE = (REGIMES + 1) * BUCKETS
 SIZE = TABLE + REGIMES + 1 + 1
 INTERVAL = 1.0
@@ -25,7 +25,7 @@ log = logging.getLogger("vllm.entropix")
 
 
 class Counts(NamedTuple):
-    """A moment's totals. `entropies` is `(len(ENTROPY) + 1,)`: how many up to each bound of `ENTROPY` and above the one
+    """A moment's totals. `entropies` is `(len(ENTROPY_BOUNDS) + 1,)`: how many up to each bound of `ENTROPY_BOUNDS` and above the one
     before, then those above all; `total` is their sum in nats; `regimes` is `(len(Regime),)`."""
 
     regimes: np.ndarray[Any, Any]
@@ -182,7 +182,7 @@ class Meter:
         files.count("entropix_injections", "texts injected", counts.injections)
         for policy, n in requests.items():
             files.count("entropix_policy_requests", "requests by policy", n, {"policy": policy})
-        bounds = [*map(str, ENTROPY), "+Inf"]
+        bounds = [*map(str, ENTROPY_BOUNDS), "+Inf"]
         buckets = dict(zip(bounds, counts.entropies.tolist(), strict=True))
         files.histogram("entropix_entropy_nats", "entropy of the next token", buckets, counts.total)
 

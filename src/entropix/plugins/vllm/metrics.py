@@ -44,7 +44,7 @@ def register() -> None:
         from prometheus_client import REGISTRY
 
         directory = _make_directory()
-        REGISTRY.register(Collector(directory))
+        REGISTRY.register(WorkerCollector(directory))
         os.environ[DIRECTORY] = str(directory)
     except Exception:
         log.warning("Entropix: its numbers will be missing from /metrics", exc_info=True)
@@ -56,7 +56,7 @@ def find_directory() -> Path | None:
     return Path(name) if name and Path(name).is_dir() else None
 
 
-class Collector:
+class WorkerCollector:
     """What stands in the files under `directory`, summed over them, as Prometheus metrics."""
 
     def __init__(self, directory: Path) -> None:

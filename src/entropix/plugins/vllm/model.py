@@ -10,7 +10,7 @@ from typing import Any
 
 from entropix.engines.base import fingerprint, sample_ids
 from entropix.errors import ParameterError
-from entropix.plugins.vllm.asking import KEY, Asked, read
+from entropix.plugins.vllm.asking import KEY, PolicyRequest, read
 from entropix.profiles import Profile, find, named
 from entropix.types import ModelInfo
 
@@ -25,7 +25,7 @@ class Served:
 
     profile: Profile
     vocabulary: int
-    default: Asked | None
+    default: PolicyRequest | None
     encode: Callable[[str], tuple[int, ...]] | None
 
 

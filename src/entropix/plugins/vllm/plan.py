@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from entropix.arrays import namespace, real_dtype
 from entropix.decoding.step import PENDING, SURPRISAL, Part
-from entropix.plugins.vllm.asking import Asked
+from entropix.plugins.vllm.asking import PolicyRequest
 from entropix.plugins.vllm.model import Served
 from entropix.types import Array, State
 
@@ -23,7 +23,9 @@ class Plan:
     each row of it, and how many tokens the request had then; how many it has now says which of them is true.
     """
 
-    def __init__(self, asked: Asked, served: Served, slots: int, depth: int, like: Array, *, injects: bool) -> None:
+    def __init__(
+        self, asked: PolicyRequest, served: Served, slots: int, depth: int, like: Array, *, injects: bool
+    ) -> None:
         xp = namespace(like)
         thresholds, own = served.profile.thresholds, served.profile.parameters
         self.policy = asked.make(thresholds, served.vocabulary, own)

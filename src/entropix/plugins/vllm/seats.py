@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from entropix.errors import EntropixError
-from entropix.plugins.vllm.asking import Asked, read
+from entropix.plugins.vllm.asking import PolicyRequest, read
 from entropix.plugins.vllm.meter import Meter
 from entropix.plugins.vllm.model import Served
 
@@ -26,7 +26,7 @@ class Desk:
         replica = int(getattr(config.parallel_config, "data_parallel_index", 0) or 0)
         self._seeds = np.random.default_rng([int(config.model_config.seed or 0), replica])
 
-    def asked(self, sampling: Any) -> Asked | None:
+    def asked(self, sampling: Any) -> PolicyRequest | None:
         """What a request gets, None for vLLM's own sampling. sampling: SamplingParams that were admitted, or those of a
         caller who went round admission: then what cannot be read is not ours."""
         try:
