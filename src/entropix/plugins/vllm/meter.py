@@ -25,8 +25,8 @@ log = logging.getLogger("vllm.entropix")
 
 
 class Counts(NamedTuple):
-    """A moment's totals. `entropies` is `(len(ENTROPY_BOUNDS) + 1,)`: how many up to each bound of `ENTROPY_BOUNDS` and above the one
-    before, then those above all; `total` is their sum in nats; `regimes` is `(len(Regime),)`."""
+    """A moment's totals. `entropies` is `(len(ENTROPY_BOUNDS) + 1,)`: how many up to each bound
+    and above the one before, then those above all; `total` is their sum in nats; `regimes` is `(len(Regime),)`."""
 
     regimes: np.ndarray[Any, Any]
     entropies: np.ndarray[Any, Any]
