@@ -247,7 +247,7 @@ def test_the_command_reports_every_rule_beside_the_whole_vote(
         (["--risk", "lots"], "write 10% or 0.1"),
         (["--weight", "much"], "known are count, text, span"),
         (["--features", "mood"], "known are agreement, margin, span, length"),
-        (["--baseline", "none"], "none of the specs"),
+        (["--baseline", "none"], "not one of the specs"),
         (["--calibrate"], "6 items are too few"),
     ],
 )
