@@ -120,7 +120,8 @@ class Capabilities:
     """What an engine can do, declared and never guessed.
 
     sequences: most live sequences; context: most tokens in one sequence; cells: most tokens over all live
-    sequences, a shared prefix counted once.
+    sequences, a shared prefix counted once. reproducible: how many sequences at a time can be opened whose values are
+    the same to the bit whatever else is held or computed; 0 for none.
     """
 
     attention: bool
@@ -129,6 +130,7 @@ class Capabilities:
     sequences: int
     context: int
     cells: int
+    reproducible: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from entropix.engines.scripted import ScriptedEngine, hashed
 from entropix.model import Model
 from entropix.search.seeds import derived
 from entropix.serve.process import Background
+from entropix.serve.settings import Settings
 from entropix.trace import entropix_version
 from helpers.clients import MESSAGES
 
@@ -251,3 +252,25 @@ def test_numbers_in_an_answer_are_finite(client: openai.OpenAI) -> None:
 
 def test_the_info_states_the_version_which_exported_traces_carry(server: Background) -> None:
     assert httpx.get(f"{server.url}/entropix/info").json()["version"] == entropix_version() != ""
+
+
+def test_a_reproducible_request_shares_no_kept_prefix(client: openai.OpenAI) -> None:
+    def cached(**extension: Any) -> int:
+        answer = ask(client, seed=3, extra_body={"entropix": extension})
+        return int(answer.usage.prompt_tokens_details.cached_tokens)
+
+    cached()
+    assert cached() > 0
+    assert cached(reproducible=True) == 0
+    assert cached(reproducible=False) > 0
+
+
+def test_a_servers_default_holds_for_requests_that_do_not_say() -> None:
+    settings = Settings(port=0, places=8, reproducible=True)
+    with Background(Model(ScriptedEngine(hashed(3.0), sequences=24)), settings) as server:
+        client = openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0)
+        cached = []
+        for extension in ({}, {}, {"reproducible": False}, {"reproducible": False}):
+            answer = ask(client, extra_body={"entropix": extension})
+            cached.append(answer.usage.prompt_tokens_details.cached_tokens > 0)
+        assert cached == [False, False, False, True]

@@ -107,6 +107,7 @@ class Session:
         options: Options = {
             "policy": self.args.policy,
             "seed": self.args.seed,
+            "reproducible": self.args.reproducible,
             "max_tokens": self.args.max_tokens,
             "stop": tuple(self.args.stop),
             "attention": self.args.attention,

@@ -120,6 +120,7 @@ def run(args: argparse.Namespace) -> int:
             asked if len(asked) > 1 else asked[0],
             policy=args.policy,
             seed=args.seed,
+            reproducible=args.reproducible,
             max_tokens=args.max_tokens,
             stop=tuple(args.stop),
             raw=args.raw,

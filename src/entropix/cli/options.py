@@ -86,7 +86,13 @@ def add_decoding_options(parser: argparse.ArgumentParser) -> None:
         metavar="PARAMETER=VALUE",
         help="set one parameter of the policy; may be repeated, and VALUE may be any text",
     )
-    group.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same text (default: drawn)")
+    group.add_argument("--seed", type=int, metavar="N", help="of the randomness (default: drawn)")
+    group.add_argument(
+        "--reproducible",
+        action="store_true",
+        help="share nothing with earlier turns and compute apart from other answers, so that the same seed gives the "
+        "same text to the bit; slower (docs/engines.md)",
+    )
     group.add_argument(
         "-n", "--max-tokens", type=positive, default=512, metavar="N", help="most tokens of an answer (default: 512)"
     )

@@ -41,6 +41,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-p", "--policy", default=default.policy, metavar="NAME[:PARAMETER=VALUE,…]", help="(default: %(default)s)"
     )
     decoding.add_argument("--search", metavar="SEARCH", help="as in `entropix generate` (default: none)")
+    decoding.add_argument(
+        "--reproducible",
+        action="store_true",
+        help="a seed's text depends on nothing that is kept or decoded beside it; slower (docs/serving.md)",
+    )
     add_profile_option(decoding)  # type: ignore[arg-type]  # an argument group takes arguments as a parser does
     network = parser.add_argument_group("network")
     network.add_argument("--host", default=default.host, help="address to listen on (default: %(default)s)")
@@ -98,6 +103,7 @@ def run(args: argparse.Namespace) -> int:
         aliases=tuple(args.alias),
         policy=args.policy,
         search=args.search,
+        reproducible=args.reproducible,
         places=args.parallel,
         queue=args.queue,
         kept=args.keep,

@@ -27,11 +27,28 @@ def check_request(engine: Engine, request: Request) -> tuple[bool, list[str]]:
     constraint = request.constraint
     if constraint is not None and constraint.vocabulary != engine.info.vocabulary:
         raise ParameterError("constraint: it was made for another model; make it with this one's `constraint`")
+    if request.reproducible:
+        _check_reproducible(engine, request)
     wants, notes = _attention(engine, request)
     if request.search is not None:
         notes += request.search.check(capabilities, request.policy)
     notes += constraint.notes if constraint is not None else ()
     return wants, notes
+
+
+def _check_reproducible(engine: Engine, request: Request) -> None:
+    """Raises CapabilityError where what is shown depends on what is computed beside it."""
+    most = engine.capabilities.reproducible
+    if not most:
+        raise CapabilityError(
+            f"reproducible: the engine of {engine.info.name!r} rounds by how many rows it computes at a time, so a "
+            "text can depend on others; leave it out, or use a GGUF file on the CPU (llama_cpp)"
+        )
+    if request.search is not None and request.search.max_sequences > most:
+        raise CapabilityError(
+            f"reproducible: the search wants {request.search.max_sequences} sequences at a time, and {most} of them "
+            "can be reproducible here; give a smaller max_sequences, or load the model with more cells"
+        )
 
 
 def _attention(engine: Engine, request: Request) -> tuple[bool, list[str]]:

@@ -6,9 +6,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import takewhile
+from typing import Any, cast
 
 from entropix.arrays import namespace, real_dtype
 from entropix.decoding.job import Branch, Job, Status
+from entropix.decoding.request import Request
 from entropix.decoding.step import SURPRISAL, WHOLE, Part
 from entropix.engines import Engine, SequenceHandle, guard_of
 from entropix.errors import CapacityError
@@ -210,7 +212,7 @@ class Batch:
         """Give a branch a sequence; False while there is no room for it."""
         tokens = [*branch.job.request.tokens, *branch.tokens]
         try:
-            branch.sequence = self.engine.open(tokens)
+            branch.sequence = self._new(branch.job.request, tokens)
         except CapacityError:
             if self.reclaim():
                 return self._open(branch)
@@ -235,6 +237,12 @@ class Batch:
             branch.fresh = len(branch.pending)
         branch.fresh = min(branch.fresh, len(branch.pending))
         return True
+
+    def _new(self, request: Request, tokens: list[int]) -> SequenceHandle:
+        if not request.reproducible:
+            return self.engine.open(tokens)
+        # the request was admitted because this engine's `open` takes the keyword
+        return cast(SequenceHandle, cast(Any, self.engine).open(tokens, prompt=len(request.tokens)))
 
     def _join(self, branch: Branch) -> None:
         key = branch.job.request.policy, branch.job.attention, branch.job.injection

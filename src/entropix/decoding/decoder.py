@@ -394,7 +394,8 @@ class Decoder:
             job.settle()
             job.search = job.explorer.record()
         for other in job.branches:
-            self._batch.remove(other, keep=other is branch and job.request.keep and reason != "error")
+            keep = job.request.keep and not job.request.reproducible and reason != "error"
+            self._batch.remove(other, keep=other is branch and keep)
         self._jobs.remove(job)
         job.ended = job.started + job.seconds
         return [*self._released(job), Event(job, None)]

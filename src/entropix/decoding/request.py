@@ -22,15 +22,17 @@ LEADING = 8
 class Request:
     """One answer to decode.
 
-    tokens: the prompt, at least one. seed: any integer; the same seed gives the same text. max_tokens: most
+    tokens: the prompt, at least one. seed: any integer; for the same logits it gives the same text. max_tokens: most
     tokens of the answer, None until the context is full. stop: texts that end the answer and are not part of it;
     the name of a control token, such as "<|im_start|>", stops at that token, though it adds no text.
     logit_bias: added to logits before anything is measured; −inf forbids a token. attention: None uses attention
     signals if policy and engine have them, True insists, False does without. leading: how many candidates each
     step records. ignore_end: go on after an end token, for benchmarks. keep: leave the sequence open at the end,
-    for a next turn; the caller closes it. search: how more than one continuation is explored, None for one.
-    constraint: what the text must be, for this model; it ends the answer when nothing may follow, and nothing is
-    injected into it. notes: what the reader of the answer must know of how it was asked.
+    for a next turn; the caller closes it. reproducible: text and log-probabilities depend on nothing beside this
+    request, to the bit: it shares no other sequence and keeps none, and is computed apart from those beside it, which
+    takes longer. search: how more than one continuation is explored, None for one. constraint: what the text must be,
+    for this model; it ends the answer when nothing may follow, and nothing is injected into it. notes: what the reader
+    of the answer must know of how it was asked.
     """
 
     tokens: Sequence[int]
@@ -43,6 +45,7 @@ class Request:
     leading: int = LEADING
     ignore_end: bool = False
     keep: bool = False
+    reproducible: bool = False
     search: Search | None = None
     constraint: Constraint | None = None
     notes: tuple[str, ...] = ()

@@ -82,7 +82,10 @@ class Engine(Protocol):
 
         Whatever prefix of `tokens` a live sequence already holds is shared, not computed again; the handle's
         `tokens` say how much. At least the last of `tokens` is always left for the caller to forward.
-        Raises CapacityError when no further sequence can be opened."""
+        Raises CapacityError when no further sequence can be opened.
+
+        An engine whose `capabilities.reproducible` is above 0 also takes a keyword `prompt`, the length of the prompt:
+        such a sequence shares nothing, and what it shows depends on its tokens and this length only, to the bit."""
         ...
 
     def forward(self, work: Sequence[Work], *, attention: bool = False) -> Observation:

@@ -109,7 +109,7 @@ class ScriptedEngine:
         self.script = script or hashed()
         self.tokenizer = ScriptedTokenizer()
         self.capabilities = Capabilities(
-            attention, fork, rewind, sequences, context, sequences * context if cells is None else cells
+            attention, fork, rewind, sequences, context, sequences * context if cells is None else cells, sequences
         )
         pieces = [self.tokenizer.label(t) for t in range(VOCABULARY)]
         self.info = ModelInfo(
@@ -127,10 +127,10 @@ class ScriptedEngine:
         self.forwarded = 0
         self.forwards = 0
 
-    def open(self, tokens: Sequence[int] = ()) -> ScriptedSequence:
+    def open(self, tokens: Sequence[int] = (), *, prompt: int = 0) -> ScriptedSequence:
         self._room(1)
         shared: list[int] = []
-        if self.capabilities.fork and tokens:
+        if self.capabilities.fork and tokens and not prompt:
             best = max((shared_prefix(tokens, s.tokens) for s in self.live), default=0)
             shared = list(tokens[:best])
         sequence = ScriptedSequence(shared)

@@ -75,13 +75,14 @@ class Model:
         prompt: a string (a user message if the model has a chat template, unless raw=True), a conversation (a list
         of {"role", "content"} messages), or a list of either. Options: policy="entropix" (a name, "name:key=value"
         or a Policy), seed=None (drawn for each prompt, and recorded; one that is given holds for each prompt, whose
-        text is the same alone and in any batch), max_tokens=512 (None: until the context is full), stop=(), raw=False,
+        noise is the same alone and in any batch), max_tokens=512 (None: until the context is full), stop=(), raw=False,
         attention=None, logit_bias={}, leading=8 candidates recorded a step, search=None ("tree",
         "vote:n=8,answer=number", … or strategy objects; docs/search.md), constraint=None (what the text must be: a
         JSON schema as a dict, or `json_schema`, `regex`, `lark` of entropix.constraints; docs/constraints.md),
         effort=None ("none", "low", "medium", "high": as many texts as the answer needs; docs/effort.md), with it
-        answer=None (what a text answers: an extractor's name or a function; None to recognise it); further keywords
-        are the policy's parameters.
+        answer=None (what a text answers: an extractor's name or a function; None to recognise it), reproducible=False
+        (True: text and log-probabilities depend on nothing beside the request, at a price; docs/engines.md); further
+        keywords are the policy's parameters.
 
         Returns a Result, or a list of them for a list. Raises EntropixError subclasses with a message to show; an
         answer of several that fails alone has finish_reason "error" and a note, and nothing is raised.
@@ -213,6 +214,7 @@ class Model:
         effort: str | None = None,
         answer: str | Extractor | None = None,
         keep: bool = False,
+        reproducible: bool = False,
         ignore_end: bool = False,
         **params: Any,
     ) -> Request:
@@ -235,6 +237,7 @@ class Model:
             attention=attention,
             leading=leading,
             keep=keep,
+            reproducible=reproducible,
             ignore_end=ignore_end,
         )
 

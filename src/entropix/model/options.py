@@ -75,6 +75,7 @@ class Asking(Parameters, total=False):
     attention: bool | None
     logit_bias: Mapping[int, float] | None
     leading: int
+    reproducible: bool
     constraint: Constraint | Grammar | Mapping[str, Any] | None
     answer: str | Callable[[str], str | None] | None
 

@@ -1,7 +1,7 @@
 """Keyed noise: randomness as a stateless function of (seed, position, token id).
 
-The same seed gives the same text whatever else is in the batch, before and after a rewind, and on every array
-library, because no generator has a state that could be advanced.
+For the same logits the same seed gives the same text whatever else is in the batch, before and after a rewind, and on
+every array library, because no generator has a state that could be advanced.
 """
 
 from __future__ import annotations

@@ -152,6 +152,8 @@ class Reader:
         told = extension.leading if asked.entropix is not None and extension.steps else None
         model = self._profiled(extension.profile)
         policy, notes = self._policy(asked, extension, model)
+        given = extension.reproducible
+        reproducible = settings.reproducible if given is None else given
         try:
             search = self._search(extension.search or settings.search)
         except EntropixError as error:
@@ -170,6 +172,7 @@ class Reader:
                 logit_bias=bias,
                 leading=max(top or 0, told or 0),
                 keep=self.keep,
+                reproducible=reproducible,
                 search=search,
                 constraint=constraint,
             )
@@ -182,7 +185,10 @@ class Reader:
     def check_defaults(self) -> None:
         """Raise what would refuse every request that names neither a policy nor a search."""
         policy, search = self.model.policy(self.settings.policy), self._search(self.settings.search)
-        check_request(self.model.engine, Request(tokens=[0], policy=policy, seed=0, search=search))
+        reproducible = self.settings.reproducible
+        check_request(
+            self.model.engine, Request(tokens=[0], policy=policy, seed=0, search=search, reproducible=reproducible)
+        )
 
     def _search(self, spec: str | None) -> SearchPlan | None:
         """Raises ParameterError for what can never have its sequences here."""

@@ -62,6 +62,9 @@ class Extension(Strict):
     search: str | None = Field(
         default=None, description='for example "tree:max_sequences=4+vote:answer=number"; "none"'
     )
+    reproducible: bool | None = Field(
+        default=None, description="text and log-probabilities depend on nothing beside this request, to the bit; slower"
+    )
     profile: str | None = Field(default=None, description="thresholds of another profile, by name")
     steps: bool = Field(default=True, description="tell every step: signals, regime, parameters, candidates")
     leading: int = Field(default=8, ge=0, le=64, description="leading candidates a step")

@@ -20,12 +20,12 @@ class Settings:
 
     host, port: where to listen; 0 lets the system choose a port. keys: who may ask, empty for everybody on this
     machine. origins: other web pages that a browser lets ask (CORS). aliases: further names of the model. policy,
-    search: what answers a request that names none. places: answers decoded at a time. queue: requests that may wait
-    beside those that are answered. kept: ended answers whose KV cache stays for the next turn; kept_cells: most tokens
-    in the older ones of them, None for a sixteenth of the cache. max_body: bytes of a request. max_prompt: tokens of a
-    prompt, None for what the context holds. max_choices: answers per request. max_tokens: of an answer. time_limit:
-    seconds a request may take with its waiting. grace: seconds that running answers get to end when the server is asked
-    to stop.
+    search, reproducible: of a request that does not say. places: answers decoded at a time. queue: requests that may
+    wait beside those that are answered. kept: ended answers whose KV cache stays for the next turn; kept_cells: most
+    tokens in the older ones of them, None for a sixteenth of the cache. max_body: bytes of a request. max_prompt: most
+    tokens of a prompt, None for what the context holds. max_choices: answers per request. max_tokens: of an answer.
+    time_limit: seconds a request may take with its waiting. grace: seconds that running answers get to end when the
+    server is asked to stop.
     """
 
     host: str = "127.0.0.1"
@@ -35,6 +35,7 @@ class Settings:
     aliases: tuple[str, ...] = ()
     policy: str = "entropix"
     search: str | None = None
+    reproducible: bool = False
     places: int = 16
     queue: int = 64
     kept: int = 8

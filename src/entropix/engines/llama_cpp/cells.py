@@ -8,12 +8,14 @@ import numpy as np
 
 
 class Sequence:
-    """A live sequence: its slot in llama.cpp (−1 once closed), its tokens, and the cell of each token."""
+    """A live sequence: its slot in llama.cpp (−1 once closed), its tokens, and the cell of each token. prompt: how long
+    the prompt of a sequence in the context apart is, 0 for all others."""
 
-    __slots__ = ("cells", "slot", "tokens")
+    __slots__ = ("cells", "prompt", "slot", "tokens")
 
-    def __init__(self, slot: int) -> None:
+    def __init__(self, slot: int, prompt: int = 0) -> None:
         self.slot = slot
+        self.prompt = prompt
         self.tokens: list[int] = []
         self.cells: list[int] = []
 

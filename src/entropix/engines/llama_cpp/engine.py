@@ -7,7 +7,7 @@ import os
 import weakref
 from collections.abc import Sequence as Many
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from entropix.engines.base import SequenceHandle, Work, shared_prefix
 from entropix.engines.llama_cpp.barriers import Barriers
 from entropix.engines.llama_cpp.batch import TokenBatch
 from entropix.engines.llama_cpp.cells import Cells, Sequence
+from entropix.engines.llama_cpp.context import FLASH_AUTO, FLASH_OFF, Settings, make_context
 from entropix.engines.llama_cpp.library import apart, available_cpus, load, release
 from entropix.engines.llama_cpp.opening import describe, open_model
 from entropix.engines.llama_cpp.slots import SLOTS, Slots
@@ -24,6 +25,9 @@ from entropix.errors import CapabilityError, CapacityError, ModelError, Paramete
 from entropix.numeric import is_integer, plain
 from entropix.types import AttentionSignals, Capabilities, Observation
 
+if TYPE_CHECKING:
+    from entropix.engines.llama_cpp.apart import ApartEngine
+
 MOST_SEQUENCES = 128  # half of llama.cpp's LLAMA_MAX_SEQ
 # llama.cpp's CPU attention takes another kernel, which rounds differently, from 64 rows per call, and splits a single
 # row's cache among threads from 512 cells. Short texts stay below both, so that a seed's text is the same to the
@@ -32,7 +36,6 @@ EXACT_ROWS, EXACT_CELLS = 63, 512
 MOST_CELLS = 1 << 26  # far beyond any model; llama.cpp counts in 32 bits
 MOST_THREADS = 512  # GGML_MAX_N_THREADS: more crash ggml instead of being refused
 LEAST_CELLS = 8192  # by default; short contexts leave room for many sequences
-FLASH_AUTO, FLASH_OFF = -1, 0
 
 
 class LlamaCppEngine:
@@ -80,14 +83,19 @@ class LlamaCppEngine:
         self._llama, self._log = load()
         self._model = open_model(path, gpu_layers)
         self._on_cpu = gpu_layers == 0 or not self._llama.llama_supports_gpu_offload()
-        self._finalizer = weakref.finalize(self, release, None, self._model, None)
+        self._contexts: list[Any] = []
+        kept: list[Any] = []
+        self._finalizer = weakref.finalize(self, release, self._contexts, self._model, kept)
         self._barriers = Barriers(threads)
         self._batch = TokenBatch(self._llama, max(batch, sequences))
         self._tap: Tap | None = make_tap(compile_tap) if attention and flash_attention else None
-        self._context = self._make_context(cells, sequences, threads, FLASH_AUTO if flash_attention else FLASH_OFF)
+        kept.append(self._tap)
+        self._threads, self._flash = threads, FLASH_AUTO if flash_attention else FLASH_OFF
+        self._context = self._new_context(cells, SLOTS * sequences, self._batch.size, unified=True)
         self._memory = self._llama.llama_get_memory(self._context)
         self._slots = Slots(self._llama, self._memory, sequences)
         self._busy = False
+        self._apart: ApartEngine | None = None
         self._views: dict[tuple[int, int], np.ndarray[Any, Any]] = {}
 
         self.tokenizer = LlamaCppTokenizer(self._model)
@@ -115,6 +123,8 @@ class LlamaCppEngine:
             sequences=sequences,
             context=min(context, trained, total),
             cells=total,
+            # as many as fit into as much memory again
+            reproducible=min(sequences, max(total // min(context, trained, total), 1)) if self._on_cpu else 0,
         )
 
     @classmethod
@@ -129,7 +139,9 @@ class LlamaCppEngine:
 
     # the contract
 
-    def open(self, tokens: Many[int] = ()) -> Sequence:
+    def open(self, tokens: Many[int] = (), *, prompt: int = 0) -> Sequence:
+        if prompt:
+            return self._aside().open(tokens, prompt=prompt)
         self._begin()
         source, shared = None, 0
         if self.capabilities.rewind:
@@ -141,6 +153,8 @@ class LlamaCppEngine:
         return sequence
 
     def fork(self, sequence: SequenceHandle, n: int = 1) -> list[Sequence]:
+        if (home := self._home(sequence)) is not self:
+            return home.fork(sequence, n)
         source = self._own(sequence)
         self._begin()
         if self._slots.free < n:
@@ -154,6 +168,9 @@ class LlamaCppEngine:
         return forks
 
     def rewind(self, sequence: SequenceHandle, length: int) -> None:
+        if (home := self._home(sequence)) is not self:
+            home.rewind(sequence, length)
+            return
         own = self._own(sequence)
         self._begin()
         held = len(own.tokens)
@@ -173,6 +190,9 @@ class LlamaCppEngine:
     def close(self, sequence: SequenceHandle) -> None:
         if not isinstance(sequence, Sequence) or sequence.slot < 0 or not self._finalizer.alive:
             return
+        if (home := self._home(sequence)) is not self:
+            home.close(sequence)
+            return
         own = self._own(sequence)
         self._begin()
         slot, cells = own.slot, own.cells
@@ -190,6 +210,10 @@ class LlamaCppEngine:
     def forward(self, work: Many[Work], *, attention: bool = False) -> Observation:
         if attention and self._tap is None:
             raise CapabilityError("this engine shows no attention for this model")
+        if any(self._home(sequence) is not self for sequence, _ in work):
+            shown = self._aside().forward_beside(self, work, attention)
+            self._barriers.look()
+            return shown
         items = [(self._own(sequence), tokens) for sequence, tokens in work]
         self._begin()
         try:
@@ -300,6 +324,21 @@ class LlamaCppEngine:
 
     # bookkeeping
 
+    def _aside(self) -> ApartEngine:
+        """The context for sequences whose values depend on nothing else; made when the first is opened."""
+        from entropix.engines.llama_cpp.apart import ApartEngine
+
+        if self._apart is None:
+            self._begin()
+            self._busy = False
+            self._apart = ApartEngine(self)
+        return self._apart
+
+    def _home(self, sequence: SequenceHandle) -> LlamaCppEngine:
+        """The engine that holds a sequence: this one, or the one apart."""
+        apart = isinstance(sequence, Sequence) and sequence.prompt > 0
+        return self._apart if apart and self._apart is not None else self
+
     def _own(self, sequence: SequenceHandle) -> Sequence:
         if not self.alive:
             raise ModelError("this engine was shut down; build a new one")
@@ -371,25 +410,8 @@ class LlamaCppEngine:
 
     # construction
 
-    def _make_context(self, cells: int, sequences: int, threads: int, flash: int) -> Any:
-        llama = self._llama
-        settings = llama.llama_context_default_params()
-        settings.n_ctx = cells
-        settings.n_batch = settings.n_ubatch = self._batch.size  # one graph a decode: rows are found by number
-        settings.n_seq_max = SLOTS * sequences
-        settings.n_threads = settings.n_threads_batch = threads
-        settings.flash_attn_type = flash
-        settings.kv_unified = True  # forks share cells
-        settings.swa_full = True  # sliding-window layers can be rewound too
-        if self._tap is not None:
-            settings.cb_eval = self._tap.callback
-            settings.cb_eval_user_data = self._tap.user_data
-        context = llama.llama_init_from_model(self._model, settings)
-        if not context:
-            raise ModelError(
-                f"llama.cpp cannot make a context of {cells} cells: {self._log.take() or 'no reason given'}. "
-                "Try fewer cells"
-            )
-        self._finalizer.detach()
-        self._finalizer = weakref.finalize(self, release, context, self._model, self._tap)
+    def _new_context(self, cells: int, slots: int, rows: int, *, unified: bool) -> Any:
+        how = Settings(cells, slots, rows, self._threads, self._flash, unified)
+        context = make_context(self._llama, self._log, self._model, how, self._tap)
+        self._contexts.append(context)
         return context

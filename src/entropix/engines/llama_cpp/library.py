@@ -129,10 +129,10 @@ def apart(compute: Callable[[], T]) -> T:
         return thread.submit(compute).result()
 
 
-def release(context: Any, model: Any, _kept: Any) -> None:
-    """Free both; what the context calls back is an argument so that it lives as long."""
+def release(contexts: list[Any], model: Any, _kept: list[Any]) -> None:
+    """Free a model and its contexts; what these call back is an argument so that it lives as long."""
     llama, _ = load()
-    if context is not None:
+    for context in contexts:
         llama.llama_free(context)
     llama.llama_model_free(model)
 

@@ -11,7 +11,7 @@ LEAST_GARBAGE = 1024
 
 
 class Slots:
-    """Up to `most` live sequences in SLOTS · most slots.
+    """Up to `most` live sequences in `spare` · most slots; with `spare` 1 nothing is left behind.
 
     A closed sequence stays in the cache while others are live. Attention adds up a row's cells in the order of their
     places; freed places would be taken by the rows that go on, whose later tokens would then come before their
@@ -19,11 +19,11 @@ class Slots:
     is bounded by what is in use, and goes when nothing is live or room is needed.
     """
 
-    def __init__(self, llama: Any, memory: Any, most: int) -> None:
+    def __init__(self, llama: Any, memory: Any, most: int, spare: int = SLOTS) -> None:
         self._llama = llama
         self._memory = memory
         self.most = most
-        self.live: list[Sequence | None] = [None] * (SLOTS * most)
+        self.live: list[Sequence | None] = [None] * (spare * most)
         self._buried: list[int] = []
         self.buried_cells = 0
 
@@ -45,7 +45,7 @@ class Slots:
         self.live[slot] = None
         self._buried.append(slot)
         self.buried_cells += cells
-        if self.buried_cells > max(used, LEAST_GARBAGE) or self.free == self.most:
+        if len(self.live) == self.most or self.buried_cells > max(used, LEAST_GARBAGE) or self.free == self.most:
             self.dig_up()
 
     def dig_up(self) -> bool:

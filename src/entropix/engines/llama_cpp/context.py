@@ -1,0 +1,46 @@
+"""A llama_context: the KV cache of some sequences, and the graph that computes on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from entropix.engines.llama_cpp.library import Log
+from entropix.engines.llama_cpp.tap import Tap
+from entropix.errors import ModelError
+
+FLASH_AUTO, FLASH_OFF = -1, 0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """cells: tokens that the context holds. slots: most sequences. rows: most tokens of one llama_decode. unified: all
+    slots take from the same cells; else each has as many as the others, in a stream of its own."""
+
+    cells: int
+    slots: int
+    rows: int
+    threads: int
+    flash: int
+    unified: bool
+
+
+def make_context(llama: Any, log: Log, model: Any, how: Settings, tap: Tap | None) -> Any:
+    """Raises ModelError when there is no memory for it."""
+    settings = llama.llama_context_default_params()
+    settings.n_ctx = how.cells
+    settings.n_batch = settings.n_ubatch = how.rows  # one graph a decode: rows are found by number
+    settings.n_seq_max = how.slots
+    settings.n_threads = settings.n_threads_batch = how.threads
+    settings.flash_attn_type = how.flash
+    settings.kv_unified = how.unified
+    settings.swa_full = True  # sliding-window layers can be rewound too
+    if tap is not None:
+        settings.cb_eval = tap.callback
+        settings.cb_eval_user_data = tap.user_data
+    context = llama.llama_init_from_model(model, settings)
+    if not context:
+        raise ModelError(
+            f"llama.cpp cannot make a context of {how.cells} cells: {log.take() or 'no reason given'}. Try fewer cells"
+        )
+    return context
