@@ -15,7 +15,7 @@ from entropix.errors import CapabilityError
 from entropix.model import Model
 
 RIVER = "Tell me about a river."
-LONG = RIVER + " It has many turns." * 120
+LONG = RIVER + " It has many turns." * 104
 """Beyond 512 tokens, from where llama.cpp splits a row's cells among its threads."""
 
 
