@@ -239,7 +239,7 @@ def test_the_command_reports_every_rule_beside_the_whole_vote(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--stop", "lead"], "lead takes a whole number"),
+        (["--stop", "lead"], "lead takes an integer"),
         (["--spec", "tree"], "the votes of 'tree' cannot be replayed: it takes independent samples"),
         (["--spec", "none"], "the run's specs are greedy, vote 5"),
         (["--first", "none"], "no answer of 'none'"),

@@ -36,7 +36,7 @@ def allot(questions: Sequence[Question], budget: int, most: int, first: int = 2)
     with fewer ballots, then the one that comes first), at most `most` each, none where the winner cannot be overtaken
     within `most`, until `budget` ballots have been cast over all questions.
 
-    The rule is followed from its beginning. Where it comes to a ballot that has not ended, it goes on with the other
+    The rule is followed from its beginning. Where it comes to a ballot that has not ended, it continues with the other
     questions as long as it will come to them whatever that question's ballots say: as all that those can still take
     leaves something of the budget. So the same ballots are drawn in any batch, in any order of finishing, as if one
     were drawn at a time. Where nothing runs the first one named is the next draw of the rule, and an empty list means

@@ -15,9 +15,9 @@ from typing import Protocol, runtime_checkable
 from entropix.errors import ParameterError
 from entropix.search.tally import CUT_OFF, tally
 
-RULES = "none, overtake, beta:θ with 0.5 < θ < 1, lead:L with a whole number L from 1 to 1024"
+RULES = "none, overtake, beta:θ with 0.5 < θ < 1, lead:L with an integer L from 1 to 1024"
 EXACT = 2048
-"""Ballots up to which `beta` is decided with whole numbers; beyond them, and for weights, by a continued fraction."""
+"""Ballots up to which `beta` is decided with integers; beyond them, and for weights, by a continued fraction."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def parse_stop(text: str) -> StopRule:
     if name == "lead":
         ballots = int(value) if value.strip().isdecimal() else 0
         if not 1 <= ballots <= 1024:
-            raise ParameterError(f"stop={text!r}: lead takes a whole number of ballots from 1 to 1024, such as lead:3")
+            raise ParameterError(f"stop={text!r}: lead takes an integer from 1 to 1024, such as lead:3")
         return Lead(ballots, f"lead:{ballots}")
     raise ParameterError(f"stop={text!r} is unknown; known are {RULES}")
 
