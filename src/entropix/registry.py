@@ -109,7 +109,7 @@ class Registry(MutableMapping[str, T], Generic[T]):
         where = f"{self.noun} {name!r} of the package {_package(points[0])}"
         try:
             kind: Any = points[0].load()
-        except Exception as error:  # whatever goes wrong in somebody else's code, the rest works
+        except Exception as error:  # whatever goes wrong in another package's code, the rest works
             raise PluginError(
                 f"{where} cannot be loaded ({type(error).__name__}: {error}); mend or uninstall the package"
             ) from error

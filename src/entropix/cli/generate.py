@@ -71,7 +71,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     search.add_argument(
         "--show-tree", action="store_true", help="show the branches while they grow (on a terminal) and at the end"
     )
-    endpoint = parser.add_argument_group("endpoint", "somebody else's server instead of a model here (docs/remote.md)")
+    endpoint = parser.add_argument_group("endpoint", "another server instead of a model here (docs/remote.md)")
     endpoint.add_argument(
         "--endpoint",
         metavar="URL",

@@ -154,7 +154,7 @@ def answer_record(prompt: str, result: Result) -> dict[str, Any]:
 
 
 def write_heading(screen: Screen, n: int, of: int, prompt: str) -> None:
-    """A line that tells several answers apart."""
+    """A heading line for each of several answers."""
     width = max(20, min(screen.out.width, 100) - 20)
     write_text(
         screen.out, f"{chr(10) if n else ''}── {n + 1} of {of}: {one_line(prompt, width)}\n", screen.muted(screen.out)

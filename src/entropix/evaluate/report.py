@@ -11,8 +11,8 @@ from entropix.evaluate.summary import Comparison, Row, Summary, TaskSummary
 from entropix.trace.terminal import visible
 
 GUIDE = (
-    "Accuracy counts the answer that was given. “Any branch” counts answers that some branch got right: nobody "
-    "who does not know the right answer can pick it, so it stands beside the accuracy and never for it.",
+    "Accuracy counts the answer that was given. “Any branch” counts answers that some branch got right: no selector "
+    "that does not know the right answer can pick it, so it stands beside the accuracy and never for it.",
     "A 95 % interval covers the accuracy over further items like these in 95 of 100 such runs. Items are what is "
     "independent: several seeds of one item count as one cluster. It says nothing about other models, tasks or "
     "prompts.",

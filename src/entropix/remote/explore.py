@@ -364,11 +364,11 @@ class Answering(Host):
     def _ledger(self, winner: Text) -> tuple[Ledger, int]:
         """What was computed, and the prompt's tokens. A request that was cancelled does not say what its prompt cost:
         it counts as computed, as long as the prompt of one that does and the tokens it began with."""
-        told = [request.usage.prompt - request.origin for request in self.requests if request.usage]
-        prompt_tokens = max(told, default=0)
+        prompts = [request.usage.prompt - request.origin for request in self.requests if request.usage]
+        prompt_tokens = max(prompts, default=0)
         usages = [r.usage or Usage(prompt_tokens + r.origin) for r in self.requests]
         taken = sum(len(text.steps) - text.origin + text.lost for text in self.texts)
-        if self.requests and not told:
+        if self.requests and not prompts:
             self.notes.append("the endpoint does not say how many tokens the prompt has, so the ledger lacks them")
         ledger = Ledger(
             prompt=sum(usage.prompt - usage.cached for usage in usages),

@@ -25,7 +25,7 @@ FINISH = {
     "constraint": "length",
     "cancelled": "length",
 }
-"""Our finish reasons in OpenAI's terms. An answer is cancelled, and still told, only by its time limit; of one that its
+"""Our finish reasons in OpenAI's terms. An answer is cancelled, and still sent, only by its time limit; of one that its
 constraint let not go on, as of one cut off, clients must not take the text for whole."""
 
 IMPOSSIBLE = -9999.0
@@ -162,7 +162,7 @@ class Writer:
 
     def whole(self) -> bytes:
         """The answer without streaming, once all `jobs` have ended."""
-        top, told = self.asked.top, self.asked.told
+        top, recorded = self.asked.top, self.asked.recorded
         choices, ours = [], []
         for index, job in sorted(self.jobs.items()):
             result = self.result(job)
@@ -171,24 +171,24 @@ class Writer:
                 shown = _shown(result.steps, self.tokenizer, result.finish_reason)
                 logprobs = self.shape.logprobs(shown, top, self.tokenizer, 0)
             choices.append(self.shape.choice(index, result.text, logprobs, FINISH[result.finish_reason]))
-            steps = {} if told is None else {"steps": self._steps(result.steps)}
+            steps = {} if recorded is None else {"steps": self._steps(result.steps)}
             ours.append({"index": index, **steps, "result": self._told(result)})
         answer = {**self.head, "object": self.shape.kind, "choices": choices, "usage": self.usage()}
         return to_json({**answer, "entropix": {"choices": ours}}).encode()
 
     def _told(self, result: Result) -> dict[str, Any]:
         """A result's record, without its text, which stands in the choice; of a search with its branches' steps only
-        if steps are told."""
+        if steps are asked for."""
         record = result_record(result)
         del record["text"]
-        if self.asked.told is None and record.get("search"):
+        if self.asked.recorded is None and record.get("search"):
             for branch in record["search"]["branches"]:
                 branch["steps"] = []
         return record
 
     def _steps(self, steps: Sequence[Step]) -> list[dict[str, Any]]:
-        told = self.asked.told or 0
-        return [step_record(s if len(s.leading) <= told else replace(s, leading=s.leading[:told])) for s in steps]
+        most = self.asked.recorded or 0
+        return [step_record(s if len(s.leading) <= most else replace(s, leading=s.leading[:most])) for s in steps]
 
     def usage(self) -> dict[str, Any]:
         """Tokens of the prompts, each once, and of the choices that were returned; what else was computed stands in
@@ -237,17 +237,17 @@ class Writer:
 
     def _chunk(self, out: list[str], item: MailItem) -> None:
         text = "".join([step.text for step in item.steps])
-        top, told = self.asked.top, self.asked.told
-        if not text and top is None and told is None:
+        top, recorded = self.asked.top, self.asked.recorded
+        if not text and top is None and recorded is None:
             return
         logprobs, ours = "null", ""
         if top is not None:
             shown = _shown(item.steps, self.tokenizer, item.job.finish_reason if item.job is not None else "")
-            if not (shown or text or told is not None):
+            if not (shown or text or recorded is not None):
                 return
             logprobs = to_json(self.shape.logprobs(shown, top, self.tokenizer, self._offsets[item.choice]))
             self._offsets[item.choice] += len(text)
-        if told is not None:
+        if recorded is not None:
             ours = f', "entropix": {to_json({"index": item.choice, "steps": self._steps(item.steps)})}'
         out.append(
             f'{self._opening}{{"index": {item.choice}, {self.shape.delta(text)}, "logprobs": {logprobs}, '

@@ -112,7 +112,7 @@ class Server:
         writer = Writer(shape, asked)
         facts = http.state.log
 
-        def told(writer: Writer) -> None:
+        def report(writer: Writer) -> None:
             usage = writer.usage()
             facts.update(
                 policy=asked.requests[0].policy.name,
@@ -124,7 +124,7 @@ class Server:
 
         self.scheduler.submit(ticket)
         usage = bool(body.stream_options and body.stream_options.include_usage)
-        return AnswerResponse(ticket, writer, stream=stream, usage=usage, cancel=self.scheduler.cancel, told=told)
+        return AnswerResponse(ticket, writer, stream=stream, usage=usage, cancel=self.scheduler.cancel, report=report)
 
     def _routes(self) -> None:
         app, reader, scheduler = self.inner, self.reader, self.scheduler

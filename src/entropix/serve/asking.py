@@ -27,9 +27,9 @@ COMPLETION_TOKENS = 16
 
 @dataclass(frozen=True)
 class Asked:
-    """requests: one a choice, prompt after prompt. prompts: how many different prompts. model: with the profile that
+    """requests: one per choice, prompt after prompt. prompts: how many different prompts. model: with the profile that
     was asked for. notes: what the reader of the answer should know. top: how many leading candidates a token's
-    log-probabilities show, None for no log-probabilities. told: how many a step record shows, None for no step
+    log-probabilities show, None for no log-probabilities. recorded: how many a step record shows, None for no step
     records."""
 
     requests: tuple[Request, ...]
@@ -37,7 +37,7 @@ class Asked:
     model: Model
     notes: tuple[str, ...]
     top: int | None
-    told: int | None
+    recorded: int | None
 
 
 class Reader:
@@ -149,7 +149,7 @@ class Reader:
                     "context_length_exceeded",
                 )
         extension = asked.entropix or Extension()
-        told = extension.leading if asked.entropix is not None and extension.steps else None
+        recorded = extension.leading if asked.entropix is not None and extension.steps else None
         model = self._profiled(extension.profile)
         policy, notes = self._policy(asked, extension, model)
         given = extension.reproducible
@@ -170,7 +170,7 @@ class Reader:
                 max_tokens=max_tokens or settings.max_tokens,
                 stop=stop,
                 logit_bias=bias,
-                leading=max(top or 0, told or 0),
+                leading=max(top or 0, recorded or 0),
                 keep=self.keep,
                 reproducible=reproducible,
                 search=search,
@@ -180,7 +180,7 @@ class Reader:
             # a search draws its own samples from the same derivation, so choices get a derivation of their own
             rest = [replace(first, seed=derived(seed, n, 0), keep=False) for n in range(1, n)]
             requests += [first, *rest]
-        return Asked(tuple(requests), len(prompts), model, (*limited, *notes), top, told)
+        return Asked(tuple(requests), len(prompts), model, (*limited, *notes), top, recorded)
 
     def check_defaults(self) -> None:
         """Raise what would refuse every request that names neither a policy nor a search."""

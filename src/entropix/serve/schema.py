@@ -51,7 +51,7 @@ class Strict(BaseModel):
 
 
 class Extension(Strict):
-    """What only this server can: how to decode, and what to tell about it."""
+    """What only this server can: how to decode, and what to report about it."""
 
     policy: str | None = Field(
         default=None, description='a name, or "name:parameter=value,…"; GET /entropix/info lists them'
@@ -66,7 +66,7 @@ class Extension(Strict):
         default=None, description="text and log-probabilities depend on nothing beside this request, to the bit; slower"
     )
     profile: str | None = Field(default=None, description="thresholds of another profile, by name")
-    steps: bool = Field(default=True, description="tell every step: signals, regime, parameters, candidates")
+    steps: bool = Field(default=True, description="report every step: signals, regime, parameters, candidates")
     leading: int = Field(default=8, ge=0, le=64, description="leading candidates a step")
 
     @model_validator(mode="before")

@@ -24,7 +24,7 @@ SLOW_READER = 60.0
 
 class AnswerResponse(Response):
     """Sends what becomes of a ticket. cancel: gives the ticket back, called unless the answer came to its end.
-    told: called with the writer at the end, for the log."""
+    report: called with the writer at the end, for the log."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class AnswerResponse(Response):
         stream: bool,
         usage: bool,
         cancel: Callable[[Ticket], None],
-        told: Callable[[Writer], None],
+        report: Callable[[Writer], None],
     ) -> None:
         super().__init__(media_type="text/event-stream" if stream else "application/json")
         del self.headers["content-length"]
@@ -42,7 +42,7 @@ class AnswerResponse(Response):
             self.headers["cache-control"] = "no-cache"
             self.headers["x-accel-buffering"] = "no"  # proxies must not collect the events
         self.ticket, self.writer, self.stream, self.usage = ticket, writer, stream, usage
-        self.cancel, self.told = cancel, told
+        self.cancel, self.report = cancel, report
         self.status: int | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,7 +63,7 @@ class AnswerResponse(Response):
         finally:
             if not ended:
                 self.cancel(self.ticket)
-            self.told(self.writer)
+            self.report(self.writer)
 
     async def _whole(self, gone: asyncio.Task[None], send: Send) -> bool:
         jobs = self.writer.jobs
