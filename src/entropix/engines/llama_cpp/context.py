@@ -13,7 +13,7 @@ FLASH_AUTO, FLASH_OFF = -1, 0
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Layout:
     """cells: tokens that the context holds. slots: most sequences. rows: most tokens of one llama_decode. unified: all
     slots take from the same cells; else each has as many as the others, in a stream of its own."""
 
@@ -25,7 +25,7 @@ class Settings:
     unified: bool
 
 
-def make_context(llama: Any, log: Log, model: Any, how: Settings, tap: Tap | None) -> Any:
+def make_context(llama: Any, log: Log, model: Any, how: Layout, tap: Tap | None) -> Any:
     """Raises ModelError when there is no memory for it."""
     settings = llama.llama_context_default_params()
     settings.n_ctx = how.cells

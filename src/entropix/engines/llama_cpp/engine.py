@@ -15,7 +15,7 @@ from entropix.engines.base import SequenceHandle, Work, shared_prefix
 from entropix.engines.llama_cpp.barriers import Barriers
 from entropix.engines.llama_cpp.batch import TokenBatch
 from entropix.engines.llama_cpp.cells import Cells, Sequence
-from entropix.engines.llama_cpp.context import FLASH_AUTO, FLASH_OFF, Settings, make_context
+from entropix.engines.llama_cpp.context import FLASH_AUTO, FLASH_OFF, Layout, make_context
 from entropix.engines.llama_cpp.library import apart, available_cpus, load, release
 from entropix.engines.llama_cpp.opening import describe, open_model
 from entropix.engines.llama_cpp.slots import SLOTS, Slots
@@ -411,7 +411,7 @@ class LlamaCppEngine:
     # construction
 
     def _new_context(self, cells: int, slots: int, rows: int, *, unified: bool) -> Any:
-        how = Settings(cells, slots, rows, self._threads, self._flash, unified)
+        how = Layout(cells, slots, rows, self._threads, self._flash, unified)
         context = make_context(self._llama, self._log, self._model, how, self._tap)
         self._contexts.append(context)
         return context
