@@ -82,12 +82,18 @@ function seed() {
 function valid() {
   const value = get("seed").value;
   get("seed").setCustomValidity(value !== "" && !Number.isSafeInteger(Number(value)) ? "An integer up to 2^53." : "");
+  if (!get("settings").checkValidity()) get("fold").open = true;
   return get("settings").reportValidity() && columns.every((column) => column.valid());
 }
 
 function notice(...parts) {
   get("notice").replaceChildren(...parts);
   get("notice").hidden = parts.length === 0;
+}
+
+function askForKey() {
+  get("key-field").hidden = false;
+  get("fold").open = true;
 }
 
 // A turn has begun, ended or failed in a column.
@@ -106,7 +112,7 @@ function changed(turn, words) {
   }
   if (!running && columns.length) keepSaid();
   if (turn?.failed === 401) {
-    get("key-field").hidden = false;
+    askForKey();
     get("key").focus();
   }
 }
@@ -125,8 +131,19 @@ function send() {
   }
 }
 
+// A message that could not be answered goes back to where it can be changed; what was typed meanwhile follows it.
+function edit(prompt) {
+  for (const one of columns) one.forget(prompt);
+  const message = get("message");
+  message.value = [prompt, message.value].filter(Boolean).join("\n");
+  message.focus();
+  keep();
+  changed(null, "");
+}
+
 function column(title, policy) {
   const made = new Column(title, info, { policy, common, changed });
+  made.node.addEventListener("edit", (event) => edit(event.detail));
   made.node.addEventListener("tint", (event) => columns.forEach((one) => one.tint(event.detail)));
   return made;
 }
@@ -171,7 +188,8 @@ async function begin() {
   try {
     info = await information(common().key);
   } catch (error) {
-    get("key-field").hidden = error.status !== 401;
+    get("key-field").hidden = true;
+    if (error.status === 401) askForKey();
     const retry = el("button", { type: "button" }, "Try again");
     retry.addEventListener("click", begin);
     const words = error.status === 401 && !common().key ? "The server wants an API key. Enter it above, then try again." : error.message;
@@ -180,7 +198,7 @@ async function begin() {
     return;
   }
   get("model").textContent = [info.model, info.engine, `profile ${info.profile}`].filter(Boolean).join(" · ");
-  if (info.key_needed) get("key-field").hidden = false;
+  if (info.key_needed) askForKey();
   if (info.limits?.max_tokens) get("max-tokens").max = info.limits.max_tokens;
   if (info.notes?.length) notice(...info.notes.map((note) => el("p", { class: "detail" }, note)));
   columns = restoreSaid();
@@ -219,6 +237,11 @@ document.addEventListener("pointerdown", (event) => {
   for (const one of columns) if (!one.form.contains(event.target)) one.close();
 });
 document.addEventListener("input", keep);
+// on a phone the settings are folded away, and elsewhere they cannot be
+const phone = matchMedia("(max-width: 40rem)");
+const fold = () => { get("fold").open = !phone.matches || !get("key-field").hidden; };
+phone.addEventListener("change", fold);
+fold();
 restore();
 get("send").disabled = true;
 begin();

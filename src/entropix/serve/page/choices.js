@@ -4,6 +4,12 @@ import { el } from "./tokens.js";
 
 const CUSTOM = "custom…";
 
+// What stands where nothing is typed: where 0 means a default of the server's, as its description says it.
+function hint(usual, doc) {
+  const meant = usual === 0 && /\b0: ([^;]+)/.exec(doc || "");
+  return meant ? meant[1].trim() : usual;
+}
+
 function field({ name, default: usual, low, high, doc, allowed }) {
   let input;
   if (allowed) {
@@ -11,7 +17,7 @@ function field({ name, default: usual, low, high, doc, allowed }) {
     input.value = usual;
   } else if (typeof usual === "number") {
     const whole = Number.isInteger(usual) && Number.isInteger(low ?? 0) && Number.isInteger(high ?? 0);
-    input = el("input", { type: "number", placeholder: usual, min: low, max: high, step: whole && usual > 1 ? 1 : "any" });
+    input = el("input", { type: "number", placeholder: hint(usual, doc), min: low, max: high, step: whole && usual > 1 ? 1 : "any" });
   } else {
     input = el("input", { type: "text", placeholder: usual ?? "" });
   }

@@ -6,6 +6,7 @@ import { count, el, number, percent } from "./tokens.js";
 import { mount } from "./viewer.js";
 
 const NONE = "none";
+const REFUSED = new Set([400, 413, 422]); // it is the message that has to change
 
 export class Column {
   // title: "A" or "B"; info: what the server can do; common(): what both columns share; changed(): tell the page
@@ -169,7 +170,11 @@ export class Column {
     const steps = turn.view.data().steps;
     const parts = [turn.policy, turn.result?.search?.spec, `seed ${turn.seed}`, count(steps.length, "token")];
     if (turn.result) parts.push(`uncertainty ${percent(turn.result.uncertainty, 0)}`, `${number(turn.result.seconds, 1)} s`);
-    turn.foot.replaceChildren(el("p", {}, [note, parts.filter(Boolean).join(" · ")].filter(Boolean).join(" ")));
+    const vote = turn.result?.search;
+    const said = vote?.shares && Object.keys(vote.shares).length
+      ? el("p", { class: "vote" }, `${vote.answer} · ${percent(turn.result.confidence, 0)} sure: ${turn.result.confidence_source}`)
+      : "";
+    turn.foot.replaceChildren(said, el("p", {}, [note, parts.filter(Boolean).join(" · ")].filter(Boolean).join(" ")));
   }
 
   fail(turn, error) {
@@ -179,9 +184,23 @@ export class Column {
     const detail = known ? error.detail : String(error.message);
     const retry = el("button", { type: "button" }, "Try again");
     retry.addEventListener("click", () => this.run(turn, turn.seed));
-    const box = el("div", { class: "failure", role: "alert" }, el("p", {}, words), detail ? el("p", { class: "detail" }, detail) : null, retry);
+    const edit = el("button", { type: "button" }, "Edit the message");
+    edit.addEventListener("click", () => this.node.dispatchEvent(new CustomEvent("edit", { detail: turn.prompt })));
+    const last = turn === this.turns[this.turns.length - 1];
+    const actions = el("div", { class: "actions" }, retry, last && REFUSED.has(error.status) ? edit : "");
+    const box = el("div", { class: "failure", role: "alert" }, el("p", {}, words), detail ? el("p", { class: "detail" }, detail) : null, actions);
     turn.foot.replaceChildren(box);
     turn.failed = known ? error.status : 0;
+  }
+
+  // Take the last turn out, if it is this message and has no answer.
+  forget(prompt) {
+    const last = this.turns[this.turns.length - 1];
+    if (!last || last.prompt !== prompt || last.failed === null || last.text) return;
+    this.turns.pop();
+    last.node.remove();
+    last.holder.remove();
+    if (this.turns.length) this.show(this.turns[this.turns.length - 1]);
   }
 
   stop() {
