@@ -380,6 +380,7 @@ def test_hostile_tokens_stay_text_on_the_page(chat: Any, double: Any) -> None:
 def test_on_a_phone_nothing_is_wider_than_the_screen(chat: Any, double: Any, scheme: str) -> None:
     double.says = "word " * 20 + "x" * 120
     page = chat(width=390, height=844, color_scheme=scheme, has_touch=True).page
+    page.get_by_text("Settings", exact=True).click()
     page.fill("#max-tokens", "300")
     ask(page, "y" * 200)
     page.get_by_role("button", name="Compare").click()
