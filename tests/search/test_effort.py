@@ -6,14 +6,14 @@ import itertools
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 
 import entropix
 from entropix.engines import Engine
-from entropix.engines.scripted import ASSISTANT, END, VOCABULARY, ScriptedEngine, saying
+from entropix.engines.scripted import ScriptedEngine, saying
 from entropix.errors import ParameterError
 from entropix.search.effort import LEVELS, plan_effort
+from helpers.scripts import seven_or_on_and_on
 
 
 def model(text: str, **values: Any) -> entropix.Model:
@@ -85,21 +85,16 @@ def test_contradictions_are_refused_before_anything_is_decoded(options: dict[str
     assert asked.engine.forwards == 0  # type: ignore[attr-defined]
 
 
+def test_a_policy_that_draws_the_same_text_each_time_holds_no_vote_and_says_so() -> None:
+    result = model("The answer is 9.").ask("How many?", "low", policy="greedy")
+    assert result.search is None
+    assert any("draws the same text each time" in note for note in result.notes)
+
+
 def test_effort_none_is_one_text_as_the_policy_decodes_it() -> None:
     assert plan_effort("none", "How many?") == (None, ())
     plain = model("Hello").generate("How many?", seed=1)
     assert model("Hello").generate("How many?", seed=1, effort="none").tokens == plain.tokens
-
-
-def seven_or_on_and_on(tokens: tuple[int, ...]) -> Any:
-    """Says 7 and ends, or, a little likelier, 8 and goes on for ever."""
-    said = tokens[max(i + 1 for i, t in enumerate(tokens) if t == ASSISTANT) :]
-    out = np.full(VOCABULARY, -50.0)
-    if not said:
-        out[ord("7")], out[ord("8")] = 2.0, 2.1
-    else:
-        out[END if said[0] == ord("7") else ord("x")] = 20.0
-    return out
 
 
 @pytest.mark.parametrize("options", [{"effort": "high"}, {"search": "vote:n=8,answer=number,first=greedy"}])

@@ -30,6 +30,7 @@ exit codes: 0 after SIGTERM, 2 something given was wrong, 130 after Ctrl-C"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    from entropix.search.effort import LEVELS
     from entropix.serve.settings import Settings
 
     default = Settings()
@@ -45,6 +46,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--reproducible",
         action="store_true",
         help="a seed's text depends on nothing that is kept or decoded beside it; slower (docs/serving.md)",
+    )
+    decoding.add_argument(
+        "-e", "--effort", choices=list(LEVELS), help="as in `entropix ask`; reasoning_effort of a request goes before"
     )
     add_profile_option(decoding)  # type: ignore[arg-type]  # an argument group takes arguments as a parser does
     network = parser.add_argument_group("network")
@@ -104,6 +108,7 @@ def run(args: argparse.Namespace) -> int:
         policy=args.policy,
         search=args.search,
         reproducible=args.reproducible,
+        effort=args.effort,
         places=args.parallel,
         queue=args.queue,
         kept=args.keep,

@@ -23,7 +23,7 @@ from entropix.profiles import Profile, find, named
 from entropix.search import SearchPlan, make_search
 from entropix.search.answers import Extractor
 from entropix.search.effort import POLICY as BALLOT_POLICY
-from entropix.search.effort import plan_effort
+from entropix.search.effort import REPEATED, plan_effort
 from entropix.types import ModelInfo, Result
 
 DEFAULT_POLICY = "entropix"
@@ -224,8 +224,11 @@ class Model:
             raise ParameterError(f"stop is a string or a list of strings, not {type(stop).__name__}")
         plan, notes = self._plan(prompt, search, effort, answer)
         usual = DEFAULT_POLICY if effort is None or plan is None else BALLOT_POLICY
+        drawn = self.policy(policy or usual, **params)
+        if effort is not None and plan is not None and drawn.name == "greedy":
+            plan, notes = None, (REPEATED,)
         return Request(
-            policy=self.policy(policy or usual, **params),
+            policy=drawn,
             search=plan,
             notes=notes,
             constraint=None if constraint is None else self.constraint(constraint),

@@ -14,6 +14,9 @@ LEVELS: dict[str, tuple[int, int] | None] = {"none": None, "low": (2, 8), "mediu
 POLICY = "sample:temperature=0.7"
 """Draws the ballots where no policy is given; the first is the greedy text whatever the policy."""
 
+REPEATED = "effort: no vote was held, as greedy decoding draws the same text each time"
+"""The note of an answer with effort whose policy, or temperature 0, leaves nothing to draw."""
+
 
 def check_effort(level: object) -> str:
     """Raises ParameterError for a level that there is not."""

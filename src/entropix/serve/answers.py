@@ -130,6 +130,22 @@ def _shown(steps: Sequence[Step], tokenizer: Tokenizer, finish_reason: str) -> l
     return shown
 
 
+def _vote(result: Result) -> dict[str, Any]:
+    """The vote of a choice, where one was held."""
+    search = result.search
+    if search is None or not search.ballots:
+        return {}
+    found = {
+        "answer": search.answer,
+        "confidence": result.confidence,
+        "confidence_source": result.confidence_source,
+        "shares": search.shares,
+        "agreeing": search.agreeing,
+        "ballots": search.ballots,
+    }
+    return {"vote": found}
+
+
 def _finite(logprob: float | None) -> float:
     return IMPOSSIBLE if logprob is None or not math.isfinite(logprob) else logprob
 
@@ -172,7 +188,7 @@ class Writer:
                 logprobs = self.shape.logprobs(shown, top, self.tokenizer, 0)
             choices.append(self.shape.choice(index, result.text, logprobs, FINISH[result.finish_reason]))
             steps = {} if recorded is None else {"steps": self._steps(result.steps)}
-            ours.append({"index": index, **steps, "result": self._told(result)})
+            ours.append({"index": index, **steps, **_vote(result), "result": self._told(result)})
         answer = {**self.head, "object": self.shape.kind, "choices": choices, "usage": self.usage()}
         return to_json({**answer, "entropix": {"choices": ours}}).encode()
 
@@ -228,7 +244,7 @@ class Writer:
             if item.job is not None:
                 self.jobs[item.choice] = item.job
                 result = self.result(item.job)
-                ours = to_json({"index": item.choice, "result": self._told(result)})
+                ours = to_json({"index": item.choice, **_vote(result), "result": self._told(result)})
                 out.append(
                     f'{self._opening}{{"index": {item.choice}, {self.shape.last()}, "logprobs": null, '
                     f'"finish_reason": "{FINISH[result.finish_reason]}"}}], "entropix": {ours}}}\n\n'

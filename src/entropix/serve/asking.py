@@ -15,7 +15,10 @@ from entropix.model import Model
 from entropix.policies import POLICIES, Policy, parameters, parse_spec
 from entropix.profiles import Profile, own, shipped
 from entropix.search import SearchPlan, make_search
+from entropix.search.effort import POLICY as BALLOTS
+from entropix.search.effort import REPEATED, plan_effort
 from entropix.search.seeds import derived
+from entropix.serve.effort import level_of
 from entropix.serve.errors import ApiError, invalid
 from entropix.serve.lengths import check_length
 from entropix.serve.schema import ChatRequest, Common, CompletionRequest, Extension, Format
@@ -60,9 +63,10 @@ class Reader:
         roles = {"developer": "system"}
         messages = [{"role": roles.get(m.role, m.role), "content": m.text} for m in asked.messages]
         prompt = self._encode([m["content"] for m in messages], lambda: self.model.encode(messages), "messages")
+        given = [(prompt, messages[-1]["content"])]
         top = (asked.top_logprobs or 0) if asked.logprobs else None
         most = asked.max_completion_tokens or asked.max_tokens
-        return self._asked(asked, [prompt], most, top, "messages", self._constraint(asked.response_format))
+        return self._asked(asked, given, most, top, "messages", self._constraint(asked.response_format))
 
     def completion(self, asked: CompletionRequest) -> Asked:
         """Raises ApiError naming what is wrong."""
@@ -72,7 +76,7 @@ class Reader:
         most = self.settings.max_choices
         if len(given) > most:
             raise invalid(f"prompt: {len(given)} prompts are too many; allowed are {most}", "prompt")
-        prompts = [self._tokens(one) for one in given]
+        prompts = [(self._tokens(one), self._text(one)) for one in given]
         return self._asked(asked, prompts, asked.max_tokens or COMPLETION_TOKENS, asked.logprobs, "prompt")
 
     def _constraint(self, wanted: Format | None) -> Constraint | None:
@@ -98,6 +102,12 @@ class Reader:
         assert isinstance(prompt, str)
         return self._encode([prompt], lambda: self.model.encode(prompt, raw=True), "prompt")
 
+    def _text(self, prompt: object) -> str:
+        if isinstance(prompt, str):
+            return prompt
+        assert isinstance(prompt, list)
+        return b"".join(map(self.model.tokenizer.piece, prompt)).decode("utf-8", "replace")
+
     def _encode(self, texts: Sequence[str], encode: Callable[[], list[int]], param: str) -> list[int]:
         """The tokens of `texts` as `encode` makes them. Raises ApiError, first for what is far too long."""
         try:
@@ -118,12 +128,13 @@ class Reader:
     def _asked(
         self,
         asked: Common,
-        prompts: Sequence[list[int]],
+        prompts: Sequence[tuple[list[int], str]],
         max_tokens: int | None,
         top: int | None,
         param: str,
         constraint: Constraint | None = None,
     ) -> Asked:
+        """prompts: each with the question in it, by which a vote recognises answers."""
         settings = self.settings
         if asked.model not in self.names:
             raise no_such_model(asked.model, self.names)
@@ -141,7 +152,7 @@ class Reader:
         if asked.stream_options is not None and not asked.stream:
             raise invalid("stream_options: they need stream: true", "stream_options")
         longest = settings.max_prompt
-        for prompt in prompts:
+        for prompt, _ in prompts:
             if longest is not None and len(prompt) > longest:
                 raise invalid(
                     f"{param}: the prompt has {len(prompt)} tokens; allowed are {longest}",
@@ -151,17 +162,21 @@ class Reader:
         extension = asked.entropix or Extension()
         recorded = extension.leading if asked.entropix is not None and extension.steps else None
         model = self._profiled(extension.profile)
-        policy, notes = self._policy(asked, extension, model)
+        level, said = level_of(asked, settings.effort)
+        limited += said
         given = extension.reproducible
         reproducible = settings.reproducible if given is None else given
-        try:
-            search = self._search(extension.search or settings.search)
-        except EntropixError as error:
-            raise invalid(f"entropix.search: {error}", "entropix.search") from None
         stop = (asked.stop,) if isinstance(asked.stop, str) else tuple(asked.stop or ())
         bias = self._bias(asked.logit_bias)
         requests = []
-        for prompt in prompts:
+        for prompt, question in prompts:
+            votes = [self._vote(level, question, extension.answer) for _ in range(n)]
+            search, why = votes[0]
+            policy, notes = self._policy(asked, extension, model, settings.policy if search is None else BALLOTS)
+            if search is not None and policy.name == "greedy":
+                votes, why = [(None, ())] * n, (REPEATED,)
+            if level in (None, "none"):
+                votes = [(self._asked_search(extension.search or settings.search), ())] * n
             seed = secrets.randbits(32) if asked.seed is None else asked.seed
             first = Request(
                 tokens=prompt,
@@ -173,22 +188,45 @@ class Reader:
                 leading=max(top or 0, recorded or 0),
                 keep=self.keep,
                 reproducible=reproducible,
-                search=search,
+                search=votes[0][0],
                 constraint=constraint,
+                notes=(*notes, *why),
             )
             self._check(first, param)
             # a search draws its own samples from the same derivation, so choices get a derivation of their own
-            rest = [replace(first, seed=derived(seed, n, 0), keep=False) for n in range(1, n)]
+            rest = [replace(first, seed=derived(seed, c, 0), keep=False, search=votes[c][0]) for c in range(1, n)]
             requests += [first, *rest]
-        return Asked(tuple(requests), len(prompts), model, (*limited, *notes), top, recorded)
+        return Asked(tuple(requests), len(prompts), model, tuple(limited), top, recorded)
 
     def check_defaults(self) -> None:
         """Raise what would refuse every request that names neither a policy nor a search."""
-        policy, search = self.model.policy(self.settings.policy), self._search(self.settings.search)
-        reproducible = self.settings.reproducible
+        settings = self.settings
+        policy, search = self.model.policy(settings.policy), self._search(settings.search)
+        if settings.effort not in (None, "none"):
+            search, why = self._vote(settings.effort, "How many?", None)
+            if search is None:
+                raise ParameterError("; ".join(why))
         check_request(
-            self.model.engine, Request(tokens=[0], policy=policy, seed=0, search=search, reproducible=reproducible)
+            self.model.engine,
+            Request(tokens=[0], policy=policy, seed=0, search=search, reproducible=settings.reproducible),
         )
+
+    def _vote(self, level: str | None, question: str, answer: str | None) -> tuple[SearchPlan | None, tuple[str, ...]]:
+        """The vote of one choice: what it recognises holds for that choice alone."""
+        able = self.model.engine.capabilities
+        return plan_effort(
+            level or "none",
+            question,
+            answer,
+            sequences=self.places if able.fork else 1,
+            waves=able.fork and able.rewind,
+        )
+
+    def _asked_search(self, spec: str | None) -> SearchPlan | None:
+        try:
+            return self._search(spec)
+        except EntropixError as error:
+            raise invalid(f"entropix.search: {error}", "entropix.search") from None
 
     def _search(self, spec: str | None) -> SearchPlan | None:
         """Raises ParameterError for what can never have its sequences here."""
@@ -221,9 +259,10 @@ class Reader:
             raise invalid(f"entropix.profile: there is no profile {name!r}; known are {names}", "entropix.profile")
         return Model(self.model.engine, known[name.lower()])
 
-    def _policy(self, asked: Common, extension: Extension, model: Model) -> tuple[Policy, tuple[str, ...]]:
-        """The policy with its base set by temperature and top_p, and notes about what it does not have."""
-        spec = self.settings.policy if extension.policy is None else extension.policy
+    def _policy(self, asked: Common, extension: Extension, model: Model, usual: str) -> tuple[Policy, tuple[str, ...]]:
+        """The policy with its base set by temperature and top_p, and notes about what it does not have. usual: the one
+        of a request that names none."""
+        spec = usual if extension.policy is None else extension.policy
         given = dict(extension.parameters)
         notes = []
         param = "entropix.parameters" if given else "entropix.policy"

@@ -8,6 +8,8 @@ from typing import Any
 from entropix.parameters import described
 from entropix.policies import POLICIES
 from entropix.search import STRATEGIES
+from entropix.search.answers import EXTRACTORS
+from entropix.search.effort import LEVELS
 from entropix.serve.scheduler import Scheduler
 from entropix.serve.settings import Settings
 from entropix.trace import entropix_version
@@ -31,6 +33,9 @@ def describe(scheduler: Scheduler, settings: Settings, names: tuple[str, ...]) -
         "notes": list(model.notes),
         "policy": settings.policy,
         "search": settings.search,
+        "effort": settings.effort,
+        "efforts": list(LEVELS),
+        "answers": list(EXTRACTORS),
         "policies": [_listed(name, kind) for name, kind in POLICIES.usable()[0].items()],
         "searches": [_listed(name, kind) for name, kind in STRATEGIES.usable()[0].items()],
         "capabilities": dataclasses.asdict(capabilities),

@@ -14,7 +14,6 @@ IGNORED = frozenset(
         "prompt_cache_key",
         "prompt_cache_options",
         "prompt_cache_retention",
-        "reasoning_effort",
         "safety_identifier",
         "service_tier",
         "store",
@@ -65,6 +64,12 @@ class Extension(Strict):
     reproducible: bool | None = Field(
         default=None, description="text and log-probabilities depend on nothing beside this request, to the bit; slower"
     )
+    effort: Literal["none", "low", "medium", "high"] | None = Field(
+        default=None, description="as many texts as the answer needs; reasoning_effort, if given, must say the same"
+    )
+    answer: str | None = Field(
+        default=None, description="how the texts of a vote are read, such as number; recognised by default"
+    )
     profile: str | None = Field(default=None, description="thresholds of another profile, by name")
     steps: bool = Field(default=True, description="report every step: signals, regime, parameters, candidates")
     leading: int = Field(default=8, ge=0, le=64, description="leading candidates a step")
@@ -89,6 +94,9 @@ class Common(Strict):
     temperature: float | None = Field(default=None, ge=0, le=2, description="the policy's base temperature; 0: greedy")
     top_p: float | None = Field(default=None, ge=0, le=1, description="the policy's base nucleus")
     logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = Field(
+        default=None, description="low, medium, high: as many texts as the answer needs to be sure of; docs/effort.md"
+    )
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     entropix: Extension | None = None

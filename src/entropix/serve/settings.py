@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from entropix.errors import ParameterError
+from entropix.search.effort import check_effort
 
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s*?#@A-Z]+")
 LEAST_KEY = 16
@@ -20,12 +21,12 @@ class Settings:
 
     host, port: where to listen; 0 lets the system choose a port. keys: who may ask, empty for everybody on this
     machine. origins: other web pages that a browser lets ask (CORS). aliases: further names of the model. policy,
-    search, reproducible: of a request that does not say. places: answers decoded at a time. queue: requests that may
-    wait beside those that are answered. kept: ended answers whose KV cache stays for the next turn; kept_cells: most
-    tokens in the older ones of them, None for a sixteenth of the cache. max_body: bytes of a request. max_prompt: most
-    tokens of a prompt, None for what the context holds. max_choices: answers per request. max_tokens: of an answer.
-    time_limit: seconds a request may take with its waiting. grace: seconds that running answers get to end when the
-    server is asked to stop.
+    search, effort, reproducible: of a request that does not say. places: answers decoded at a time. queue: requests
+    that may wait beside those that are answered. kept: ended answers whose KV cache stays for the next turn;
+    kept_cells: most tokens in the older ones of them, None for a sixteenth of the cache. max_body: bytes of a
+    request. max_prompt: most tokens of a prompt, None for what the context holds. max_choices: answers per request.
+    max_tokens: of an answer. time_limit: seconds a request may take with its waiting. grace: seconds that running
+    answers get to end when the server is asked to stop.
     """
 
     host: str = "127.0.0.1"
@@ -36,6 +37,7 @@ class Settings:
     policy: str = "entropix"
     search: str | None = None
     reproducible: bool = False
+    effort: str | None = None
     places: int = 16
     queue: int = 64
     kept: int = 8
@@ -64,6 +66,10 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise ParameterError(f"{name}={value!r} is out of range; allowed is {low:g} to {high:g}")
+        if self.effort is not None:
+            check_effort(self.effort)
+            if self.effort != "none" and self.search not in (None, "none"):
+                raise ParameterError("effort is a search of its own: give effort or search, not both")
         if any(len(key) < LEAST_KEY or not key.isascii() or not key.isprintable() or " " in key for key in self.keys):
             raise ParameterError(
                 f"an API key is too short or has odd characters; allowed are at least {LEAST_KEY} printable ASCII "
