@@ -26,10 +26,10 @@ from entropix.evaluate.replay import Rule, replayed
 from entropix.evaluate.run import ENDS
 from entropix.evaluate.store import Store
 from entropix.evaluate.tasks import load_task
-from entropix.evaluate.texts import measured
 from entropix.search.answers import extractor, number
 from entropix.search.seeds import derived
 from entropix.search.short import matches
+from entropix.search.spans import measured
 
 POLICY = "sample:temperature=0.7"
 

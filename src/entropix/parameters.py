@@ -46,6 +46,13 @@ def check_parameters(owner: Any) -> None:
             _check(owner.name, name, value, f)
 
 
+def spec_of(owner: Any) -> str:
+    """The text that names `owner`, a policy or a strategy: its name and every parameter that is not its default."""
+    known = parameters(type(owner))
+    changed = [f"{name}={getattr(owner, name)}" for name, f in known.items() if getattr(owner, name) != f.default]
+    return str(owner.name) + (":" + ",".join(changed) if changed else "")
+
+
 def _check(owner: str, name: str, value: Any, f: dataclasses.Field[Any]) -> None:
     low, high, texts = f.metadata["low"], f.metadata["high"], f.metadata["allowed"]
     if isinstance(f.default, str):

@@ -330,9 +330,22 @@ class Result:
     notes: tuple[str, ...] = ()
     search: SearchRecord | None = None
     thresholds: Thresholds | None = None
+    calibrated: float | None = None
+    """The probability that the answer is right, where the profile has a calibration for how it was found."""
+    calibration: str = ""
+    """Said after how many texts agree: the stop rule, and what the confidence was fitted on; "" without."""
+    abstained: bool = False
+    """Whether the answer is not sure enough for the risk that was asked for; it is there all the same."""
+    risk_bound: float | None = None
+    """At most this share of the answers that are given is wrong, at confidence 95 %; None without one."""
 
     @property
     def confidence(self) -> float:
+        """0 … 1: how likely the answer is right where that is calibrated, else `share`."""
+        return self.share if self.calibrated is None else self.calibrated
+
+    @property
+    def share(self) -> float:
         """0 … 1: the answer's share of the votes if several ballots voted, else 1 − uncertainty."""
         if self.search is not None and self.search.confidence is not None:
             return self.search.confidence
@@ -349,7 +362,8 @@ class Result:
         search = self.search
         if search is None or not search.shares:
             return "1 − the uncertainty of one text, not calibrated"
-        return f"{search.agreeing} of {search.ballots} texts agree; share of the ballots, not calibrated"
+        agree = f"{search.agreeing} of {search.ballots} texts agree"
+        return f"{agree}{self.calibration or '; share of the ballots, not calibrated'}"
 
     @property
     def trace(self) -> tuple[Step, ...]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from entropix.engines.scripted import hashed, saying
+from helpers.confidences import calibrated, calibration
 
 
 @pytest.fixture
@@ -92,3 +94,19 @@ def test_generate_says_what_a_vote_has_found(cli: Any) -> None:
     shown = cli("generate", "-p", "sample", "--seed", "1", "-n", "5", "--search", search, "hi")
     assert "vote: " in shown.err
     assert "1 of 3 texts agree" in shown.err
+
+
+def test_an_answer_is_printed_only_where_its_risk_is_kept(sure: Any, tmp_path: Path) -> None:
+    for threshold, out in ((0.5, "9\n"), (0.95, "not sure enough to answer at a risk of 10 %\n")):
+        made = calibrated(hashed(), calibration(threshold)).profile
+        file = made.save(tmp_path / "p.json")
+        shown = sure("ask", "--risk", "10%", "--profile", str(file), "--seed", "1", "How many?")
+        assert (shown.code, shown.out) == (0, out)
+        assert "88% sure: 3 of 3 texts agree, lead:3; calibrated on 120 items of sums" in shown.err
+        assert ("leading: 9" in shown.err) == (threshold == 0.95)
+
+
+def test_a_wrong_risk_is_refused_before_a_model_is_loaded(cli: Any) -> None:
+    shown = cli("ask", "--risk", "110%", "How many?")
+    assert (shown.code, cli.loads) == (2, [])
+    assert "between 0 and 1" in shown.err

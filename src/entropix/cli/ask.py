@@ -52,6 +52,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=list(EXTRACTORS),
         help="what a text answers, where that should not be recognised from the question and the texts",
     )
+    parser.add_argument(
+        "--risk",
+        metavar="SHARE",
+        help="answer only where at most this share of answers is wrong, such as 10%%; needs a calibrated confidence",
+    )
     add_model_options(parser)
     group = parser.add_argument_group("decoding")
     group.add_argument(
@@ -81,11 +86,13 @@ def run(args: argparse.Namespace) -> int:
     from entropix.cli.output import JsonOutput, Screen, write_heading
     from entropix.cli.running import close_trace, follow, header_of, interruptible, loaded
     from entropix.cli.votes import showing_votes
+    from entropix.profiles.confidence import parse_risk
     from entropix.search.effort import POLICY
     from entropix.trace import TraceWriter, check_writable
 
     questions = read_prompts(args)
     parameters = check_policy(args.policy or POLICY, {})
+    risk = None if args.risk is None else parse_risk(args.risk)
     if args.trace:
         check_writable(args.trace)
     screen = Screen.of(args)
@@ -95,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
             asked if len(asked) > 1 else asked[0],
             effort=args.effort,
             answer=args.answer if args.effort != "none" else None,
+            risk=risk,
             policy=args.policy,
             seed=args.seed,
             max_tokens=args.max_tokens,
@@ -113,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
                 for n, (question, result) in enumerate(zip(questions, results, strict=True)):
                     if len(questions) > 1:
                         write_heading(screen, n, len(questions), question)
-                    print_answer(screen, result, show=args.show)
+                    print_answer(screen, result, show=args.show, risk=risk)
         finally:
             failed = close_trace(writer)
     for error in stream.failures.values():
@@ -121,15 +129,20 @@ def run(args: argparse.Namespace) -> int:
     return INTERRUPTED if interrupt.requested else failed
 
 
-def print_answer(screen: Any, result: Any, *, show: bool) -> None:
-    """The answer on standard output; how sure it is, from what, and the other answers on standard error."""
+def print_answer(screen: Any, result: Any, *, show: bool, risk: float | None = None) -> None:
+    """The answer on standard output; how sure it is, from what, and the other answers on standard error. Where it
+    abstains, that it does so stands in the answer's place."""
     from entropix.cli.votes import tell_others
     from entropix.trace.terminal import write_text
 
     answer = result.text.strip() if result.answer is None else result.answer
-    if show and result.answer is not None:
+    if show and result.answer is not None and not result.abstained:
         write_text(screen.out, result.text.strip() + "\n\n")
-    write_text(screen.out, (answer or "(no answer)") + "\n")
+    if result.abstained:
+        write_text(screen.out, f"not sure enough to answer at a risk of {100 * (risk or 0):.3g} %\n")
+        screen.tell(f"leading: {answer or '(no answer)'}")
+    else:
+        write_text(screen.out, (answer or "(no answer)") + "\n")
     if result.answer is not None:
         screen.tell(f"{result.confidence:.0%} sure: {result.confidence_source}")
         tell_others(screen, result.search)

@@ -92,11 +92,11 @@ def run(args: argparse.Namespace) -> int:
         from entropix.evaluate.replay import Rule
     except ImportError as missing:
         raise ModelError(f"replay needs {missing.name}; install it with: pip install 'entropix-llm[eval]'") from None
-    from entropix.profiles.confidence import FEATURES
+    from entropix.profiles.confidence import FEATURES, parse_risk
     from entropix.search.stopping import parse_stop
 
     screen = Screen(args.color, quiet=args.quiet)
-    risk = share(args.risk)
+    risk = parse_risk(args.risk)
     features = tuple(dict.fromkeys(args.features or DEFAULT))
     for name in features:
         if name not in FEATURES:
@@ -128,16 +128,3 @@ def run(args: argparse.Namespace) -> int:
         "commands": [*manifest.get("commands", []), shlex.join(["entropix", *sys.argv[1:]])],
     }
     return show_report(summary, told, args.run_directory, "replay", screen)
-
-
-def share(text: str) -> float:
-    """A share, as "10%" or 0.1. Raises ParameterError."""
-    from entropix.errors import ParameterError
-
-    try:
-        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1:
-        raise ParameterError(f"--risk {text!r} is no share; write 10% or 0.1")
-    return value

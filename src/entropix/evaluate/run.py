@@ -15,11 +15,11 @@ from entropix.evaluate.code import RIGHT, UNGRADED
 from entropix.evaluate.specs import Spec
 from entropix.evaluate.store import Key, Store
 from entropix.evaluate.tasks import Item, Task
-from entropix.evaluate.texts import branch_texts, measured
 from entropix.model import Model
 from entropix.profiles import Profile
 from entropix.search import SearchPlan, Vote
 from entropix.search.answers import extractor
+from entropix.search.spans import branch_texts, measured
 from entropix.types import Action, BranchRecord, Result
 
 ENDS = ("end", "stop", "length", "context")
@@ -204,7 +204,7 @@ def measures(result: Result) -> dict[str, float]:
     entropies = [s.entropy for s in result.steps if s.entropy is not None]
     windows = [entropies[n : n + WINDOW] for n in range(max(1, len(entropies) - WINDOW + 1)) if entropies]
     return {
-        "confidence": result.confidence,
+        "confidence": result.share,
         "length": -float(len(result.tokens)),
         "mean log-probability": -result.surprisal / max(1, sum(s.logprob is not None for s in result.steps)),
         "sum of log-probabilities": -result.surprisal,

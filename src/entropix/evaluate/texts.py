@@ -2,33 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-from entropix.search.spans import answer_span
-from entropix.types import BranchRecord
+from entropix.search.spans import Likelihood
 
 Outcome = dict[str, Any]
-
-
-class Likelihood(NamedTuple):
-    """Log-probabilities of the model's own tokens of a stretch of text, nats, before temperature: their sum, mean and
-    least, and how many they are."""
-
-    sum: float
-    mean: float
-    least: float
-    tokens: int
-
-    @classmethod
-    def of(cls, values: Sequence[float | None]) -> Likelihood | None:
-        """None where there is no token of the model's own, as in a text that was injected whole."""
-        own = [v for v in values if v is not None]
-        if not own:
-            return None
-        total = sum(own)
-        return cls(round(total, 6), round(total / len(own), 6), round(min(own), 6), len(own))
 
 
 @dataclass(frozen=True)
@@ -44,29 +23,6 @@ class StoredText:
     ended: str
     whole: Likelihood | None
     span: Likelihood | None
-
-
-def measured(
-    pieces: Sequence[str],
-    logprobs: Sequence[float | None],
-    answer: str | None,
-    extract: Callable[[str], str | None] | None,
-) -> dict[str, Any]:
-    """What is kept of a text beside its answer: its length, and the likelihood of the whole and of its answer."""
-    span = None if answer is None or extract is None else answer_span(pieces, answer, extract)
-    part = logprobs[span.start : span.stop] if span else ()
-    return {"length": len(pieces), "whole": Likelihood.of(logprobs), "span": Likelihood.of(part)}
-
-
-def branch_texts(branches: Sequence[BranchRecord], extract: Callable[[str], str | None] | None) -> list[dict[str, Any]]:
-    """`measured` of every branch, each with what it shares with its parents."""
-    steps: dict[int, tuple[Any, ...]] = {}
-    for b in branches:
-        steps[b.number] = (*(steps[b.parent][: b.origin] if b.parent is not None else ()), *b.steps)
-    return [
-        measured([s.text for s in steps[b.number]], [s.logprob for s in steps[b.number]], b.answer, extract)
-        for b in branches
-    ]
 
 
 def texts_of(outcome: Outcome) -> list[StoredText]:

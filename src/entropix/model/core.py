@@ -15,11 +15,13 @@ from entropix.engines import Engine, Tokenizer, guard_of
 from entropix.errors import ParameterError, PromptError
 from entropix.model.asynchronous import AsyncStream, Worker
 from entropix.model.chat import Chat
+from entropix.model.confidence import for_risk, judge, rule_of, setting_of, template_digest
 from entropix.model.options import Asking, Conversation, Effort, EngineOptions, ModelName, Options, Prompt, Several
 from entropix.model.stream import Stream
 from entropix.models import DEFAULT, load_engine
 from entropix.policies import Policy, make_policy, parse_spec
 from entropix.profiles import Profile, find, named
+from entropix.profiles.confidence import Setting, parse_risk
 from entropix.search import SearchPlan, make_search
 from entropix.search.answers import Extractor
 from entropix.search.effort import POLICY as BALLOT_POLICY
@@ -42,6 +44,7 @@ class Model:
             profile = find(engine.info)
         self.profile = profile if isinstance(profile, Profile) else named(profile)
         self._vocabulary: Vocabulary | None = None
+        self._template: str | None = None
         self._worker = Worker(engine)
 
     @property
@@ -80,9 +83,10 @@ class Model:
         "vote:n=8,answer=number", … or strategy objects; docs/search.md), constraint=None (what the text must be: a
         JSON schema as a dict, or `json_schema`, `regex`, `lark` of entropix.constraints; docs/constraints.md),
         effort=None ("none", "low", "medium", "high": as many texts as the answer needs; docs/effort.md), with it
-        answer=None (what a text answers: an extractor's name or a function; None to recognise it), reproducible=False
-        (True: text and log-probabilities depend on nothing beside the request, at a price; docs/engines.md); further
-        keywords are the policy's parameters.
+        answer=None (what a text answers: an extractor's name or a function; None to recognise it), risk=None (0.1 or
+        "10%": an answer that is not sure enough to keep wrong ones at this share is `abstained`; needs a calibration);
+        reproducible=False (True: text and log-probabilities depend on nothing beside the request, at a price;
+        docs/engines.md); further keywords are the policy's parameters.
 
         Returns a Result, or a list of them for a list. Raises EntropixError subclasses with a message to show; an
         answer of several that fails alone has finish_reason "error" and a note, and nothing is raised.
@@ -213,6 +217,7 @@ class Model:
         constraint: Constraint | Grammar | Mapping[str, Any] | None = None,
         effort: str | None = None,
         answer: str | Extractor | None = None,
+        risk: float | str | None = None,
         keep: bool = False,
         reproducible: bool = False,
         ignore_end: bool = False,
@@ -229,6 +234,7 @@ class Model:
             plan, notes = None, (REPEATED,)
         return Request(
             policy=drawn,
+            risk=None if risk is None else self._risk(risk, drawn, plan, effort),
             search=plan,
             notes=notes,
             constraint=None if constraint is None else self.constraint(constraint),
@@ -243,6 +249,23 @@ class Model:
             reproducible=reproducible,
             ignore_end=ignore_end,
         )
+
+    def setting(self, policy: Policy, plan: object) -> Setting | None:
+        """What a calibrated confidence of this model's answers must have been made for; None where no vote of samples
+        is held."""
+        if self._template is None:
+            self._template = template_digest(self.tokenizer)
+        rule = rule_of(plan)
+        return None if rule is None else setting_of(self.info, self._template, policy, rule)
+
+    def _risk(self, given: float | str, policy: Policy, plan: SearchPlan | None, effort: str | None) -> float:
+        """A share of wrong answers that can be kept. Raises ParameterError and ProfileError."""
+        risk, setting = parse_risk(given), self.setting(policy, plan)
+        if setting is not None:
+            for_risk(self.profile.confidences, setting, risk)
+        elif effort in (None, "none"):
+            raise ParameterError("risk is kept by a vote: give effort low, medium or high, or search=vote:…")
+        return risk  # an open question, which is answered by one text, abstains
 
     def _plan(
         self, prompt: Any, search: Any, effort: str | None, answer: str | Extractor | None
@@ -292,6 +315,9 @@ class Model:
         """A job of a decoder as a Result, as far as it has come."""
         request = job.request
         failure = () if job.error is None else (str(job.error),)
+        known = self.profile.confidences
+        setting = self.setting(request.policy, request.search) if known else None
+        verdict = judge(job.search, request.search, setting, known, request.risk)
         return Result(
             text=job.stream.text,
             finish_reason=job.finish_reason,
@@ -304,9 +330,13 @@ class Model:
             profile=self.profile.name,
             model=self.info.name,
             seconds=job.seconds,
-            notes=(*self.notes, *job.notes, *failure, *(job.search.notes if job.search else ())),
+            notes=(*self.notes, *job.notes, *failure, *(job.search.notes if job.search else ()), *verdict.notes),
             search=job.search,
             thresholds=self.profile.thresholds,
+            calibrated=verdict.calibrated,
+            calibration=verdict.calibration,
+            abstained=verdict.abstained,
+            risk_bound=verdict.risk_bound,
         )
 
 

@@ -78,6 +78,7 @@ class Asking(Parameters, total=False):
     reproducible: bool
     constraint: Constraint | Grammar | Mapping[str, Any] | None
     answer: str | Callable[[str], str | None] | None
+    risk: float | str | None
 
 
 class Options(Asking, total=False):

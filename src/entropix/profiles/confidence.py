@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from typing import Any
 
-from entropix.errors import ProfileError
+from entropix.errors import ParameterError, ProfileError
+from entropix.numeric import plain
 
 FEATURES = ("agreement", "margin", "span", "length")
 """agreement: log odds of the winner among all ballots, half a ballot added to each side. margin: likewise against the
@@ -16,7 +17,7 @@ next answer alone. span: mean log-probability, nats, of the tokens that give the
 length: log of their mean number of tokens. The first one holds (a, n) and, after a stop rule, says what the rule
 saw."""
 
-UNCALIBRATED = "share of the ballots, not calibrated"
+HOW = "`entropix calibrate MODEL --answers TASK` calibrates it"
 
 
 @dataclass(frozen=True)
@@ -126,10 +127,7 @@ class Calibration:
         found = self.setting.differences(now)
         if not found:
             return ""
-        return (
-            f"the confidence is not calibrated for this: {'; '.join(found)}. It is the share of the ballots; "
-            "`entropix calibrate MODEL --answers TASK` calibrates it"
-        )
+        return f"the confidence is not calibrated for this: {'; '.join(found)}. It is the share of the ballots; {HOW}"
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON keeps it."""
@@ -158,6 +156,19 @@ class Calibration:
             bounds=tuple(Bound(**b) for b in data.get("bounds", ())),
             **numbers,
         )
+
+
+def parse_risk(given: object) -> float:
+    """A share of wrong answers, as 0.1 or "10%". Raises ParameterError unless it lies between 0 and 1."""
+    value = plain(given)
+    if isinstance(value, str):
+        try:
+            value = float(value.strip().removesuffix("%")) / (100 if value.strip().endswith("%") else 1)
+        except ValueError:
+            value = None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
+        raise ParameterError(f"risk {given!r} is no share of wrong answers; give one between 0 and 1, as 10% or 0.1")
+    return float(value)
 
 
 def between(x: float, steps: Sequence[tuple[float, float]]) -> float:

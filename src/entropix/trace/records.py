@@ -80,6 +80,10 @@ def result_record(result: Result) -> dict[str, Any]:
         "seconds": result.seconds,
         "notes": list(result.notes),
         "confidence": result.confidence,
+        "calibrated": result.calibrated,
+        "calibration": result.calibration,
+        "abstained": result.abstained,
+        "risk_bound": result.risk_bound,
         "confidence_source": result.confidence_source,
         "search": None if result.search is None else search_record(result.search),
     }
@@ -179,6 +183,10 @@ def result_from(record: Mapping[str, Any], header: Mapping[str, Any], steps: tup
         notes=tuple(str(note) for note in _list(record, "notes", ())),
         search=_search(record.get("search")),
         thresholds=thresholds_from(header),
+        calibrated=_real(record, "calibrated"),
+        calibration=_text(record, "calibration", ""),
+        abstained=record.get("abstained") is True,
+        risk_bound=_real(record, "risk_bound"),
     )
 
 
