@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -139,6 +141,54 @@ def test_closing_a_model_ends_what_other_threads_decode_with_an_error() -> None:
         model.generate("a")
 
 
+def test_threads_that_read_one_stream_share_its_tokens() -> None:
+    model = entropix.Model(Slow())
+    alone = [token.step.position for token in model.stream("a", seed=1, max_tokens=60)]
+    stream = model.stream("a", seed=1, max_tokens=60)
+    parts = in_threads([lambda: [token.step.position for token in stream]] * 3)
+    assert sorted(position for part in parts for position in part) == alone
+    assert all(part == sorted(part) for part in parts)
+
+
+class Dropping(Slow):
+    """In the middle of a forward the garbage collector finds a stream that was dropped unfinished."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closed: list[bool] = []
+
+    def forward(self, work: Any, **options: Any) -> Any:
+        gc.collect()
+        return super().forward(work, **options)
+
+    def close(self, sequence: Any) -> None:
+        self.closed.append(_inside(self.forward))
+        super().close(sequence)
+
+
+def _inside(method: Any) -> bool:
+    frame: Any = sys._getframe()
+    while frame is not None and frame.f_code is not method.__func__.__code__:
+        frame = frame.f_back
+    return frame is not None
+
+
+def test_a_stream_dropped_unfinished_ends_between_two_steps_never_in_a_forward() -> None:
+    engine = Dropping()
+    model = entropix.Model(engine)
+    dropped = model.stream("a", seed=1, max_tokens=60)
+    next(dropped)
+    gc.disable()
+    try:
+        del dropped
+        assert engine.cells_used() > 0
+        assert model.generate("a", seed=1, max_tokens=5).finish_reason == "length"
+    finally:
+        gc.enable()
+    assert engine.closed == [False, False]
+    assert engine.cells_used() == 0
+
+
 def test_a_guard_is_reentrant_and_handed_over_in_the_order_of_asking() -> None:
     guard = Guard()
     order: list[int] = []
@@ -186,3 +236,29 @@ def test_a_forked_child_is_told_to_spawn_and_the_parent_goes_on(real_engine: Eng
     assert isinstance(error, ModelError)
     assert "spawn" in str(error)
     assert model.generate("Hi", policy="greedy", max_tokens=2).text == before
+
+
+def _load_in_child(path: Any, send: Any) -> None:
+    from entropix.engines.llama_cpp import LlamaCppEngine
+
+    try:
+        LlamaCppEngine(path, context=64, sequences=1, threads=2).shutdown()
+        send.send(None)
+    except Exception as error:
+        send.send(error)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_of_a_process_with_a_model_may_not_load_one_with_threads(smollm2: Any) -> None:
+    pytest.importorskip("llama_cpp")
+    from entropix.engines.llama_cpp import LlamaCppEngine
+
+    LlamaCppEngine(smollm2, context=64, sequences=1, threads=2).shutdown()
+    receive, send = multiprocessing.Pipe(duplex=False)
+    child = multiprocessing.get_context("fork").Process(target=_load_in_child, args=(smollm2, send))
+    child.start()
+    assert receive.poll(60), "the child hangs"
+    error = receive.recv()
+    child.join(60)
+    assert isinstance(error, ModelError)
+    assert "spawn" in str(error)

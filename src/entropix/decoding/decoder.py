@@ -155,6 +155,9 @@ class Decoder:
 
     def close(self) -> None:
         """End everything and give the sequences back, whatever state an interrupted step left."""
+        self._guard.afterwards(self._close)
+
+    def _close(self) -> None:
         for job in list(self._jobs):
             self.cancel(job)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
@@ -33,6 +33,7 @@ class Guard:
         self._depth = 0
         self._waiting: deque[tuple[int, threading.Lock]] = deque()
         self._closed = False
+        self._endings: deque[Callable[[], None]] = deque()
 
     @property
     def usable(self) -> bool:
@@ -52,11 +53,19 @@ class Guard:
         with self:
             yield True
 
+    def afterwards(self, end: Callable[[], None]) -> None:
+        """Call `end` now, or as soon as this thread leaves the guard: the garbage collector ends what was dropped in
+        the middle of any call, of a forward too."""
+        if self._owner == threading.get_ident():
+            self._endings.append(end)
+        else:
+            end()
+
     def __enter__(self) -> Guard:
         if os.getpid() != self._process:
             raise ModelError(
-                "this process was forked after the model was loaded, and the model's threads did not come along; load "
-                "the model in the child, or start processes with multiprocessing.get_context('spawn')"
+                "this process was forked after the model was loaded, and the model's threads did not come along; "
+                "start processes with multiprocessing.get_context('spawn')"
             )
         me = threading.get_ident()
         if self._owner == me:
@@ -87,8 +96,13 @@ class Guard:
             raise
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._depth -= 1
-        if not self._depth:
+        if self._depth > 1:
+            self._depth -= 1
+            return
+        try:
+            while self._endings:
+                self._endings.popleft()()
+        finally:
             self._leave()
 
     def _leave(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -46,6 +47,7 @@ class Stream:
         self._decoder = decoder
         self._jobs = jobs
         self._open = True
+        self._turn = threading.RLock()
         self.watch: Callable[[], bool] | None = None
         """Called after every model call, also while a search holds tokens back; False ends the answers."""
         self._tokens = self._iterate()
@@ -75,7 +77,8 @@ class Stream:
         return self
 
     def __next__(self) -> Token:
-        return next(self._tokens)
+        with self._turn:  # of several threads that read one stream each gets the next token
+            return next(self._tokens)
 
     def __enter__(self) -> Stream:
         return self

@@ -16,7 +16,7 @@ from entropix.engines.llama_cpp.barriers import Barriers
 from entropix.engines.llama_cpp.batch import TokenBatch
 from entropix.engines.llama_cpp.cells import Cells, Sequence
 from entropix.engines.llama_cpp.context import FLASH_AUTO, FLASH_OFF, Layout, make_context
-from entropix.engines.llama_cpp.library import apart, available_cpus, load, release
+from entropix.engines.llama_cpp.library import apart, available_cpus, check_process, load, release
 from entropix.engines.llama_cpp.opening import describe, open_model
 from entropix.engines.llama_cpp.slots import SLOTS, Slots
 from entropix.engines.llama_cpp.tap import Tap, make_tap, set_up
@@ -81,6 +81,8 @@ class LlamaCppEngine:
         if not is_integer(sequences) or not 1 <= sequences <= MOST_SEQUENCES:
             raise ParameterError(f"sequences is {sequences!r}, allowed is 1 … {MOST_SEQUENCES}")
         self._llama, self._log = load()
+        if threads > 1:
+            check_process()
         self._model = open_model(path, gpu_layers)
         self._on_cpu = gpu_layers == 0 or not self._llama.llama_supports_gpu_offload()
         self._contexts: list[Any] = []

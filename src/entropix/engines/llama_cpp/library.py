@@ -129,6 +129,22 @@ def apart(compute: Callable[[], T]) -> T:
         return thread.submit(compute).result()
 
 
+@cache
+def _home() -> int:
+    """The process that first loaded a model to compute with several threads."""
+    return os.getpid()
+
+
+def check_process() -> None:
+    """Raises ModelError in a child forked from a process with such a model: OpenMP believes that its threads came
+    along, and the first forward would wait for them for ever."""
+    if _home() != os.getpid():
+        raise ModelError(
+            "this process was forked from one that had loaded a model, whose threads did not come along; start "
+            "processes with multiprocessing.get_context('spawn'), or load with threads=1"
+        )
+
+
 def release(contexts: list[Any], model: Any, _kept: list[Any]) -> None:
     """Free a model and its contexts; what these call back is an argument so that it lives as long."""
     llama, _ = load()
