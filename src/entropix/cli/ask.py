@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from entropix.cli.endpoints import add_endpoint_options, check_endpoint
 from entropix.cli.options import (
+    Default,
     add_color_option,
     add_model_options,
     add_profile_option,
@@ -28,6 +30,7 @@ examples:
   entropix ask --effort high -m qwen.gguf "What is 17 * 23?"
   entropix ask --show "Which is larger? A. 0.9 B. 0.11"
   entropix ask --answer short "Who wrote Hamlet?" "When was it written?"
+  entropix ask --endpoint http://localhost:8000/v1 "What is 17 * 23?"
   cat question.txt | entropix ask --json
 
 effort: none one text; low 2 texts ahead, at most 8; medium 3 ahead, at most 16; high 4 ahead, at most 32
@@ -70,20 +73,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-n", "--max-tokens", type=positive, default=512, metavar="N", help="most tokens of one text (default: 512)"
     )
     add_profile_option(group)  # type: ignore[arg-type]  # an argument group takes arguments as a parser does
+    add_endpoint_options(parser)
     output = parser.add_argument_group("output")
     output.add_argument("--show", action="store_true", help="show the text that gives the answer, too")
     output.add_argument("--trace", type=named, metavar="FILE", help="write every step to FILE, one JSON line each")
     output.add_argument("--json", action="store_true", help="one JSON object per question, with every text")
     output.add_argument("-q", "--quiet", action="store_true", help="the answer and nothing else")
     add_color_option(output)
-    parser.set_defaults(legend=False, raw=False)
+    parser.set_defaults(legend=False, raw=False, set=[])
 
 
 def run(args: argparse.Namespace) -> int:
     from entropix.cli import INTERRUPTED
     from entropix.cli.generate import with_system
     from entropix.cli.options import check_policy
-    from entropix.cli.output import JsonOutput, Screen, write_heading
+    from entropix.cli.output import Screen
     from entropix.cli.running import close_trace, follow, header_of, interruptible, loaded
     from entropix.cli.votes import showing_votes
     from entropix.profiles.confidence import parse_risk
@@ -91,42 +95,60 @@ def run(args: argparse.Namespace) -> int:
     from entropix.trace import TraceWriter, check_writable
 
     questions = read_prompts(args)
-    parameters = check_policy(args.policy or POLICY, {})
+    args.policy = args.policy or Default(POLICY)
+    parameters = check_policy(args.policy, {})
+    check_endpoint(args)
     risk = None if args.risk is None else parse_risk(args.risk)
     if args.trace:
         check_writable(args.trace)
     screen = Screen.of(args)
+    answer = args.answer if args.effort != "none" else None
+    asked: list[Any] = [with_system(question, args.system) for question in questions]
+    if args.endpoint is not None:
+        from entropix.cli.remote import answer as answer_remotely
+
+        return answer_remotely(
+            args, screen, asked, {}, lambda results: print_all(args, screen, questions, results, risk),
+            effort=args.effort, answer=answer,
+        )  # fmt: skip
     with loaded(args, screen, args.model) as model, interruptible() as interrupt:
-        asked: list[Any] = [with_system(question, args.system) for question in questions]
         stream = model.stream(
             asked if len(asked) > 1 else asked[0],
             effort=args.effort,
-            answer=args.answer if args.effort != "none" else None,
+            answer=answer,
             risk=risk,
-            policy=args.policy,
+            policy=None if isinstance(args.policy, Default) else args.policy,
             seed=args.seed,
             max_tokens=args.max_tokens,
             leading=0 if args.trace is None else 8,
         )
         writer = None
         if args.trace:
-            args.policy = args.policy or POLICY
             writer = TraceWriter(args.trace, header_of(model, args, parameters, asked))
         try:
             with showing_votes(screen, stream):
                 results = follow(stream, interrupt, lambda index, step: None, writer)
-            if args.json:
-                JsonOutput(screen, questions).end(results)
-            else:
-                for n, (question, result) in enumerate(zip(questions, results, strict=True)):
-                    if len(questions) > 1:
-                        write_heading(screen, n, len(questions), question)
-                    print_answer(screen, result, show=args.show, risk=risk)
+            print_all(args, screen, questions, results, risk)
         finally:
             failed = close_trace(writer)
     for error in stream.failures.values():
         raise error
     return INTERRUPTED if interrupt.requested else failed
+
+
+def print_all(
+    args: argparse.Namespace, screen: Any, questions: list[str], results: list[Any], risk: float | None
+) -> None:
+    """The answers to the first of the questions, or all."""
+    from entropix.cli.output import JsonOutput, write_heading
+
+    if args.json:
+        JsonOutput(screen, questions[: len(results)]).end(results)
+        return
+    for n, (question, result) in enumerate(zip(questions, results, strict=False)):
+        if len(questions) > 1:
+            write_heading(screen, n, len(questions), question)
+        print_answer(screen, result, show=args.show, risk=risk)
 
 
 def print_answer(screen: Any, result: Any, *, show: bool, risk: float | None = None) -> None:

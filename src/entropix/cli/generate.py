@@ -6,14 +6,13 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
+from entropix.cli.endpoints import add_endpoint_options, check_endpoint
 from entropix.cli.options import (
-    Default,
     add_constraint_options,
     add_decoding_options,
     add_model_options,
     add_output_options,
     check_policy,
-    named,
     policy_parameters,
     read_constraint,
     read_prompts,
@@ -71,17 +70,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     search.add_argument(
         "--show-tree", action="store_true", help="show the branches while they grow (on a terminal) and at the end"
     )
-    endpoint = parser.add_argument_group("endpoint", "another server instead of a model here (docs/remote.md)")
-    endpoint.add_argument(
-        "--endpoint",
-        metavar="URL",
-        help="an OpenAI-compatible one, such as http://localhost:8000/v1; --model is then a name that it knows, and "
-        "the policy is greedy or sample (default: the endpoint's own sampling)",
-    )
-    endpoint.add_argument("--api-key-file", type=named, metavar="FILE", help="the file that holds the key")
-    endpoint.add_argument(
-        "--time-limit", type=float, metavar="SECONDS", help="for a whole answer; what was said until then is kept"
-    )
+    add_endpoint_options(parser)
     output = add_output_options(parser)
     output.add_argument(
         "--json", action="store_true", help="one JSON object an answer, with every token and its signals"
@@ -111,9 +100,18 @@ def run(args: argparse.Namespace) -> int:
         check_writable(args.trace)
     screen = Screen.of(args)
     if args.endpoint is not None:
-        from entropix.cli.remote import answer
+        from entropix.cli.remote import answer, show_results
 
-        return answer(args, screen, prompts, [with_system(prompt, args.system) for prompt in prompts], values)
+        return answer(
+            args,
+            screen,
+            [with_system(prompt, args.system) for prompt in prompts],
+            values,
+            lambda results: show_results(args, screen, prompts, results),
+            search=args.search,
+            stop=tuple(args.stop),
+            raw=args.raw,
+        )
     with loaded(args, screen, args.model) as model, interruptible() as interrupt:
         asked = [with_system(prompt, args.system) for prompt in prompts]
         stream = model.stream(
@@ -155,39 +153,6 @@ def run(args: argparse.Namespace) -> int:
     for error in dict.fromkeys(map(str, stream.failures.values())):
         failed = fail(error)
     return INTERRUPTED if interrupt.requested else failed
-
-
-HERE = {
-    "engine": "the endpoint has its own",
-    "context": "the endpoint has its own",
-    "threads": "the endpoint has its own",
-    "device": "the endpoint has its own",
-    "attention": "no endpoint shows attention",
-    "json_schema": "a constraint needs the logits",
-    "regex": "a constraint needs the logits",
-    "grammar": "a constraint needs the logits",
-}
-"""Options that need a model here, and why."""
-
-
-def check_endpoint(args: argparse.Namespace) -> None:
-    """End with a message where options contradict each other about where the model is."""
-    if args.endpoint is None:
-        for option in ("api_key_file", "time_limit"):
-            if getattr(args, option) is not None:
-                args.parser.error(f"--{option.replace('_', '-')} is of an endpoint; give one with --endpoint")
-        return
-    for option, why in HERE.items():
-        if getattr(args, option) is not None:
-            args.parser.error(f"--{option.replace('_', '-')} does not go with --endpoint: {why}")
-    name = args.policy.partition(":")[0]
-    if not isinstance(args.policy, Default) and name not in ("greedy", "sample"):
-        args.parser.error(
-            f"policy {name!r} does not go with --endpoint: it decides token by token on logits, which no endpoint "
-            "shows; use greedy or sample, or a model here"
-        )
-    if isinstance(args.policy, Default) and args.set:
-        args.parser.error("--set with --endpoint needs --policy sample: without a policy the endpoint decides itself")
 
 
 def with_system(prompt: str, system: str | None) -> Any:

@@ -1,8 +1,9 @@
-"""`entropix generate --endpoint`: the same answers, searches and traces over another server."""
+"""`--endpoint` of `entropix generate` and `entropix ask`: the same answers, searches and traces over another server."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Any
 
 from entropix.cli.options import Default, check_policy, exposed, read_text
@@ -16,9 +17,15 @@ from entropix.types import Result
 
 
 def answer(
-    args: argparse.Namespace, screen: Screen, prompts: list[str], asked: list[Any], values: dict[str, Any]
+    args: argparse.Namespace,
+    screen: Screen,
+    asked: list[Any],
+    values: dict[str, Any],
+    show: Callable[[list[Result]], None],
+    **options: Any,
 ) -> int:
-    """Answer the prompts one after the other; the exit code. What has been answered is shown whatever comes after."""
+    """Answer the prompts one after the other; the exit code. What has been answered is shown whatever comes after.
+    options: of `Endpoint.generate`."""
     from entropix.cli import INTERRUPTED
 
     parameters = {} if isinstance(args.policy, Default) else check_policy(args.policy, values)
@@ -39,12 +46,10 @@ def answer(
             for n, prompt in enumerate(asked):
                 result = endpoint.generate(
                     prompt,
-                    search=args.search,
                     seed=args.seed,
                     max_tokens=args.max_tokens,
-                    stop=tuple(args.stop),
-                    raw=args.raw,
                     watch=lambda: not interrupt.requested,
+                    **options,
                     **sampling(args.policy, parameters),
                 )
                 results.append(result)
@@ -55,12 +60,12 @@ def answer(
                 if interrupt.requested:
                     break
         finally:
-            show(args, screen, prompts, results)
+            show(results)
             failed = close_trace(writer)
     return INTERRUPTED if interrupt.requested else failed
 
 
-def show(args: argparse.Namespace, screen: Screen, prompts: list[str], results: list[Result]) -> None:
+def show_results(args: argparse.Namespace, screen: Screen, prompts: list[str], results: list[Result]) -> None:
     if not results:
         return
     output = JsonOutput(screen, prompts[: len(results)]) if args.json else TextOutput(screen, prompts)

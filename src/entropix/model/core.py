@@ -25,7 +25,7 @@ from entropix.profiles.confidence import Setting, parse_risk
 from entropix.search import SearchPlan, make_search
 from entropix.search.answers import Extractor
 from entropix.search.effort import POLICY as BALLOT_POLICY
-from entropix.search.effort import REPEATED, plan_effort
+from entropix.search.effort import REPEATED, check_effort_alone, plan_effort
 from entropix.types import ModelInfo, Result
 
 DEFAULT_POLICY = "entropix"
@@ -270,14 +270,9 @@ class Model:
     def _plan(
         self, prompt: Any, search: Any, effort: str | None, answer: str | Extractor | None
     ) -> tuple[SearchPlan | None, tuple[str, ...]]:
+        check_effort_alone(search, effort, answer)
         if effort is None:
-            if answer is not None:
-                raise ParameterError(
-                    "answer is read by a vote: give effort, or a search such as vote:n=8,answer=number"
-                )
             return make_search(search), ()
-        if search is not None:
-            raise ParameterError("effort is a search of its own: give effort or search, not both")
         able = self.engine.capabilities
         question = prompt if isinstance(prompt, str) else str(prompt[-1]["content"])
         return plan_effort(

@@ -16,6 +16,8 @@ from entropix.numeric import is_integer, plain
 from entropix.policies import make_policy
 from entropix.profiles import Profile, generic, named
 from entropix.search import SearchPlan, Strategy, make_search
+from entropix.search.answers import Extractor
+from entropix.search.effort import REPEATED, TEMPERATURE, check_effort_alone, plan_effort
 from entropix.types import ModelInfo, Result
 
 UNKNOWN = ModelInfo("unknown", "unknown", 0, 0, 0, vocabulary=49152, fingerprint="")
@@ -97,6 +99,8 @@ class Endpoint:
         prompt: str | Sequence[Mapping[str, Any]],
         *,
         search: str | Strategy | Sequence[Strategy] | SearchPlan | None = None,
+        effort: str | None = None,
+        answer: str | Extractor | None = None,
         temperature: float | None = None,
         top_p: float | None = None,
         seed: int | None = None,
@@ -110,11 +114,14 @@ class Endpoint:
         """Answer a prompt: a string, which is a user's message unless raw, or a list of messages.
 
         search: "vote:n=8,answer=number", "tree:trigger=entropy+vote:answer=number", … (docs/remote.md); None is one
-        text. temperature, top_p: None is the endpoint's own default. seed: None is drawn and recorded. fields: further
-        ones of every request, such as {"min_p": 0.1}. headers: likewise, of HTTP; `x-session-id`, the same for all
-        requests of an answer and another for the next answer, is sent unless it is given: a router that keeps a session
-        on one replica finds the prefix of a fork in that replica's cache. watch: asked ten times per second; False ends
-        the answer and keeps what has been said. Cancelling closes every request.
+        text. effort: "none", "low", "medium", "high", as many texts as the answer needs, the first of them at
+        temperature 0 and the others at 0.7 unless one is given; answer: what a text answers, an extractor's name or a
+        function, None to recognise it (docs/effort.md). temperature, top_p: None is the endpoint's own default. seed:
+        None is drawn and recorded. fields: further ones of every request, such as {"min_p": 0.1}. headers: likewise,
+        of HTTP; `x-session-id`, the same for all requests of an answer and another for the next answer, is sent
+        unless it is given: a router that keeps a session on one replica finds the prefix of a fork in that replica's
+        cache. watch: asked ten times per second; False ends the answer and keeps what has been said. Cancelling
+        closes every request.
 
         Entropies are of the leading tokens that the endpoint shows, renormalised, as `Step.truncated` says. Raises
         EntropixError subclasses with a message to show, EndpointError if it is the endpoint that fails.
@@ -123,8 +130,10 @@ class Endpoint:
         from entropix.remote.explore import Answering, Ask, check_plan
         from entropix.remote.text import StreamReader
 
-        plan = make_search(search)
-        notes = list(check_plan(plan, temperature))
+        plan, why = _planned(prompt, search, effort, answer, temperature)
+        if effort is not None and plan is not None and temperature is None:
+            temperature = TEMPERATURE
+        notes = [*why, *check_plan(plan, temperature)]
         seed, max_tokens, temperature, top_p = plain(seed), plain(max_tokens), plain(temperature), plain(top_p)
         if not is_integer(max_tokens) or max_tokens < 1:
             raise ParameterError(f"max_tokens={max_tokens!r} is not an integer from 1 on")
@@ -157,6 +166,18 @@ class Endpoint:
             notes.append("regimes follow generic thresholds; give a profile of the model for its own")
         name = "greedy" if temperature == 0 else "sample"
         return answering.result(self.model or "", name, self.profile.name, self.profile.thresholds, notes)
+
+
+def _planned(
+    prompt: Any, search: Any, effort: str | None, answer: str | Extractor | None, temperature: float | None
+) -> tuple[SearchPlan | None, tuple[str, ...]]:
+    """The search, or the vote of an effort, and notes. Raises ParameterError."""
+    check_effort_alone(search, effort, answer)
+    if effort is None:
+        return make_search(search), ()
+    question = prompt if isinstance(prompt, str) else str(_asked(prompt, raw=False)[-1]["content"])  # type: ignore[index]
+    plan, notes = plan_effort(effort, question, answer)
+    return (None, (REPEATED,)) if plan is not None and temperature == 0 else (plan, notes)
 
 
 def checked_url(url: str) -> str:

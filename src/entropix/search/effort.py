@@ -11,7 +11,8 @@ from entropix.search.vote import Vote
 LEVELS: dict[str, tuple[int, int] | None] = {"none": None, "low": (2, 8), "medium": (3, 16), "high": (4, 32)}
 """By name: the lead at which a vote stops, and the most ballots. None: one text, as the policy decodes it."""
 
-POLICY = "sample:temperature=0.7"
+TEMPERATURE = 0.7
+POLICY = f"sample:temperature={TEMPERATURE}"
 """Draws the ballots where no policy is given; the first is the greedy text whatever the policy."""
 
 REPEATED = "effort: no vote was held, as greedy decoding draws the same text each time"
@@ -23,6 +24,14 @@ def check_effort(level: object) -> str:
     if level not in LEVELS:
         raise ParameterError(f"effort={level!r} is unknown; known are {', '.join(LEVELS)}")
     return str(level)
+
+
+def check_effort_alone(search: object, effort: str | None, answer: object) -> None:
+    """Raises ParameterError for an effort beside a search, and for an answer to read without an effort."""
+    if effort is None and answer is not None:
+        raise ParameterError("answer is read by a vote: give effort, or a search such as vote:n=8,answer=number")
+    if effort is not None and search is not None:
+        raise ParameterError("effort is a search of its own: give effort or search, not both")
 
 
 def plan_effort(
