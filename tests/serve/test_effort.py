@@ -139,7 +139,7 @@ def test_places_limit_the_sequences_of_a_level_and_too_few_hold_no_vote(serving:
 
 
 def test_a_server_whose_own_effort_has_no_room_does_not_start() -> None:
-    with pytest.raises(ParameterError, match="there is room for 2"):
+    with pytest.raises(ParameterError, match="at most 2; give it more places"):
         Server(Model(nine()), Settings(port=0, places=2, effort="low"))
     with pytest.raises(ParameterError, match="give effort or search, not both"):
         Settings(effort="low", search="tree")
@@ -175,11 +175,11 @@ def test_effort_in_both_fields_alike_is_no_contradiction(serving: Serving) -> No
 
 def test_at_the_time_limit_the_ballots_cast_decide_and_that_is_said(serving: Serving) -> None:
     engine = ScriptedEngine(seven_or_on_and_on, sequences=24, context=100_000, cells=1_000_000)
-    server = serving(engine, time_limit=1.0, max_tokens=50_000)
+    server = serving(engine, time_limit=2.0, max_tokens=50_000)
     answer = ask(server, seed=4, max_tokens=50_000, temperature=1.0, reasoning_effort="high")
     assert (answer.choices[0].message.content, answer.choices[0].finish_reason) == ("7", "stop")
     notes = told(answer)["result"]["notes"]
-    assert any("time limit of 1 s" in note for note in notes)
+    assert any("time limit of 2 s" in note for note in notes)
     assert any("had ended, and they decided" in note for note in notes)
 
 

@@ -203,9 +203,13 @@ class Reader:
         settings = self.settings
         policy, search = self.model.policy(settings.policy), self._search(settings.search)
         if settings.effort not in (None, "none"):
-            search, why = self._vote(settings.effort, "How many?", None)
+            search, _ = self._vote(settings.effort, "How many?", None)
             if search is None:
-                raise ParameterError("; ".join(why))
+                raise ParameterError(
+                    f"effort {settings.effort!r} holds votes of at least 3 texts at a time, and this server gives an "
+                    f"answer at most {self.places if self.model.engine.capabilities.fork else 1}; give it more places "
+                    "(--parallel), or no effort"
+                )
         check_request(
             self.model.engine,
             Request(tokens=[0], policy=policy, seed=0, search=search, reproducible=settings.reproducible),
