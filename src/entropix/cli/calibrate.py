@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import argparse
 
-from entropix.cli.options import add_color_option, add_model_options, named, positive, read_text
+from entropix.cli.eval import add_split_options
+from entropix.cli.options import (
+    add_color_option,
+    add_model_options,
+    add_profile_option,
+    folder,
+    named,
+    positive,
+    read_text,
+)
 
 DESCRIPTION = """\
 Measure where a model's regimes begin. The model answers a set of prompts, and quantiles of the
@@ -15,6 +24,7 @@ EXAMPLES = """\
 examples:
   entropix calibrate smollm2
   entropix calibrate ./my-model.gguf --prompts my-prompts.txt
+  entropix calibrate smollm2 --answers questions.jsonl --limit 200 --effort medium
   entropix calibrate organisation/model --tokens 256 --out model.json
   entropix generate --model ./my-model.gguf --profile model.json "Name a river.\""""
 
@@ -39,12 +49,35 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="where to write the profile (default: your own profiles, found automatically)",
     )
+    group = parser.add_argument_group(
+        "confidence", "fit how often answers are right to labelled items, and keep it in the profile"
+    )
+    group.add_argument("--answers", nargs="+", metavar="TASK", help="answer these tasks of `entropix eval`")
+    group.add_argument(
+        "--run",
+        dest="run_directory",
+        type=folder,
+        metavar="DIR",
+        help="keep the answers here and go on from them; without --answers, take those that are there",
+    )
+    group.add_argument(
+        "-e", "--effort", choices=("low", "medium", "high"), default="medium", help="of the answers (default: medium)"
+    )
+    group.add_argument(
+        "-n", "--max-tokens", type=positive, default=512, metavar="N", help="most tokens of one text (default: 512)"
+    )
+    add_split_options(group)  # type: ignore[arg-type]  # an argument group takes arguments as a parser does
+    add_profile_option(parser)
     add_model_options(parser, model=False)
     add_color_option(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar; print only the path")
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.answers or args.run_directory:
+        from entropix.cli.answers import run as calibrate_answers
+
+        return calibrate_answers(args)
     from entropix import profiles
     from entropix.cli.output import Screen, file_name, progress_bar
     from entropix.cli.running import loaded

@@ -247,6 +247,7 @@ def manifest_of(args: argparse.Namespace, model: Any, tasks: list[Task], specs: 
     from importlib.metadata import PackageNotFoundError, version
 
     from entropix.evaluate.specs import family_of
+    from entropix.model.confidence import template_digest
     from entropix.trace import entropix_version
 
     versions = [f"entropix {entropix_version()}", f"Python {platform.python_version()}"]
@@ -258,6 +259,7 @@ def manifest_of(args: argparse.Namespace, model: Any, tasks: list[Task], specs: 
     return {
         "model": model.info.name,
         "fingerprint": model.info.fingerprint,
+        "template": template_digest(model.tokenizer),
         "engine": type(model.engine).__name__,
         "profile": model.profile.name,
         "parameters": model.profile.parameters,

@@ -43,7 +43,7 @@ def replay(
     report. shuffles: every vote so many times, each with its ballots in another order, as a seed of its own: ballots
     are exchangeable, and the mean over orders has less noise than the one order in which they were cast. Raises
     TaskError where no vote can be replayed."""
-    base = _base(outcomes, spec)
+    base = base_of(outcomes, spec)
     asked = {base, *beside, *(rule.first for rule in rules)}
     shown = [o for o in outcomes if o["spec"] in asked]
     if shuffles:
@@ -103,7 +103,7 @@ def _counted_again(outcome: Outcome) -> Outcome:
     return {key: found[key] for key in ("answer", "right", "signals")}
 
 
-def _base(outcomes: Sequence[Outcome], spec: str | None) -> str:
+def base_of(outcomes: Sequence[Outcome], spec: str | None) -> str:
     """The spec whose ballots can be counted again."""
     sizes: dict[str, set[int]] = defaultdict(set)
     for o in outcomes:

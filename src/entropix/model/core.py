@@ -59,7 +59,7 @@ class Model:
     def notes(self) -> tuple[str, ...]:
         """Notes for the reader of this model's answers."""
         notes = []
-        if self.profile.source == "generic":
+        if self.profile.source == "generic" or (self.profile.confidences and not self.profile.tokens):
             notes.append(
                 f"no profile of {self.info.name!r} is known, so thresholds are generic; measure it with "
                 "`entropix calibrate MODEL`"
