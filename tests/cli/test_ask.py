@@ -110,3 +110,9 @@ def test_a_wrong_risk_is_refused_before_a_model_is_loaded(cli: Any) -> None:
     shown = cli("ask", "--risk", "110%", "How many?")
     assert (shown.code, cli.loads) == (2, [])
     assert "between 0 and 1" in shown.err
+
+
+def test_a_risk_over_an_endpoint_is_refused(cli: Any) -> None:
+    shown = cli("ask", "--risk", "10%", "--endpoint", "http://localhost:1/v1", "How many?")
+    assert shown.code == 2
+    assert "--risk needs a confidence calibrated for a model file" in shown.err
