@@ -65,7 +65,7 @@ def test_impossible_prompts_are_refused_with_a_message(prompt: Any) -> None:
         ({"max_tokens": 2.5}, ParameterError),
         ({"stop": 5}, ParameterError),
         ({"stop": [1]}, ParameterError),
-        ({"policy": None}, ParameterError),
+        ({"policy": 5}, ParameterError),
         ({"logit_bias": {10**9: 1.0}}, ParameterError),
         ({"logit_bias": {5: float("nan")}}, ParameterError),
         ({"leading": -1}, ParameterError),

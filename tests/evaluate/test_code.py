@@ -175,7 +175,7 @@ def test_setup_is_run_ahead_and_a_prompt_is_taken_as_it_is(tmp_path: Path) -> No
         ([{"question": 1, "tests": "f()", "prompt": 2}], "", "must be texts"),
         ([{"tests": "f()"}], "", "line 1: 'question' is missing"),
         ([{"question": "a", "answer": 1}], "code", "line 1: 'tests' is missing"),
-        ([PLAIN, {"question": "a", "answer": 1}], "", "mixes items with and without choices or tests"),
+        ([PLAIN, {"question": "a", "answer": 1}], "", "mixes items with and without choices, answers or tests"),
         ([BASIC, BASIC], "", "line 2: the id '7' is that of line 1"),
     ],
 )
@@ -189,7 +189,7 @@ def test_the_rows_that_the_documentation_shows_are_tasks(tmp_path: Path) -> None
     page = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
     rows = [json.loads(line) for line in page.splitlines() if line.startswith("{")]
     tasks = [task_of(tmp_path, row, extractor="boxed" if "frac" in str(row) else "") for row in rows]
-    assert [task.extractor for task in tasks] == ["number", "choice", "boxed", "code"]
+    assert [task.extractor for task in tasks] == ["number", "choice", "boxed", "short", "code"]
     assert [task.items[0].answer for task in tasks[:3]] == ["9", "B", "\\frac{1}{2}"]
 
 

@@ -244,7 +244,7 @@ def test_the_command_reports_every_rule_beside_the_whole_vote(
         (["--spec", "none"], "the run's specs are greedy, vote 5"),
         (["--first", "none"], "no answer of 'none'"),
         (["--move", "9"], "allowed is 1 to 5"),
-        (["--risk", "lots"], "write 10% or 0.1"),
+        (["--risk", "lots"], "as 10% or 0.1"),
         (["--weight", "much"], "known are count, text, span"),
         (["--features", "mood"], "known are agreement, margin, span, length"),
         (["--baseline", "none"], "not one of the specs"),

@@ -62,7 +62,8 @@ class Rule:
 
 @dataclass(frozen=True)
 class Counted:
-    """A vote of some texts. shares: of the weight of all of them. chosen: the text that is given."""
+    """A vote of some texts. share: of the weight of all of them. chosen: the text that is given. lone: it alone voted,
+    so the share says nothing."""
 
     answer: str | None
     right: bool
@@ -70,6 +71,7 @@ class Counted:
     first: float
     second: float
     chosen: StoredText
+    lone: bool
 
 
 def ballots_of(outcome: Outcome, rule: Rule, others: Mapping[str, Outcome] | None = None) -> list[StoredText]:
@@ -112,14 +114,14 @@ def count(texts: Sequence[StoredText], rule: Rule) -> Counted:
     cast = [t for t, votes_too in zip(texts, votes, strict=True) if votes_too and t.answer is not None]
     if not cast:
         chosen = max(texts, key=_likelihood)
-        return Counted(None, False, 0.0, 0.0, 0.0, chosen)
+        return Counted(None, False, 0.0, 0.0, 0.0, chosen, sum(votes) == 1)
     answer = next(iter(sums)) if rule.select == "vote" else max(cast, key=_SELECT[rule.select]).answer
     assert answer is not None
     mine = [t for t in cast if t.answer == answer]
     second = max((w for a, w in sums.items() if a != answer), default=0.0)
     total = math.fsum(weights)
     share = min(sums[answer] / total, 1.0) if total else 0.0
-    return Counted(answer, mine[0].right, share, sums[answer], second, max(mine, key=_likelihood))
+    return Counted(answer, mine[0].right, share, sums[answer], second, max(mine, key=_likelihood), sum(votes) == 1)
 
 
 def evidence_of(outcome: Outcome, rule: Rule) -> Evidence:
@@ -215,7 +217,8 @@ def _outcome(o: Outcome, name: str, rule: Rule, texts: Sequence[StoredText]) -> 
 def _signals(found: Counted) -> dict[str, float]:
     """The stored signals that separate right answers from wrong ones; higher is surer."""
     whole, span = found.chosen.whole, found.chosen.span
-    signals = {"confidence": found.share, "length": -float(found.chosen.length)}
+    share = math.exp(whole.mean) if found.lone and whole is not None else found.share
+    signals = {"confidence": share, "length": -float(found.chosen.length)}
     if whole is not None:
         signals |= {"mean log-probability": whole.mean, "sum of log-probabilities": whole.sum}
         signals["mean log-probability of the answer"] = whole.mean if span is None else span.mean
