@@ -115,4 +115,4 @@ def test_a_wrong_risk_is_refused_before_a_model_is_loaded(cli: Any) -> None:
 def test_a_risk_over_an_endpoint_is_refused(cli: Any) -> None:
     shown = cli("ask", "--risk", "10%", "--endpoint", "http://localhost:1/v1", "How many?")
     assert shown.code == 2
-    assert "--risk needs a confidence calibrated for a model file" in shown.err
+    assert "--risk does not go with --endpoint: no calibration" in shown.err

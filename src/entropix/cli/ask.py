@@ -90,7 +90,6 @@ def run(args: argparse.Namespace) -> int:
     from entropix.cli.output import Screen
     from entropix.cli.running import close_trace, follow, header_of, interruptible, loaded
     from entropix.cli.votes import showing_votes
-    from entropix.errors import ParameterError
     from entropix.profiles.confidence import parse_risk
     from entropix.search.effort import POLICY
     from entropix.trace import TraceWriter, check_writable
@@ -100,8 +99,6 @@ def run(args: argparse.Namespace) -> int:
     parameters = check_policy(args.policy, {})
     check_endpoint(args)
     risk = None if args.risk is None else parse_risk(args.risk)
-    if risk is not None and args.endpoint is not None:
-        raise ParameterError("--risk needs a confidence calibrated for a model file; leave it out, or load the model")
     if args.trace:
         check_writable(args.trace)
     screen = Screen.of(args)
