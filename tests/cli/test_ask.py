@@ -64,6 +64,13 @@ def test_several_questions_have_a_heading_each_and_are_one_batch(sure: Any) -> N
     assert "2 of 2: How much?" in shown.out
 
 
+def test_ballots_per_question_move_between_several(cli: Any) -> None:
+    cli.script = saying("The answer is 9.", certainty=20)
+    shown = cli("ask", "--ballots", "4", "--seed", "1", "How many?", "How much?")
+    assert shown.code == 0
+    assert shown.err.count("4 of 4 texts agree") == 2
+
+
 def test_texts_without_an_answer_say_so(cli: Any) -> None:
     cli.script = saying("I cannot say.", certainty=20)
     shown = cli("ask", "--answer", "number", "--effort", "low", "How many?")
@@ -79,6 +86,10 @@ def test_texts_without_an_answer_say_so(cli: Any) -> None:
         (("-p", "nonsense", "x"), "nonsense"),
         (("-n", "0", "x"), "'0'"),
         (("",), "empty"),
+        (("--ballots", "2", "--endpoint", "http://localhost:1/v1", "x"), "--ballots does not go with --endpoint"),
+        (("--ballots", "0", "x"), "'0'"),
+        (("--ballots", "17", "x"), "ballots=17 is out of range; allowed is an integer from 1 to 16"),
+        (("--ballots", "2", "-e", "none", "x"), "give an effort of low, medium or high"),
     ],
 )
 def test_a_mistake_gets_one_message_and_no_model_is_loaded(cli: Any, arguments: Any, message: str) -> None:

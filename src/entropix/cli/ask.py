@@ -31,6 +31,7 @@ examples:
   entropix ask --show "Which is larger? A. 0.9 B. 0.11"
   entropix ask --answer short "Who wrote Hamlet?" "When was it written?"
   entropix ask --endpoint http://localhost:8000/v1 "What is 17 * 23?"
+  entropix ask --ballots 4 "What is 17 * 23?" "What is 3 * 4?" "How many days has May?"
   cat question.txt | entropix ask --json
 
 effort: none one text; low 2 texts ahead, at most 8; medium 3 ahead, at most 16; high 4 ahead, at most 32
@@ -59,6 +60,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--risk",
         metavar="SHARE",
         help="answer only where at most this share of answers is wrong, such as 10%%; needs a calibrated confidence",
+    )
+    parser.add_argument(
+        "--ballots",
+        type=positive,
+        metavar="N",
+        help="N texts per question, which move to the questions that are least decided (default: stop at a lead)",
     )
     add_model_options(parser)
     group = parser.add_argument_group("decoding")
@@ -91,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     from entropix.cli.running import close_trace, follow, header_of, interruptible, loaded
     from entropix.cli.votes import showing_votes
     from entropix.profiles.confidence import parse_risk
-    from entropix.search.effort import POLICY
+    from entropix.search.effort import POLICY, make_pool
     from entropix.trace import TraceWriter, check_writable
 
     questions = read_prompts(args)
@@ -99,6 +106,8 @@ def run(args: argparse.Namespace) -> int:
     parameters = check_policy(args.policy, {})
     check_endpoint(args)
     risk = None if args.risk is None else parse_risk(args.risk)
+    if args.ballots is not None:
+        make_pool(args.effort, args.ballots)
     if args.trace:
         check_writable(args.trace)
     screen = Screen.of(args)
@@ -115,6 +124,7 @@ def run(args: argparse.Namespace) -> int:
         stream = model.stream(
             asked if len(asked) > 1 else asked[0],
             effort=args.effort,
+            ballots=args.ballots,
             answer=answer,
             risk=risk,
             policy=None if isinstance(args.policy, Default) else args.policy,

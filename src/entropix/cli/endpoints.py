@@ -27,6 +27,7 @@ HERE = {
     "threads": "the endpoint has its own",
     "device": "the endpoint has its own",
     "attention": "no endpoint shows attention",
+    "ballots": "questions are answered there one by one",
     "risk": "no calibration of its model is known",
     "json_schema": "a constraint needs the logits",
     "regex": "a constraint needs the logits",

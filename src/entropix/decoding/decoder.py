@@ -68,13 +68,8 @@ class Decoder:
         wants, notes = check_request(self.engine, request)
         # in a constrained text every token is data: an aside would be part of the client's JSON
         injection = request.policy.injection if request.constraint is None else ""
-        job = Job(
-            request,
-            injection=tuple(self.engine.tokenizer.encode(injection)) if injection else (),
-            attention=wants,
-            index=index,
-            notes=[*request.notes, *notes],
-        )
+        tokens = tuple(self.engine.tokenizer.encode(injection)) if injection else ()
+        job = Job(request, injection=tokens, attention=wants, index=index, notes=[*request.notes, *notes])
         self._jobs.append(job)
         self._batch.enqueue(job.trunk)
         return job
@@ -91,7 +86,7 @@ class Decoder:
         batch.make_room()
         rows = batch.rows
         if not rows:
-            return []
+            return self._search({job: [] for job in self._jobs if job.idle})
         work = [(branch.sequence, branch.pending) for branch in rows if branch.sequence is not None]
         observation = self.engine.forward(work, attention=any(g.attention for g in batch.groups))
         self._book()
@@ -279,7 +274,7 @@ class Decoder:
     def _act(self, rows: list[Branch], recorder: Recorder, taken: Taken, impossible: dict[int, str]) -> list[Event]:
         """Carry out the decisions: each branch without a search takes its token, each search does as it will. A
         branch in an `impossible` row has no token to take and ends."""
-        explored: dict[Job, list[Proposal]] = {}
+        explored: dict[Job, list[Proposal]] = {job: [] for job in self._jobs if job.idle}
         plain: list[Branch] = []
         events: list[Event] = []
         tokenizer = self.engine.tokenizer
@@ -303,13 +298,18 @@ class Decoder:
                 except Exception as error:
                     events += self._fail(job, error)
             else:
-                redraw = Redraw(self.engine.tokenizer, taken)
-                proposal = Proposal(branch, step, injects, row, recorder, tokenizer, self._state_of, redraw)
+                proposal = Proposal(
+                    branch, step, injects, row, recorder, tokenizer, self._state_of, Redraw(tokenizer, taken)
+                )
                 explored.setdefault(job, []).append(proposal)
         for branch in plain:
             events += self._released(branch.job)
             if branch.finish_reason:
                 events += self._end(branch.job, branch, branch.finish_reason)
+        return events + self._search(explored)
+
+    def _search(self, explored: dict[Job, list[Proposal]]) -> list[Event]:
+        events: list[Event] = []
         for job, proposals in explored.items():
             try:
                 events += self._explore(job, sorted(proposals, key=lambda p: p.branch.number))
@@ -354,9 +354,8 @@ class Decoder:
 
     def _inject(self, branch: Branch, step: Step) -> None:
         """Put the injection's tokens where the next token would be. Only the first was decided on."""
-        room = self._limit(branch.job) - len(branch.tokens)
         start, tokenizer = len(branch.tokens), self.engine.tokenizer
-        for n, token in enumerate(branch.job.injection[:room]):
+        for n, token in enumerate(branch.job.injection[: self._limit(branch.job) - len(branch.tokens)]):
             label = tokenizer.label(token)
             if n == 0:
                 step = replace(step, token=token, label=label, action=Action.INJECT, logprob=None, rank=None)
@@ -372,8 +371,7 @@ class Decoder:
 
     def _limit(self, job: Job) -> int:
         """Most tokens the answer may have."""
-        capabilities = self.engine.capabilities
-        room = min(capabilities.context, capabilities.cells) - len(job.request.tokens)
+        room = min(self.engine.capabilities.context, self.engine.capabilities.cells) - len(job.request.tokens)
         return min(room, job.request.max_tokens or room)
 
     def _released(self, job: Job) -> list[Event]:

@@ -56,7 +56,8 @@ class Explorer(Protocol):
     """The search of one answer."""
 
     def advance(self, decoder: Decoder, proposals: Sequence[Proposal]) -> None:
-        """Carry out one step; `proposals` has one entry a running branch of the answer, in the order of opening."""
+        """Carry out one step; `proposals` has one entry per running branch of the answer, in the order of opening. It
+        has none where every branch is paused: the explorer waits for another answer, and goes on or concludes."""
         ...
 
     def certain(self) -> int | None:

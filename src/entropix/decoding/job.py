@@ -187,6 +187,11 @@ class Job:
             self.explorer = self.request.search.begin(self)
 
     @property
+    def idle(self) -> bool:
+        """Whether its search has begun, and none of its branches runs or waits to."""
+        return self.explorer is not None and all(b.status in (Status.PAUSED, Status.ENDED) for b in self.branches)
+
+    @property
     def reserve(self) -> int:
         """Most sequences it can come to need at a time."""
         return 1 if self.request.search is None else self.request.search.max_sequences

@@ -14,6 +14,7 @@ from entropix.policies import Policy
 from entropix.profiles.confidence import HOW, Calibration, Evidence, Setting
 from entropix.search import SearchPlan, Vote
 from entropix.search.answers import extractor
+from entropix.search.pool import PooledVote
 from entropix.search.spans import branch_texts
 from entropix.types import ModelInfo, SearchRecord
 
@@ -52,6 +53,7 @@ def rule_of(search: object) -> str | None:
         return None
     parts = [f"{vote.stop} of {search.samples}"]
     parts += [f"waves of {vote.wave}"] if vote.wave else []
+    parts += [f"{vote.member.pool.each} ballots per question"] if isinstance(vote, PooledVote) else []
     parts += ["greedy first"] if vote.greedy_first else []
     parts += [f"weight {vote.weight}"] if vote.weight != "count" else []
     parts += [f"keep {vote.keep:g}"] if vote.keep < 1 else []

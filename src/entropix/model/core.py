@@ -25,7 +25,8 @@ from entropix.profiles.confidence import Setting, parse_risk
 from entropix.search import SearchPlan, make_search
 from entropix.search.answers import Extractor
 from entropix.search.effort import POLICY as BALLOT_POLICY
-from entropix.search.effort import REPEATED, check_effort_alone, plan_effort
+from entropix.search.effort import REPEATED, check_effort_alone, make_pool, plan_effort
+from entropix.search.pool import Pool
 from entropix.types import ModelInfo, Result
 
 DEFAULT_POLICY = "entropix"
@@ -83,8 +84,9 @@ class Model:
         "vote:n=8,answer=number", … or strategy objects; docs/search.md), constraint=None (what the text must be: a
         JSON schema as a dict, or `json_schema`, `regex`, `lark` of entropix.constraints; docs/constraints.md),
         effort=None ("none", "low", "medium", "high": as many texts as the answer needs; docs/effort.md), with it
-        answer=None (what a text answers: an extractor's name or a function; None to recognise it), risk=None (0.1 or
-        "10%": an answer that is not sure enough to keep wrong ones at this share is `abstained`; needs a calibration);
+        answer=None (what a text answers: an extractor's name or a function; None to recognise it), ballots=None (so
+        many per question, which move to the questions that are least decided), risk=None (0.1 or "10%":
+        an answer that is not sure enough to keep wrong ones at this share is `abstained`; needs a calibration);
         reproducible=False (True: text and log-probabilities depend on nothing beside the request, at a price;
         docs/engines.md); further keywords are the policy's parameters.
 
@@ -218,6 +220,7 @@ class Model:
         effort: str | None = None,
         answer: str | Extractor | None = None,
         risk: float | str | None = None,
+        pool: Pool | None = None,
         keep: bool = False,
         reproducible: bool = False,
         ignore_end: bool = False,
@@ -227,7 +230,7 @@ class Model:
         themselves; `result` makes a Result of the job."""
         if not isinstance(stop, (str, list, tuple)):
             raise ParameterError(f"stop is a string or a list of strings, not {type(stop).__name__}")
-        plan, notes = self._plan(prompt, search, effort, answer)
+        plan, notes = self._plan(prompt, search, effort, answer, pool)
         usual = DEFAULT_POLICY if effort is None or plan is None else BALLOT_POLICY
         drawn = self.policy(policy or usual, **params)
         if effort is not None and plan is not None and drawn.name == "greedy":
@@ -268,16 +271,15 @@ class Model:
         return risk  # an open question, which is answered by one text, abstains
 
     def _plan(
-        self, prompt: Any, search: Any, effort: str | None, answer: str | Extractor | None
+        self, prompt: Any, search: Any, effort: str | None, answer: str | Extractor | None, pool: Pool | None
     ) -> tuple[SearchPlan | None, tuple[str, ...]]:
         check_effort_alone(search, effort, answer)
         if effort is None:
             return make_search(search), ()
         able = self.engine.capabilities
         question = prompt if isinstance(prompt, str) else str(prompt[-1]["content"])
-        return plan_effort(
-            effort, question, answer, sequences=able.sequences if able.fork else 1, waves=able.fork and able.rewind
-        )
+        room, waves = able.sequences if able.fork else 1, able.fork and able.rewind
+        return plan_effort(effort, question, answer, sequences=room, waves=waves, pool=pool)
 
     def _requests(
         self,
@@ -287,6 +289,7 @@ class Model:
         seed: int | None = None,
         keep: bool = False,
         effort: str | None = None,
+        ballots: int | None = None,
         **options: Any,
     ) -> list[Request]:
         """One checked request per prompt; nothing is computed yet. A seed holds for each prompt, and without one each
@@ -294,6 +297,7 @@ class Model:
         prompts = list(prompt) if _is_several(prompt) else [prompt]
         if not prompts:
             raise PromptError("the list of prompts is empty; give at least one")
+        options["pool"] = None if ballots is None else make_pool(effort, ballots)
         first = self.request(prompts[0], raw=raw, seed=seed, keep=keep, effort=effort, **options)
         requests = [first]
         for other in prompts[1:]:

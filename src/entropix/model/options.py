@@ -79,6 +79,7 @@ class Asking(Parameters, total=False):
     constraint: Constraint | Grammar | Mapping[str, Any] | None
     answer: str | Callable[[str], str | None] | None
     risk: float | str | None
+    ballots: int | None
 
 
 class Options(Asking, total=False):

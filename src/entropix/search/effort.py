@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from entropix.errors import ParameterError
 from entropix.search.answers import Extractor
+from entropix.search.pool import Pool, PooledVote
 from entropix.search.recognise import Recogniser, is_open
 from entropix.search.spec import SearchPlan
 from entropix.search.vote import Vote
@@ -34,18 +35,38 @@ def check_effort_alone(search: object, effort: str | None, answer: object) -> No
         raise ParameterError("effort is a search of its own: give effort or search, not both")
 
 
+def make_pool(level: str | None, ballots: int) -> Pool:
+    """What the questions of one call share, so many ballots each on average. Raises ParameterError."""
+    found = None if level is None else LEVELS[check_effort(level)]
+    if found is None:
+        raise ParameterError("ballots are those of a vote: give an effort of low, medium or high with them")
+    return Pool(ballots, found[1])
+
+
 def plan_effort(
-    level: str, question: str, answer: str | Extractor | None = None, *, sequences: int = 1024, waves: bool = True
+    level: str,
+    question: str,
+    answer: str | Extractor | None = None,
+    *,
+    sequences: int = 1024,
+    waves: bool = True,
+    pool: Pool | None = None,
 ) -> tuple[SearchPlan | None, tuple[str, ...]]:
     """The vote that a level holds about one question, None for one text, and notes for the reader.
 
     answer: a name of `EXTRACTORS` or a function, None to recognise it from the question and the first texts.
     sequences: most texts that the host can write at a time; with waves False it cannot draw further texts of a prompt
-    later, so all are drawn at once. Raises ParameterError."""
+    later, so all are drawn at once. pool: the ballots that this question shares with others. Raises ParameterError."""
     found = LEVELS[check_effort(level)]
     if found is None:
         return None, ()
+    if pool is not None and not waves:
+        raise ParameterError(
+            "ballots cannot move between questions on this engine: it draws no texts of a prompt later"
+        )
     if answer is None and is_open(question):
+        if pool is not None:
+            pool.answer_once()
         return None, ("effort: no vote was held, as the question is open; one text answers it",)
     if sequences < 3:
         return None, (
@@ -53,9 +74,13 @@ def plan_effort(
         )
     lead, most = found
     most = most if waves else min(most, sequences)
+    read = Recogniser(question) if answer is None else answer
+    if pool is not None:
+        pooled = PooledVote(n=most, answer=read, wave=1, first="greedy", max_sequences=2, member=pool.join())
+        return SearchPlan((pooled,), f"effort {level}, {pool.each} ballots per question"), ()
     vote = Vote(
         n=most,
-        answer=Recogniser(question) if answer is None else answer,
+        answer=read,
         stop=f"lead:{lead}",
         wave=0 if waves else most,
         first="greedy",

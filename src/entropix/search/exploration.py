@@ -47,13 +47,20 @@ class Exploration:
         """The count, if it decides the answer: whatever else may come, or as all texts have ended."""
         if any(line.finish_reason for line in self.lines):
             self.counted = self.count()
-        decides = self.counted is not None and (self.counted.decided or all(map(ended, self.lines)))
+        decides = self.counted is not None and (
+            self.counted.decided or (all(map(ended, self.lines)) and not self.waits)
+        )
         return self.counted if decides else None
 
     def decided(self) -> bool:
         """Whether the ballots cast decide the vote whatever else may come."""
         counted = self.count()
         return counted is not None and counted.decided
+
+    @property
+    def waits(self) -> bool:
+        """Whether every text has ended, and other answers decide if there will be more."""
+        return any(tactic.waits(self) for tactic in self.tactics)
 
     @property
     def cast(self) -> list[Any]:
@@ -74,6 +81,11 @@ class Exploration:
     def certain(self) -> int | None:
         """How many of the trunk's first tokens every possible answer shares; None for all."""
         return min((c for c in (tactic.certain(self) for tactic in self.tactics) if c is not None), default=None)
+
+    def end(self) -> None:
+        """The answer has ended, however."""
+        for tactic in self.tactics:
+            tactic.end()
 
     def record(self, branches: list[Any]) -> SearchRecord:
         """What has been tried, for the trace. branches: all there ever were."""

@@ -53,7 +53,7 @@ class LoopHost(Host):
             decoder.accept(branch, step, injects=injects, confidence=proposal.confidence)
         self._due = 0
         search.after()
-        counted = search.settle()
+        counted = None if not proposals and search.waits else search.settle()
         if counted is not None:
             decoder.conclude(self.job, counted.winner)
 
@@ -74,6 +74,8 @@ class LoopHost(Host):
         return self.search.certain()
 
     def record(self) -> SearchRecord:
+        if self.job.finish_reason:
+            self.search.end()
         return self.search.record(self.job.branches)
 
     def _begin(self, proposal: Proposal) -> None:

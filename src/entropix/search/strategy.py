@@ -44,6 +44,13 @@ class Tactic:
         """Ballots it may still open."""
         return 0
 
+    def waits(self, search: Exploration) -> bool:
+        """Whether it may still open ballots though every text has ended: that is decided by other answers."""
+        return False
+
+    def end(self) -> None:
+        """The answer has ended, however."""
+
     def replaced(self, old: Ballot, new: Ballot) -> None:
         """`new` goes on in the place of `old`."""
 
