@@ -15,6 +15,7 @@ from entropix.engines.base import SequenceHandle, Work, shared_prefix
 from entropix.engines.llama_cpp.barriers import Barriers
 from entropix.engines.llama_cpp.batch import TokenBatch
 from entropix.engines.llama_cpp.cells import Cells, Sequence
+from entropix.engines.llama_cpp.checks import check_items, check_sizes
 from entropix.engines.llama_cpp.context import FLASH_AUTO, FLASH_OFF, Layout, make_context
 from entropix.engines.llama_cpp.library import apart, available_cpus, check_process, load, release
 from entropix.engines.llama_cpp.opening import describe, open_model
@@ -33,8 +34,6 @@ MOST_SEQUENCES = 128  # half of llama.cpp's LLAMA_MAX_SEQ
 # row's cache among threads from 512 cells. Short texts stay below both, so that a seed's text is the same to the
 # bit whatever is decoded beside it; their prompts take about a fifth longer.
 EXACT_ROWS, EXACT_CELLS = 63, 512
-MOST_CELLS = 1 << 26  # far beyond any model; llama.cpp counts in 32 bits
-MOST_THREADS = 512  # GGML_MAX_N_THREADS: more crash ggml instead of being refused
 LEAST_CELLS = 8192  # by default; short contexts leave room for many sequences
 
 
@@ -69,14 +68,7 @@ class LlamaCppEngine:
     ) -> None:
         threads = available_cpus() if threads is None else plain(threads)
         context, sequences, cells, batch = plain(context), plain(sequences), plain(cells), plain(batch)
-        for name, value, most in (
-            ("context", context, MOST_CELLS),
-            ("cells", 1 if cells is None else cells, MOST_CELLS),
-            ("threads", threads, MOST_THREADS),
-            ("batch", batch, MOST_CELLS),
-        ):
-            if not is_integer(value) or not 1 <= value <= most:
-                raise ParameterError(f"{name} is {value!r}, allowed is an integer from 1 to {most}")
+        check_sizes(context=context, cells=1 if cells is None else cells, threads=threads, batch=batch)
         cells = max(context, LEAST_CELLS) if cells is None else cells
         if not is_integer(sequences) or not 1 <= sequences <= MOST_SEQUENCES:
             raise ParameterError(f"sequences is {sequences!r}, allowed is 1 … {MOST_SEQUENCES}")
@@ -349,22 +341,7 @@ class LlamaCppEngine:
         raise ParameterError("this sequence is closed, or belongs to another engine")
 
     def _check(self, items: list[tuple[Sequence, Many[int]]]) -> None:
-        if not items:
-            raise ParameterError("forward needs at least one sequence with tokens")
-        if len({s.slot for s, _ in items}) < len(items):
-            raise ParameterError("a sequence appears twice in a forward; it may appear once")
-        total = 0
-        for sequence, tokens in items:
-            if not len(tokens):
-                raise ParameterError("every sequence in a forward needs at least one token")
-            if min(tokens) < 0 or max(tokens) >= self.tokenizer.size:
-                raise ParameterError(f"a token is out of range: allowed are 0 … {self.tokenizer.size - 1}")
-            if len(sequence.tokens) + len(tokens) > self.capabilities.context:
-                raise CapacityError(
-                    f"{len(sequence.tokens)} + {len(tokens)} tokens are more than the context of "
-                    f"{self.capabilities.context}: shorten the text, or build the engine with more context"
-                )
-            total += len(tokens)
+        total = check_items(items, self.tokenizer.size, self.capabilities.context)
         if total > self._cells.free - self._slots.buried_cells:
             self._slots.dig_up()
         if total > self._cells.free:
