@@ -333,10 +333,8 @@ class Decoder:
             self._batch.pause(branch)
 
     def _explore(self, job: Job, proposals: list[Proposal]) -> list[Event]:
-        explorer, search = job.explorer, job.request.search
+        explorer, limit = job.explorer, job.request.search.max_tokens if job.request.search else None
         assert explorer is not None
-        assert search is not None
-        limit = search.max_tokens
         if limit is not None and job.spent + sum(self._cost(p) for p in proposals) > limit:
             explorer.exhausted(self)
         else:
@@ -366,8 +364,8 @@ class Decoder:
             branch.take(step, tokenizer)
             if branch.stream.stopped:
                 break
-        injected = branch.tokens[start:]
-        branch.pending, branch.pending_kind, branch.fresh = injected, Kind.INJECTED, len(injected)
+        branch.pending, branch.pending_kind = branch.tokens[start:], Kind.INJECTED
+        branch.fresh = len(branch.pending)
 
     def _limit(self, job: Job) -> int:
         """Most tokens the answer may have."""
