@@ -11,7 +11,7 @@ import pytest
 import entropix
 from entropix.engines import Engine
 from entropix.engines.scripted import ScriptedEngine, saying
-from entropix.errors import ParameterError
+from entropix.errors import ParameterError, PromptError
 from entropix.search.effort import LEVELS, plan_effort
 from helpers.scripts import seven_or_on_and_on
 
@@ -122,3 +122,13 @@ def test_of_a_vote_that_is_stopped_before_any_text_has_ended_there_is_what_the_f
     assert (result.answer, result.finish_reason) == (None, "cancelled")
     assert "The answer is 9.".startswith(result.text)
     assert not any("it was stopped" in note for note in result.notes)
+
+
+def test_a_prompt_that_is_none_is_refused_with_effort_as_without() -> None:
+    with pytest.raises(PromptError):
+        model("9").generate(5, effort="low")  # type: ignore[call-overload]
+
+
+def test_short_answers_that_are_asked_for_are_read_by_their_question() -> None:
+    result = model("Hamlet was written by William Shakespeare.").ask("Who wrote Hamlet?", "low", answer="short", seed=1)
+    assert result.answer == "william shakespeare"

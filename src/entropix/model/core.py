@@ -230,6 +230,7 @@ class Model:
         themselves; `result` makes a Result of the job."""
         if not isinstance(stop, (str, list, tuple)):
             raise ParameterError(f"stop is a string or a list of strings, not {type(stop).__name__}")
+        tokens = self.encode(prompt, raw)
         plan, notes = self._plan(prompt, search, effort, answer, pool)
         usual = DEFAULT_POLICY if effort is None or plan is None else BALLOT_POLICY
         drawn = self.policy(policy or usual, **params)
@@ -241,7 +242,7 @@ class Model:
             search=plan,
             notes=notes,
             constraint=None if constraint is None else self.constraint(constraint),
-            tokens=self.encode(prompt, raw),
+            tokens=tokens,
             seed=secrets.randbits(32) if seed is None else seed,
             max_tokens=max_tokens,
             stop=(stop,) if isinstance(stop, str) else tuple(stop),

@@ -77,7 +77,7 @@ def plan_effort(
     read = Recogniser(question) if answer is None else answer
     if pool is not None:
         pooled = PooledVote(n=most, answer=read, wave=1, first="greedy", max_sequences=2, member=pool.join())
-        return SearchPlan((pooled,), f"effort {level}, {pool.each} ballots per question"), ()
+        return SearchPlan((pooled,), f"effort {level}, {pool.each} ballots per question").about(question), ()
     vote = Vote(
         n=most,
         answer=read,
@@ -86,4 +86,4 @@ def plan_effort(
         first="greedy",
         max_sequences=min(most, lead + 1, sequences) if waves else most,
     )
-    return SearchPlan((vote,), f"effort {level}"), ()
+    return SearchPlan((vote,), f"effort {level}").about(question), ()
