@@ -92,7 +92,7 @@ def convert(args: argparse.Namespace) -> None:
         "tasks": {name: {"extractor": read} for name, read in {r["task"]: reader(r) for r in rows}.items()},
         "specs": {
             "greedy": {"policy": "greedy", "search": None, "max_tokens": 0},
-            vote: {"policy": POLICY, "search": f"vote:n={ballots},early=no", "max_tokens": 0},
+            vote: {"policy": POLICY, "search": f"vote:n={ballots},stop=none", "max_tokens": 0},
         },
         "families": {"greedy": "greedy", vote: "vote"},
     }
