@@ -18,7 +18,7 @@ import pytest
 import entropix
 from entropix.engines import Engine, Guard, guard_of
 from entropix.engines.scripted import ScriptedEngine, saying
-from entropix.errors import ModelError
+from entropix.errors import CapacityError, ModelError
 
 PROMPTS = [f"Count to {n}." for n in range(4)]
 
@@ -74,6 +74,20 @@ def test_streams_that_take_turns_in_one_thread_keep_apart(engine: Engine) -> Non
         for _ in stream:
             pass
     assert [stream.result.text for stream in streams] == alone
+
+
+def test_more_threads_than_sequences_wait_for_each_other() -> None:
+    model = entropix.Model(ScriptedEngine(saying("word " * 200, certainty=9), sequences=2))
+    alone = model.generate("a", seed=1, max_tokens=20).text
+    assert in_threads([lambda: model.generate("a", seed=1, max_tokens=20).text] * 8) == [alone] * 8
+
+
+def test_where_no_other_thread_can_give_a_sequence_back_it_is_refused() -> None:
+    engine = ScriptedEngine(saying("Hello", certainty=9), sequences=1)
+    kept = engine.open([1, 2])
+    with pytest.raises(CapacityError):
+        entropix.Model(engine).generate("a", seed=1)
+    engine.close(kept)
 
 
 class Slow(ScriptedEngine):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +17,9 @@ from entropix.engines import Engine, SequenceHandle, guard_of
 from entropix.errors import CapacityError
 from entropix.policies import Policy
 from entropix.types import Array, State
+
+BREATH = 0.002
+"""Seconds between two looks for a sequence that another thread's answers may have given back."""
 
 CHUNK, PROMPTS = 252, 504
 """Most tokens of a prompt that are computed at once, and most of all prompts that begin in one step: running
@@ -115,6 +119,8 @@ class Batch:
         self.rows: list[Branch] = []
         self.paused: list[Branch] = []
         self.parked: list[Branch] = []
+        self.starved = False
+        """Whether a branch found all sequences with another thread's answers."""
 
     def statuses(self) -> dict[Status, int]:
         """How many branches are in each status, those that have ended left out."""
@@ -208,6 +214,12 @@ class Batch:
                     break
         return None
 
+    def breathe(self) -> None:
+        """Outside the guard: wait a little for the sequences that another thread's answers hold."""
+        if self.starved:
+            self.starved = False
+            time.sleep(BREATH)
+
     def _open(self, branch: Branch) -> bool:
         """Give a branch a sequence; False while there is no room for it."""
         tokens = [*branch.job.request.tokens, *branch.tokens]
@@ -220,6 +232,9 @@ class Batch:
                 return False
             if self._evict():
                 return self._open(branch)
+            self.starved = guard_of(self.engine).is_shared
+            if self.starved:
+                return False
             raise
         promised = sum(len(b.pending) for b in self._opened() if b is not branch)
         new = promised + len(tokens) - len(branch.sequence.tokens) + (len(self.rows) + 1 if self.rows else 0)

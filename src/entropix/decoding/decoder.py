@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from entropix.decoding.admission import check_request
 from entropix.decoding.batch import Batch, parts_of
-from entropix.decoding.job import Branch, Job, Status
+from entropix.decoding.job import Branch, Event, Job, Status
 from entropix.decoding.masks import apply_masks, measured, no_numbers
 from entropix.decoding.proposal import TOP, Proposal, Redraw
 from entropix.decoding.record import Recorder
@@ -16,14 +16,6 @@ from entropix.decoding.step import Taken, noise_keys, take_step
 from entropix.engines import Engine, guard_of
 from entropix.sampling import WINDOW
 from entropix.types import Action, Kind, Observation, Regime, State, Step
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A token whose text is certain, or the end of an answer (`step` None, `job.finish_reason` set)."""
-
-    job: Job
-    step: Step | None
 
 
 class Decoder:
@@ -77,7 +69,9 @@ class Decoder:
     def step(self) -> list[Event]:
         """One model call for everything that runs. Returns the events it made certain, in row order."""
         with self._guard:
-            return self._step()
+            events = self._step()
+        self._batch.breathe()
+        return events
 
     def _step(self) -> list[Event]:
         batch = self._batch

@@ -251,3 +251,11 @@ class Job:
         ledger = self.ledger
         injected = [step.action == Action.INJECT for step in self.trunk.steps[: self.trunk.forwarded]]
         ledger.abandon(ledger.sampled - injected.count(False), ledger.injected - injected.count(True))
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A token whose text is certain, or the end of an answer (`step` None, `job.finish_reason` set)."""
+
+    job: Job
+    step: Step | None

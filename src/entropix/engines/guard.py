@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from entropix.errors import ModelError
+
+LATELY = 1.0
+"""Seconds in which a thread that decodes comes back for its next step."""
 
 
 class Guard:
@@ -34,6 +38,14 @@ class Guard:
         self._waiting: deque[tuple[int, threading.Lock]] = deque()
         self._closed = False
         self._endings: deque[Callable[[], None]] = deque()
+        self._left: dict[int, float] = {}
+        """When each thread last left."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether another thread uses the engine: it waits, or has left less than `LATELY` ago."""
+        me, since = threading.get_ident(), time.monotonic() - LATELY
+        return bool(self._waiting) or any(left > since for thread, left in self._left.items() if thread != me)
 
     @property
     def usable(self) -> bool:
@@ -106,6 +118,7 @@ class Guard:
             self._leave()
 
     def _leave(self) -> None:
+        self._left[threading.get_ident()] = time.monotonic()
         with self._lock:
             self._owner, self._depth = None, 0
             if self._waiting:
