@@ -65,7 +65,7 @@ def run(request: pytest.FixtureRequest) -> Run:
     without: tuple[str, ...] = request.param
     if missing(without):
         pytest.skip(f"without {', '.join(without)} there is no isolation from {', '.join(missing(without))} here")
-    return partial(sandbox.run, seconds=2.0, memory=256 << 20, without=without)
+    return partial(sandbox.run, seconds=4.0, memory=256 << 20, without=without)
 
 
 def test_right_passes_and_wrong_fails(run: Run) -> None:

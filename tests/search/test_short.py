@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from entropix.search.short import MOST_WORDS, matches, normalised, short
@@ -49,6 +49,8 @@ def test_an_alias_matches_whatever_its_case_articles_and_punctuation():
     assert not matches(None, ["at symbol"])
 
 
+@example("c!\u0327")
+@example("a!\u0301 the")
 @given(st.text())
 def test_normalising_twice_is_normalising_once(text):
     assert normalised(normalised(text)) == normalised(text)

@@ -95,6 +95,7 @@ def normalised(text: str) -> str:
     """`text` as SQuAD's scorer compares it: lower case, without punctuation, articles and repeated spaces."""
     text = unicodedata.normalize("NFKC", text).lower()
     text = "".join(c for c in text if not unicodedata.category(c).startswith("P") and c not in "$€£^~`|+<>=")
+    text = unicodedata.normalize("NFKC", text)  # what stood between a letter and its accent may be gone
     return " ".join(_ARTICLES.sub(" ", text).split())
 
 
