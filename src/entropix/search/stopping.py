@@ -115,21 +115,35 @@ class Overtake:
         return now.first - now.second > now.outstanding * now.heaviest
 
 
+class AtWaveEnds:
+    """What rules on the counts so far have in common. `enough`: whether these decide, while ballots may still come."""
+
+    exact = False
+
+    def enough(self, now: Standing) -> bool:
+        raise NotImplementedError
+
+    def stops(self, now: Standing) -> bool:
+        return self.enough(now) if now.outstanding and not now.open else not now.outstanding
+
+    def soonest(self, now: Standing) -> int:
+        """The fewest further ballots for the leader that make the rule stop."""
+        for more in range(1, now.outstanding):
+            then = replace(now, first=now.first + more * now.unit, outstanding=now.outstanding - more, open=False)
+            if self.stops(then):
+                return more
+        return now.outstanding
+
+
 @dataclass(frozen=True)
-class Beta:
+class Beta(AtWaveEnds):
     """Stops when the winner is more frequent than the next with probability `theta`, given their two counts and a
     uniform prior. Exact: 0.9375 of 3 : 0 is not below a theta of 0.9375."""
 
     theta: Fraction
     spec: str = field(default="", compare=False)
-    exact = False
 
-    def soonest(self, now: Standing) -> int:
-        return _soonest(self, now)
-
-    def stops(self, now: Standing) -> bool:
-        if now.open or not now.outstanding:
-            return not now.outstanding
+    def enough(self, now: Standing) -> bool:
         first, second = now.first / now.unit, now.second / now.unit
         if now.unit == 1 and first.is_integer() and second.is_integer() and first + second <= EXACT:
             return exact_ahead(int(first), int(second)) >= self.theta
@@ -137,29 +151,14 @@ class Beta:
 
 
 @dataclass(frozen=True)
-class Lead:
+class Lead(AtWaveEnds):
     """Stops when the winner leads by so many ballots."""
 
     ballots: int
     spec: str = field(default="", compare=False)
-    exact = False
 
-    def soonest(self, now: Standing) -> int:
-        return _soonest(self, now)
-
-    def stops(self, now: Standing) -> bool:
-        if now.open or not now.outstanding:
-            return not now.outstanding
+    def enough(self, now: Standing) -> bool:
         return now.lead >= self.ballots
-
-
-def _soonest(rule: StopRule, now: Standing) -> int:
-    """The fewest further ballots for the leader that make a rule stop."""
-    for more in range(1, now.outstanding):
-        then = replace(now, first=now.first + more * now.unit, outstanding=now.outstanding - more, open=False)
-        if rule.stops(then):
-            return more
-    return now.outstanding
 
 
 def parse_stop(text: str) -> StopRule:
