@@ -11,6 +11,7 @@ from entropix.cli.options import (
     add_color_option,
     add_model_options,
     add_profile_option,
+    add_prompt_options,
     named,
     positive,
     read_prompts,
@@ -43,11 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     from entropix.search.effort import LEVELS
 
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
-    parser.add_argument("prompts", nargs="*", metavar="QUESTION", help='what to answer; "-" reads standard input')
-    parser.add_argument(
-        "-f", "--prompt-file", action="append", default=[], metavar="FILE", help="a question in a file; may be repeated"
-    )
-    parser.add_argument("--system", metavar="TEXT", help="a system message before the question")
+    add_prompt_options(parser, "question")
     parser.add_argument(
         "-e", "--effort", choices=list(LEVELS), default="medium", help="how hard to try (default: %(default)s)"
     )

@@ -12,6 +12,7 @@ from entropix.cli.options import (
     add_decoding_options,
     add_model_options,
     add_output_options,
+    add_prompt_options,
     check_policy,
     policy_parameters,
     read_constraint,
@@ -49,11 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     from entropix.registry import names
 
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
-    parser.add_argument("prompts", nargs="*", metavar="PROMPT", help='what to answer; "-" reads standard input')
-    parser.add_argument(
-        "-f", "--prompt-file", action="append", default=[], metavar="FILE", help="a prompt in a file; may be repeated"
-    )
-    parser.add_argument("--system", metavar="TEXT", help="a system message before the prompt")
+    add_prompt_options(parser, "prompt")
     parser.add_argument(
         "--raw", action="store_true", help="continue the prompt as plain text instead of answering it as a chat message"
     )

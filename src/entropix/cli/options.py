@@ -42,6 +42,15 @@ def folder(text: str) -> Path:
     return Path(named(text))
 
 
+def add_prompt_options(parser: argparse.ArgumentParser, what: str) -> None:
+    """Where the prompts come from. what: "prompt" or "question", as the command calls one."""
+    parser.add_argument("prompts", nargs="*", metavar=what.upper(), help='what to answer; "-" reads standard input')
+    parser.add_argument(
+        "-f", "--prompt-file", action="append", default=[], metavar="FILE", help=f"a {what} in a file; may be repeated"
+    )
+    parser.add_argument("--system", metavar="TEXT", help=f"a system message before the {what}")
+
+
 def add_model_options(parser: argparse.ArgumentParser, *, model: bool = True) -> None:
     from entropix.registry import names
 
