@@ -100,7 +100,7 @@ class Branch:
         if self.matcher is not None:
             self.matcher.rewind(at)
         self.steps = [replace(step) for step in self.steps[:at]]
-        self.stream = TextStream(self.job.request.stop)
+        self.stream = self.job.new_stream()
         for step in self.steps:
             self.stream.push(step, tokenizer.piece(step.token))
 
@@ -181,10 +181,14 @@ class Job:
     def __post_init__(self) -> None:
         constraint = self.request.constraint
         matcher = None if constraint is None else constraint.begin()
-        self.trunk = Branch(self, 0, self.request.seed, stream=TextStream(self.request.stop), matcher=matcher)
+        self.trunk = Branch(self, 0, self.request.seed, stream=self.new_stream(), matcher=matcher)
         self.branches.append(self.trunk)
         if self.request.search is not None:
             self.explorer = self.request.search.begin(self)
+
+    def new_stream(self) -> TextStream:
+        """The text of an answer that has no token yet."""
+        return TextStream(self.request.stop, self.request.before)
 
     @property
     def idle(self) -> bool:

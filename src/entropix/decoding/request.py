@@ -32,8 +32,9 @@ class Request:
     request, to the bit: it shares no other sequence and keeps none, and is computed apart from those beside it, which
     takes longer. search: how more than one continuation is explored, None for one. constraint: what the text must be,
     for this model; it ends the answer when nothing may follow, and nothing is injected into it. notes: what the reader
-    of the answer must know of how it was asked. risk: the share of wrong answers that is accepted, None for any; the
-    loop does not read it.
+    of the answer must know of how it was asked. before: the bytes of the tokens at the prompt's end that the answer
+    goes on from, so that a character which they begin is whole in its text. risk: the share of wrong answers that is
+    accepted, None for any; the loop does not read it.
     """
 
     tokens: Sequence[int]
@@ -51,6 +52,7 @@ class Request:
     constraint: Constraint | None = None
     notes: tuple[str, ...] = ()
     risk: float | None = None
+    before: bytes = b""
 
     def __post_init__(self) -> None:
         for name in ("seed", "max_tokens", "leading"):

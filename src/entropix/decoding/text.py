@@ -18,12 +18,15 @@ class TextStream:
 
     A control token adds no text. A stop string may spell its name all the same, alone or beside text: it is looked
     for in the text and, where there are control tokens, in the text with their labels in it.
+
+    before: the bytes of tokens that came before the first; only a character that they begin and do not end matters.
     """
 
-    def __init__(self, stops: tuple[str, ...] = ()) -> None:
+    def __init__(self, stops: tuple[str, ...] = (), before: bytes = b"") -> None:
         self.stops = tuple(s for s in stops if s)
         self.stopped = False
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        self._utf8.decode(before)
         self._waiting: deque[Step] = deque()
         self._names: deque[str] = deque()
         """Of each waiting step, the label if it is a control token, else ""."""
@@ -61,7 +64,7 @@ class TextStream:
         """No more tokens: release what waited. Bytes of an incomplete character become U+FFFD."""
         released: list[Step] = []
         rest = "" if self.stopped else self._utf8.decode(b"", final=True)
-        if rest:
+        if rest and self._waiting:
             self._waiting[-1].text += rest
             released = self._release()
         released += self._waiting

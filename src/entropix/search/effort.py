@@ -20,6 +20,14 @@ REPEATED = "effort: no vote was held, as greedy decoding draws the same text eac
 """The note of an answer with effort whose policy, or temperature 0, leaves nothing to draw."""
 
 
+def described(level: str) -> str:
+    """What a level does, in a few words."""
+    found = LEVELS[check_effort(level)]
+    if found is None:
+        return "one text, as the policy decodes it"
+    return f"texts are drawn until one answer is {found[0]} ahead, at most {found[1]}"
+
+
 def check_effort(level: object) -> str:
     """Raises ParameterError for a level that there is not."""
     if level not in LEVELS:

@@ -188,7 +188,8 @@ class Writer:
                 logprobs = self.shape.logprobs(shown, top, self.tokenizer, 0)
             choices.append(self.shape.choice(index, result.text, logprobs, FINISH[result.finish_reason]))
             steps = {} if recorded is None else {"steps": self._steps(result.steps)}
-            ours.append({"index": index, **steps, **_vote(result), "result": self._told(result)})
+            begun = {} if self.asked.prefix is None else {"prefix": self.asked.prefix}
+            ours.append({"index": index, **begun, **steps, **_vote(result), "result": self._told(result)})
         answer = {**self.head, "object": self.shape.kind, "choices": choices, "usage": self.usage()}
         return to_json({**answer, "entropix": {"choices": ours}}).encode()
 
@@ -230,8 +231,9 @@ class Writer:
         if begin is None:
             return b""
         parts = json.dumps(begin)[1:-1]
+        ours = "" if self.asked.prefix is None else f', "entropix": {json.dumps({"prefix": self.asked.prefix})}'
         return "".join(
-            f'{self._opening}{{"index": {i}, {parts}, "logprobs": null, "finish_reason": null}}]}}\n\n'
+            f'{self._opening}{{"index": {i}, {parts}, "logprobs": null, "finish_reason": null}}]{ours}}}\n\n'
             for i in range(len(self.asked.requests))
         ).encode()
 
@@ -241,6 +243,12 @@ class Writer:
         for item in items:
             if item.steps:
                 self._chunk(out, item)
+            if item.progress is not None:
+                ours = to_json({"index": item.choice, "progress": item.progress})
+                out.append(
+                    f'{self._opening}{{"index": {item.choice}, {self.shape.last()}, "logprobs": null, '
+                    f'"finish_reason": null}}], "entropix": {ours}}}\n\n'
+                )
             if item.job is not None:
                 self.jobs[item.choice] = item.job
                 result = self.result(item.job)

@@ -108,7 +108,13 @@ class Server:
         self.scheduler.check_open()
         asked = await self._prepare(read)
         stream = bool(body.stream)
-        ticket = Ticket(asked.requests, client=http.state.client, time_limit=self.settings.time_limit, streams=stream)
+        ticket = Ticket(
+            asked.requests,
+            client=http.state.client,
+            time_limit=self.settings.time_limit,
+            streams=stream,
+            progress=asked.progress,
+        )
         writer = Writer(shape, asked)
         facts = http.state.log
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -33,7 +34,8 @@ class Asked:
     """requests: one per choice, prompt after prompt. prompts: how many different prompts. model: with the profile that
     was asked for. notes: what the reader of the answer should know. top: how many leading candidates a token's
     log-probabilities show, None for no log-probabilities. recorded: how many a step record shows, None for no step
-    records."""
+    records. prefix: the text of the tokens that the answers go on from, None without any; a character that they begin
+    and do not end is the answer's. progress: whether it is wanted how searches stand."""
 
     requests: tuple[Request, ...]
     prompts: int
@@ -41,6 +43,8 @@ class Asked:
     notes: tuple[str, ...]
     top: int | None
     recorded: int | None
+    prefix: str | None = None
+    progress: bool = False
 
 
 class Reader:
@@ -151,6 +155,9 @@ class Reader:
             max_tokens = settings.max_tokens
         if asked.stream_options is not None and not asked.stream:
             raise invalid("stream_options: they need stream: true", "stream_options")
+        extension = asked.entropix or Extension()
+        before = self._before(extension.prefix, constraint)
+        prompts = [([*tokens, *extension.prefix], question) for tokens, question in prompts]
         longest = settings.max_prompt
         for prompt, _ in prompts:
             if longest is not None and len(prompt) > longest:
@@ -159,7 +166,6 @@ class Reader:
                     param,
                     "context_length_exceeded",
                 )
-        extension = asked.entropix or Extension()
         recorded = extension.leading if asked.entropix is not None and extension.steps else None
         model = self._profiled(extension.profile)
         level, said = level_of(asked, settings.effort)
@@ -191,12 +197,27 @@ class Reader:
                 search=votes[0][0],
                 constraint=constraint,
                 notes=(*notes, *why),
+                before=before,
             )
             self._check(first, param)
             # a search draws its own samples from the same derivation, so choices get a derivation of their own
             rest = [replace(first, seed=derived(seed, c, 0), keep=False, search=votes[c][0]) for c in range(1, n)]
             requests += [first, *rest]
-        return Asked(tuple(requests), len(prompts), model, tuple(limited), top, recorded)
+        prefix = begun(before) if extension.prefix else None
+        return Asked(tuple(requests), len(prompts), model, tuple(limited), top, recorded, prefix, extension.progress)
+
+    def _before(self, prefix: Sequence[int], constraint: Constraint | None) -> bytes:
+        """The bytes of `prefix`. Raises ApiError where nothing can go on from it."""
+        name, tokenizer = "entropix.prefix", self.model.tokenizer
+        vocabulary = self.model.info.vocabulary
+        for token in prefix:
+            if token >= vocabulary:
+                raise invalid(f"{name}: {token} is no token; this model's are 0 … {vocabulary - 1}", name)
+            if token in tokenizer.end_tokens:
+                raise invalid(f"{name}: token {token} ends an answer, so nothing goes on from it", name)
+        if prefix and constraint is not None:
+            raise invalid(f"{name}: with response_format an answer cannot begin with given tokens", name)
+        return b"".join(map(tokenizer.piece, prefix))
 
     def check_defaults(self) -> None:
         """Raise what would refuse every request that names neither a policy nor a search."""
@@ -300,6 +321,11 @@ class Reader:
                 raise invalid(f"logit_bias: {key!r} is no token; this model's are 0 … {vocabulary - 1}", "logit_bias")
             bias[int(key)] = value
         return bias
+
+
+def begun(before: bytes) -> str:
+    """What `before` says, without a character that it does not end."""
+    return codecs.getincrementaldecoder("utf-8")("replace").decode(before)
 
 
 def _limited(name: str, asked: float, used: Any, why: str) -> str:

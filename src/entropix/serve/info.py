@@ -7,9 +7,9 @@ from typing import Any
 
 from entropix.parameters import described
 from entropix.policies import POLICIES
-from entropix.search import STRATEGIES
+from entropix.search import STRATEGIES, effort
 from entropix.search.answers import EXTRACTORS
-from entropix.search.effort import LEVELS
+from entropix.search.effort import LEVELS, POLICY
 from entropix.serve.scheduler import Scheduler
 from entropix.serve.settings import Settings
 from entropix.trace import entropix_version
@@ -35,7 +35,11 @@ def describe(scheduler: Scheduler, settings: Settings, names: tuple[str, ...]) -
         "search": settings.search,
         "effort": settings.effort,
         "efforts": list(LEVELS),
+        "effort_levels": [{"name": level, "summary": effort.described(level), "parameters": []} for level in LEVELS],
+        "effort_policy": POLICY,
         "answers": list(EXTRACTORS),
+        "reproducible": settings.reproducible,
+        "end_tokens": sorted(model.tokenizer.end_tokens),
         "policies": [_listed(name, kind) for name, kind in POLICIES.usable()[0].items()],
         "searches": [_listed(name, kind) for name, kind in STRATEGIES.usable()[0].items()],
         "capabilities": dataclasses.asdict(capabilities),

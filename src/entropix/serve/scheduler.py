@@ -15,8 +15,7 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from entropix.decoding import Decoder, Event, Job, Request
@@ -26,6 +25,7 @@ from entropix.serve.errors import LIMIT, ApiError, failed, unavailable
 from entropix.serve.faults import EngineBroken, StepGuard, answers
 from entropix.serve.metrics import Accounts
 from entropix.serve.prefixes import Prefixes
+from entropix.serve.progress import Owner, news
 from entropix.serve.settings import Settings
 from entropix.serve.ticket import MailItem, Ticket
 
@@ -40,15 +40,6 @@ mask of every cell, which takes a tenth of the throughput of a small model for e
 
 PROBE_EVERY = 1.0
 """Seconds between two looks at whether a broken engine answers again."""
-
-
-@dataclass(slots=True)
-class Owner:
-    """Whose choice a job is. last: when its last token came, None before the first."""
-
-    ticket: Ticket
-    choice: int
-    last: float | None = None
 
 
 class Scheduler:
@@ -147,6 +138,7 @@ class Scheduler:
                 self._expire()
                 self._fill()
                 self._hand_out(self._guard.step())
+                self._post(news(self._owners))
                 self._observe()
             except EngineBroken as error:
                 self._break("the model's engine has failed; the server is trying to bring it back", error)
@@ -325,7 +317,7 @@ class Scheduler:
             self._fail(ticket, error)
 
     @staticmethod
-    def _post(mail: list[tuple[Ticket, list[MailItem], ApiError | None]]) -> None:
+    def _post(mail: Sequence[tuple[Ticket, list[MailItem], ApiError | None]]) -> None:
         if not mail:
             return
 

@@ -71,6 +71,13 @@ class Extension(Strict):
         default=None, description="how the texts of a vote are read, such as number; recognised by default"
     )
     profile: str | None = Field(default=None, description="thresholds of another profile, by name")
+    prefix: Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=65_536)] = Field(
+        default=[],
+        description="tokens that the answer begins with, such as another's up to a place; not repeated in it",
+    )
+    progress: bool = Field(
+        default=False, description="with stream: how a search stands, whenever a text of it begins or ends"
+    )
     steps: bool = Field(default=True, description="report every step: signals, regime, parameters, candidates")
     leading: int = Field(default=8, ge=0, le=64, description="leading candidates a step")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from entropix.decoding import Job, Request
 from entropix.errors import EntropixError
@@ -16,23 +17,29 @@ from entropix.types import Step
 
 @dataclass(slots=True)
 class MailItem:
-    """What became certain of one choice in one step. job: set when the choice has ended."""
+    """What became certain of one choice in one step. job: set when the choice has ended. progress: how its search
+    stands, None where that is not news."""
 
     choice: int
     steps: list[Step] = field(default_factory=list)
     job: Job | None = None
+    progress: Mapping[str, Any] | None = None
 
 
 class Ticket:
     """requests: one per choice. client: who asks, for fairness. streams: whether steps are wanted as they come.
+    progress: whether it is wanted how searches stand.
 
     The engine's thread owns `waiting`, `parked`, `running` and `begun`; the rest belongs to the event loop's.
     """
 
-    def __init__(self, requests: Sequence[Request], *, client: str, time_limit: float, streams: bool) -> None:
+    def __init__(
+        self, requests: Sequence[Request], *, client: str, time_limit: float, streams: bool, progress: bool = False
+    ) -> None:
         self.requests = requests
         self.client = client
         self.streams = streams
+        self.progress = progress and streams
         self.arrived = time.perf_counter()
         self.deadline = self.arrived + time_limit
         self.number = 0
