@@ -15,7 +15,7 @@ import entropix
 ROOT = Path(entropix.__file__).parent
 FOUNDATION = {"folders", "numeric", "parameters", "registry", "types", "errors", "arrays", "native", "fused"}
 CORE = FOUNDATION | {"signals", "sampling", "policies", "engines"}
-LOOP = CORE | {"decoding", "search", "constraints", "profiles"}
+LOOP = CORE | {"decoding", "search", "uncertainty", "constraints", "profiles"}
 MODEL = LOOP | {"model", "models", "trace"}
 MAY_IMPORT = {
     "types": set(),
@@ -35,10 +35,11 @@ MAY_IMPORT = {
     "decoding": CORE,
     "profiles": CORE | {"decoding"},
     "models": FOUNDATION | {"engines"},
-    "model": CORE | {"constraints", "decoding", "profiles", "models", "search"},
+    "model": CORE | {"constraints", "decoding", "profiles", "models", "search", "uncertainty"},
     "trace": CORE | {"decoding", "profiles"},
-    "remote": FOUNDATION | {"signals", "policies", "profiles", "search"},
+    "remote": FOUNDATION | {"signals", "policies", "profiles", "search", "uncertainty"},
     "search": CORE | {"decoding"},
+    "uncertainty": FOUNDATION | {"engines", "search"},
     "evaluate": MODEL,
     "serve": MODEL,
     "plugins": set(),

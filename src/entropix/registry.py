@@ -1,4 +1,4 @@
-"""Policies, strategies and engines by name: those that are built in, and those that installed packages add.
+"""Policies, strategies, engines and estimators by name: those that are built in, and those that installed packages add.
 
 All come through one door, entry points of the groups below. Those of the built-ins stand here, as a checkout has no
 metadata and an editable installation may have old ones; pyproject.toml says the same, and a test compares the two.
@@ -41,6 +41,24 @@ BUILT_IN = {
     "entropix.engines": {
         "llama_cpp": "entropix.engines.kinds:LLAMA_CPP",
         "transformers": "entropix.engines.kinds:TRANSFORMERS",
+    },
+    "entropix.estimators": {
+        "length": "entropix.uncertainty.one_text:TextLength",
+        "msp": "entropix.uncertainty.one_text:SequenceProbability",
+        "perplexity": "entropix.uncertainty.one_text:Perplexity",
+        "mean-token-entropy": "entropix.uncertainty.one_text:MeanTokenEntropy",
+        "answer-span": "entropix.uncertainty.one_text:AnswerSpan",
+        "answer-span-mean": "entropix.uncertainty.one_text:AnswerSpanMean",
+        "answer-span-least": "entropix.uncertainty.one_text:AnswerSpanLeast",
+        "bottom-window": "entropix.uncertainty.one_text:BottomWindow",
+        "ccp": "entropix.uncertainty.one_text:ClaimConditioned",
+        "label-share": "entropix.uncertainty.several:LabelShare",
+        "cocoa-msp": "entropix.uncertainty.several:CocoaMsp",
+        "cocoa-ppl": "entropix.uncertainty.several:CocoaPpl",
+        "cocoa-mte": "entropix.uncertainty.several:CocoaMte",
+        "semantic-entropy": "entropix.uncertainty.several:SemanticEntropy",
+        "semantic-entropy-p": "entropix.uncertainty.several:SemanticEntropySummed",
+        "self-assessment": "entropix.uncertainty.several:SelfAssessment",
     },
 }
 

@@ -7,7 +7,7 @@ API standard: NumPy and torch today.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum, IntEnum
 from typing import Any, ClassVar, NamedTuple, TypeAlias
@@ -338,6 +338,8 @@ class Result:
     """Whether the answer is not sure enough for the risk that was asked for; it is there all the same."""
     risk_bound: float | None = None
     """At most this share of the answers that are given is wrong, at confidence 95 %; None without one."""
+    uncertainties: Mapping[str, float] = field(default_factory=dict, compare=False, repr=False)
+    """By every estimator that knows enough, by its name; computed when they are asked for. docs/uncertainty.md."""
 
     @property
     def confidence(self) -> float:
@@ -346,10 +348,10 @@ class Result:
 
     @property
     def share(self) -> float:
-        """0 … 1: the answer's share of the votes if several ballots voted, else 1 − uncertainty."""
+        """0 … 1: the answer's share of the votes if several ballots voted, else the probability of the text."""
         if self.search is not None and self.search.confidence is not None:
             return self.search.confidence
-        return 1 - self.uncertainty
+        return math.exp(-max(self.surprisal, 0.0))
 
     @property
     def answer(self) -> str | None:
@@ -361,7 +363,7 @@ class Result:
         """What `confidence` was read off, for a person."""
         search = self.search
         if search is None or not search.shares:
-            return "1 − the uncertainty of one text, not calibrated"
+            return "the probability of one text, not calibrated"
         agree = f"{search.agreeing} of {search.ballots} texts agree"
         return f"{agree}{self.calibration or '; share of the ballots, not calibrated'}"
 
@@ -375,7 +377,24 @@ class Result:
 
     @property
     def uncertainty(self) -> float:
-        """1 − the geometric mean of the probabilities of the model's own tokens: 0 sure … 1; 0 for no tokens."""
+        """0 sure … 1, by the estimator that separates right from wrong best of those that cost nothing more: 1 − the
+        answer's share of the votes (label-share), and of one text 1 − its probability (msp), which grows with its
+        length and is near 1 for a long one. docs/uncertainty.md has the evidence, `uncertainty_source` says which."""
+        if self.search is not None and self.search.confidence is not None:
+            return 1 - self.search.confidence
+        return -math.expm1(-max(self.surprisal, 0.0))
+
+    @property
+    def uncertainty_source(self) -> str:
+        """What `uncertainty` was read off, with the estimator's name."""
+        if self.search is not None and self.search.confidence is not None:
+            return f"label-share: 1 − the answer's share of {self.search.ballots} texts"
+        return "msp: 1 − the probability of the one text"
+
+    @property
+    def token_uncertainty(self) -> float:
+        """1 − the geometric mean of the probabilities of the model's own tokens: 0 sure … 1; 0 for no tokens. It does
+        not grow with the length, and tells right from wrong less well than the length does."""
         own = [s.logprob for s in self.steps if s.logprob is not None]
         return 1 - math.exp(sum(own) / len(own)) if own else 0.0
 

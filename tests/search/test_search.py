@@ -149,7 +149,7 @@ def test_the_confidence_of_one_ballot_is_one_minus_uncertainty(spec: str) -> Non
     assert isinstance(result, Result)
     assert result.search is not None
     assert (result.search.ballots, result.search.confidence, result.search.shares) == (1, None, {})
-    assert result.confidence == 1 - result.uncertainty
+    assert result.confidence == pytest.approx(1 - result.uncertainty)
     assert ONE_VOTE in result.notes
     console = Console(file=io.StringIO(), record=True, width=100)
     console.print(search_tree(console, result.search))

@@ -162,7 +162,9 @@ def console(width: int = 80) -> Console:
 
 def test_the_summary_says_shares_entropy_speed_ending_and_cost() -> None:
     line = summary(console(), answer(step("a"), step("b", Regime.BRANCH), step("c"), step("d"))).plain
-    assert line.startswith("flow 75% branch 25% | entropy 1.25 nats | uncertainty 39% | 4 tokens, 2.0 tokens/s")
+    assert line.startswith(
+        "flow 75% branch 25% | entropy 1.25 nats | uncertainty 2.0 nats (−Σ ln p) | 4 tokens, 2.0 tokens/s"
+    )
     assert "token limit | forwarded 7 (3 prompt, 4 sampled), reused 20 prompt tokens | seed 11" in line
 
 

@@ -310,7 +310,7 @@ def test_the_summary_counts_what_the_result_counts_in_the_terminals_words(show: 
     page = show(answer)
     text = re.sub(r"\s+", " ", page.locator(".exv-summary").inner_text())
     for expected in (
-        f"uncertainty {answer.uncertainty:.0%}",
+        f"uncertainty {answer.surprisal:.1f} nats (−Σ ln p of the text), {answer.token_uncertainty:.0%} a token",
         f"mean entropy {answer.mean_entropy:.2f} nats",
         "regimes flow 20%, adapt 20%, branch 20%, clarify 20%, resample 20%",
         f"length 5 tokens, 10.0 tokens/s; {ENDINGS['length']}",

@@ -204,7 +204,7 @@ def _outcome(o: Outcome, name: str, rule: Rule, texts: Sequence[StoredText]) -> 
         "ballot_tokens": [t.tokens for t in texts],
         "ballot_ends": [t.ended for t in texts],
         "independent": plain and not rule.first and bool(o.get("independent")),
-        "texts": [{"length": t.length, "whole": t.whole, "span": t.span} for t in texts],
+        "texts": [t.kept for t in texts],
         "forwarded": forwarded,
         "unshared": forwarded + round(shared * (len(texts) - 1)),
         "ledger": {"shared": 0},
@@ -217,7 +217,7 @@ def _outcome(o: Outcome, name: str, rule: Rule, texts: Sequence[StoredText]) -> 
 def _signals(found: Counted) -> dict[str, float]:
     """The stored signals that separate right answers from wrong ones; higher is surer."""
     whole, span = found.chosen.whole, found.chosen.span
-    share = math.exp(whole.mean) if found.lone and whole is not None else found.share
+    share = math.exp(min(whole.sum, 0.0)) if found.lone and whole is not None else found.share
     signals = {"confidence": share, "length": -float(found.chosen.length)}
     if whole is not None:
         signals |= {"mean log-probability": whole.mean, "sum of log-probabilities": whole.sum}

@@ -37,6 +37,9 @@ GUIDE = (
     "AUROC: the probability that a right answer has the higher score than a wrong one, 0.5 for a score that knows "
     "nothing. ECE: mean distance of confidence and accuracy over ten bins. AURC: mean error over all coverages, "
     "lower is better. A confidence has to beat the length and the sum of log-probabilities to be worth its name.",
+    "Estimators of uncertainty (docs/uncertainty.md): “known” counts the answers for which one has a value; an answer "
+    "without one, such as a text that gives no answer, ranks as least sure. PRR: the area under accuracy over the share"
+    " that is rejected, least sure first, between a random order (0) and the best (1), as lm-polygraph defines it.",
 )
 """How to read the figures, and what they do not say."""
 
@@ -53,7 +56,7 @@ class Table:
 
 def tables(task: TaskSummary) -> Iterator[Table]:
     """Every table of a task that has rows."""
-    further = (_curves, _search, _regimes, _effects, _validity)
+    further = (_curves, _search, _regimes, _effects, _validity, _uncertainties)
     for table in (*main_tables(task), *(make(task) for make in further)):
         if table.rows:
             yield table
@@ -168,13 +171,26 @@ def _validity(task: TaskSummary) -> Table:
             r.spec,
             *(_auroc(r.auroc.get(n)) for n in names),
             f"{r.ece:.3f}",
+            f"{r.mass_ece:.3f}",
+            f"{r.brier:.3f}",
             *(f"{r.aurc[n]:.3f}" if n in r.aurc else "–" for n in ranked),
         )
         for r in task.rows
     )
-    head = ("spec", *names, "ECE", *(f"AURC by {n}" for n in ranked))
+    head = ("spec", *names, "ECE", "ECE, equal mass", "Brier", *(f"AURC by {n}" for n in ranked))
     caption = "AUROC of each signal against correctness (95 % interval), and the calibration of the confidence"
     return Table(caption, head, rows)
+
+
+def _uncertainties(task: TaskSummary) -> Table:
+    rows = tuple(
+        (r.spec, j.name, j.needs, str(j.known), _auroc(j.auroc), _auroc(j.prr), f"{j.aurc:.3f}")
+        for r in task.rows
+        for j in r.judged
+    )
+    head = ("spec", "estimator", "needs", "known", "AUROC", "PRR", "AURC")
+    caption = "Uncertainty by every estimator, against correctness (95 % intervals); length and msp are what to beat"
+    return Table(caption, head, rows, labels=3)
 
 
 def _held(task: TaskSummary) -> Table:

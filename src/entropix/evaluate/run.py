@@ -15,12 +15,14 @@ from entropix.evaluate.code import RIGHT, UNGRADED
 from entropix.evaluate.specs import Spec
 from entropix.evaluate.store import Key, Store
 from entropix.evaluate.tasks import Item, Task
+from entropix.evaluate.texts import kept_of
 from entropix.model import Model
 from entropix.profiles import Profile
 from entropix.search import SearchPlan, Vote
 from entropix.search.answers import extractor
-from entropix.search.spans import branch_texts, measured
 from entropix.types import Action, BranchRecord, Result
+from entropix.uncertainty import StepsReading, Uncertainties, branch_readings, observed
+from entropix.uncertainty.readings import ALTERNATIVES
 
 ENDS = ("end", "stop", "length", "context")
 """How a text ends by itself, rather than because the search was over."""
@@ -136,7 +138,7 @@ def submit(decoder: Decoder, model: Model, unit: Unit, max_tokens: int, budget: 
         search=unit.plan(budget),
         seed=seed_of(unit),
         max_tokens=min(most, budget or most),
-        leading=0,
+        leading=ALTERNATIVES,
     )
     return decoder.submit(request)
 
@@ -171,7 +173,7 @@ def outcome(unit: Unit, result: Result) -> dict[str, Any]:
         "ballot_right": [grades[a][0] == RIGHT for a in ballots],
         "ballot_tokens": [_computed(b) for b in cast],
         "ballot_ends": [b.ended for b in cast],
-        "texts": _texts(unit, result, answer),
+        "texts": [kept_of(text) for text in _readings(unit, result, answer)],
         "independent": _independent(unit, cast),
         "text": result.text,
         "finish_reason": result.finish_reason,
@@ -181,6 +183,7 @@ def outcome(unit: Unit, result: Result) -> dict[str, Any]:
         "ledger": dataclasses.asdict(result.ledger),
         "seconds": result.seconds,
         "signals": measures(result),
+        "uncertainties": dict(Uncertainties(lambda: observed(result.steps, result.finish_reason, vote, _reader(unit)))),
         "regimes": result.regime_shares,
         "injected": sum(step.action == Action.INJECT for step in result.steps),
         "departed": sum(bool(step.rank) for step in result.steps),
@@ -190,13 +193,18 @@ def outcome(unit: Unit, result: Result) -> dict[str, Any]:
     }
 
 
-def _texts(unit: Unit, result: Result, answer: str | None) -> list[dict[str, Any]]:
-    """What is kept of each ballot, or of the only text where there was no vote."""
+def _reader(unit: Unit) -> Callable[[str], str | None] | None:
+    """What reads the answers of a unit's texts: its vote's extractor, or the task's where there is none."""
     plan = unit.plan()
-    if plan is not None and result.search is not None and result.search.ballots:
-        read = next((part.answer for part in plan.strategies if isinstance(part, Vote)), None)
-        return branch_texts(result.search.branches, extractor(read))
-    return [measured([s.text for s in result.steps], [s.logprob for s in result.steps], answer, unit.extract)]
+    votes = [] if plan is None else [part.answer for part in plan.strategies if isinstance(part, Vote)]
+    return extractor(votes[0]) if votes else unit.extract
+
+
+def _readings(unit: Unit, result: Result, answer: str | None) -> list[StepsReading]:
+    """Each ballot, or the only text where there was no vote."""
+    if result.search is not None and result.search.ballots:
+        return branch_readings(result.search.branches, _reader(unit))
+    return [StepsReading(result.steps, answer, result.finish_reason, unit.extract)]
 
 
 def measures(result: Result) -> dict[str, float]:

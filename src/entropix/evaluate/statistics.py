@@ -250,6 +250,21 @@ def prr(score: ArrayLike, right: ArrayLike, rejected: float = 1.0) -> float:
     return (area(score) - chance) / (best - chance) if best > chance + 1e-12 else float("nan")
 
 
+def prr_interval(score: ArrayLike, right: ArrayLike, cluster: ArrayLike, resamples: int = 500) -> Interval:
+    """PRR with a percentile interval over resampled clusters (items)."""
+    score, right = np.asarray(score, float), np.asarray(right, float)
+    value = prr(score, right)
+    clusters, index = np.unique(np.asarray(cluster), return_inverse=True)
+    if len(clusters) < 2 or value != value:
+        return Interval(value, float("nan"), float("nan"))
+    found = []
+    for weights in _resamples(len(clusters), resamples):
+        for drawn in weights:
+            taken = np.repeat(np.arange(len(score)), drawn[index])
+            found.append(prr(score[taken], right[taken]))
+    return _percentiles(value, np.asarray(found))
+
+
 def brier(confidence: ArrayLike, right: ArrayLike) -> float:
     """Mean squared difference of confidence and correctness; NaN for no data."""
     confidence, right = np.asarray(confidence, float), np.asarray(right, float)

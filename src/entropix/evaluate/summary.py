@@ -11,6 +11,7 @@ from entropix.evaluate import statistics as st
 from entropix.evaluate.budget import AgainstCurve, Point, curves
 from entropix.evaluate.calibration import Held
 from entropix.evaluate.effects import Effect, effects
+from entropix.evaluate.estimates import Judged, judge
 from entropix.evaluate.specs import family_of
 from entropix.evaluate.store import cost
 from entropix.types import Regime
@@ -46,6 +47,10 @@ class Row:
     regimes: dict[str, tuple[float, float]]
     bins: tuple[st.Bin, ...]
     risk: dict[str, tuple[list[float], list[float]]]
+    brier: float = float("nan")
+    mass_ece: float = float("nan")
+    judged: tuple[Judged, ...] = ()
+    """Of every estimator of uncertainty that the outcomes hold, in the estimators' order."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +187,9 @@ def _row(task: str, spec: str, outcomes: Sequence[Outcome]) -> Row:
         regimes=_regimes(outcomes),
         bins=tuple(st.reliability(signals["confidence"], right)),
         risk={name: _curve(score, right) for name, score in ranked.items()},
+        brier=st.brier(signals["confidence"], right),
+        mass_ece=st.mass_ece(signals["confidence"], right),
+        judged=tuple(judge(outcomes)),
     )
 
 

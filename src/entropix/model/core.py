@@ -24,10 +24,12 @@ from entropix.profiles import Profile, find, named
 from entropix.profiles.confidence import Setting, parse_risk
 from entropix.search import SearchPlan, make_search
 from entropix.search.answers import Extractor
+from entropix.search.ballots import extractor_of
 from entropix.search.effort import POLICY as BALLOT_POLICY
 from entropix.search.effort import REPEATED, check_effort_alone, make_pool, plan_effort
 from entropix.search.pool import Pool
 from entropix.types import ModelInfo, Result
+from entropix.uncertainty import Uncertainties, observed
 
 DEFAULT_POLICY = "entropix"
 
@@ -318,12 +320,14 @@ class Model:
         known = self.profile.confidences
         setting = self.setting(request.policy, request.search) if known else None
         verdict = judge(job.search, request.search, setting, known, request.risk)
+        steps, search = tuple(job.steps), job.search
+        extract = extractor_of(request.search)
         return Result(
             text=job.stream.text,
             finish_reason=job.finish_reason,
             tokens=tuple(job.tokens),
             prompt_tokens=len(request.tokens),
-            steps=tuple(job.steps),
+            steps=steps,
             ledger=job.ledger,
             seed=request.seed,
             policy=request.policy.name,
@@ -337,6 +341,7 @@ class Model:
             calibration=verdict.calibration,
             abstained=verdict.abstained,
             risk_bound=verdict.risk_bound,
+            uncertainties=Uncertainties(lambda: observed(steps, job.finish_reason, search, extract)),
         )
 
 

@@ -17,10 +17,12 @@ from entropix.remote.client import Broken, Client, Refusal
 from entropix.remote.text import StreamReader, Text
 from entropix.remote.wire import Chunk, Top, Usage
 from entropix.search import STRATEGIES, SearchPlan
+from entropix.search.ballots import extractor_of
 from entropix.search.exploration import Exploration
 from entropix.search.host import Host, ended
 from entropix.search.seeds import derived
 from entropix.types import Ledger, Result, Step, Thresholds
+from entropix.uncertainty import Uncertainties, observed
 
 TICK = 0.1
 """Seconds after which a caller's `watch` is asked while nothing comes."""
@@ -344,12 +346,14 @@ class Answering(Host):
         for text in self.texts:
             for step in text.steps:
                 step.position = prompt_tokens + step.index
+        steps, ended = tuple(winner.steps), winner.finish_reason or "cancelled"
+        extract = extractor_of(self.ask.plan)
         return Result(
             text=winner.text,
-            finish_reason=winner.finish_reason or "cancelled",
+            finish_reason=ended,
             tokens=tuple(step.token for step in winner.steps),
             prompt_tokens=prompt_tokens,
-            steps=tuple(winner.steps),
+            steps=steps,
             ledger=ledger,
             seed=self.ask.seed,
             policy=policy,
@@ -359,6 +363,7 @@ class Answering(Host):
             notes=(*notes, *dict.fromkeys(self.notes)),
             search=record,
             thresholds=thresholds,
+            uncertainties=Uncertainties(lambda: observed(steps, ended, record, extract)),
         )
 
     def _ledger(self, winner: Text) -> tuple[Ledger, int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic
 
 from entropix.errors import ParameterError
-from entropix.search.answers import extractor
+from entropix.search.answers import Extractor, extractor
 from entropix.search.recognise import OPEN, Recogniser
 from entropix.search.record import AnyBallot, Ballot
 from entropix.search.scores import path_probability, score, trace_confidence
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 NO_VOTE = "search: vote has no answer= to compare, so the text with the best mean log-probability won, as with best"
 ONE_VOTE = "search: one ballot alone voted, so the confidence is 1 − uncertainty and no share of votes"
+
+
+def extractor_of(plan: object) -> Extractor | None:
+    """What reads the answers of a search's texts; None where nothing does, or where that was not recognised yet."""
+    found = extractor(next((part.answer for part in getattr(plan, "strategies", ()) if hasattr(part, "answer")), None))
+    return None if isinstance(found, Recogniser) and (found.found is None or found.found.kind == OPEN) else found
 
 
 def _checked(answer: object) -> str | None:

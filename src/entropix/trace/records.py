@@ -74,6 +74,9 @@ def result_record(result: Result) -> dict[str, Any]:
         "prompt_tokens": result.prompt_tokens,
         "ledger": {**asdict(result.ledger), "forwarded": result.ledger.forwarded},
         "uncertainty": result.uncertainty,
+        "uncertainty_source": result.uncertainty_source,
+        "token_uncertainty": result.token_uncertainty,
+        "uncertainties": dict(result.uncertainties),
         "surprisal": result.surprisal,
         "mean_entropy": result.mean_entropy,
         "regime_shares": result.regime_shares,
@@ -168,6 +171,9 @@ def result_from(record: Mapping[str, Any], header: Mapping[str, Any], steps: tup
     ledger = record.get("ledger") or {}
     if not isinstance(ledger, Mapping):
         raise ValueError("'ledger' is not an object")
+    uncertainties = record.get("uncertainties") or {}
+    if not isinstance(uncertainties, Mapping):
+        raise ValueError("'uncertainties' is not an object")
     return Result(
         text=_text(record, "text"),
         finish_reason=_text(record, "finish_reason"),
@@ -187,6 +193,7 @@ def result_from(record: Mapping[str, Any], header: Mapping[str, Any], steps: tup
         calibration=_text(record, "calibration", ""),
         abstained=record.get("abstained") is True,
         risk_bound=_real(record, "risk_bound"),
+        uncertainties={str(name): _number(value, "uncertainties") for name, value in uncertainties.items()},
     )
 
 

@@ -166,13 +166,20 @@ def summary(console: Console, result: Result) -> Text:
     parts = [
         shares(console, result.steps),
         Text(f"entropy {result.mean_entropy:.2f} nats"),
-        Text(f"uncertainty {result.uncertainty:.0%}"),
+        unsure(result),
         Text(f"{_count(len(result.tokens), 'token')}{speed}"),
         Text(ENDINGS.get(result.finish_reason, visible(result.finish_reason, ""))),
         Text(cost(result.ledger)),
         Text(f"seed {result.seed}"),
     ]
     return Text(" | ").join(part for part in parts if part)
+
+
+def unsure(result: Result) -> Text:
+    """How unsure an answer is, with what that is: of a vote a share, of one text nats, as its 1 − p is nearly 1."""
+    if result.search is not None and result.search.confidence is not None:
+        return Text(f"uncertainty {result.uncertainty:.0%} of {_count(result.search.ballots, 'text')}")
+    return Text(f"uncertainty {max(result.surprisal, 0.0):.1f} nats (−Σ ln p)")
 
 
 def shares(console: Console, steps: Sequence[Step]) -> Text:

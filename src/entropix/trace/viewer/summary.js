@@ -39,13 +39,23 @@ function cost(ledger) {
   return `${count(ledger.forwarded, "token")} forwarded (${spent.join(", ")})${saved}`;
 }
 
+// Of a vote the share that disagrees; of one text nats, since 1 − its probability is nearly 1 for any long text.
+function unsure(surprise, result) {
+  const search = result && result.search;
+  if (search && search.confidence !== null && search.confidence !== undefined) {
+    return `${percent(1 - search.confidence, 0)} (1 − the answer's share of ${count(search.ballots, "text")})`;
+  }
+  const total = surprise.reduce((sum, value) => sum - value, 0);
+  const token = surprise.length ? 1 - Math.exp(mean(surprise)) : 0;
+  return `${number(total, 1)} nats (−Σ ln p of the text), ${percent(token, 0)} a token`;
+}
+
 export function summary(header, steps, result) {
   if (!steps.length && !result) return [];
   const surprise = finite(steps, "logprob");
-  const unsure = result ? result.uncertainty : surprise.length ? 1 - Math.exp(mean(surprise)) : 0;
   const [bar, words] = shares(steps);
   const rows = [
-    ["uncertainty", `${percent(unsure, 0)} (1 − the geometric mean of the tokens' probabilities)`],
+    ["uncertainty", unsure(surprise, result)],
     ["mean entropy", `${number(result ? result.mean_entropy : mean(finite(steps, "entropy")))} nats`],
     ["regimes", words],
   ];
