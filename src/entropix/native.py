@@ -21,7 +21,7 @@ from typing import Any
 from entropix.folders import cache_directory
 
 HERE = Path(__file__).parent
-SHARED = "exp_negative.h"
+SHARED = ("exp_negative.h", "order.h")
 COMPILERS = ("cc", "gcc", "clang")
 # not -ffast-math: it would switch denormals off for the whole process
 RELAXED = ("-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math")
@@ -35,7 +35,7 @@ def address(array: Any) -> int:
 
 @cache
 def kernel() -> ctypes.CDLL | None:
-    """kernel.c: entropies, window and draw of a row. None without a compiler."""
+    """kernel.c: entropies, window and draw of a row, and what lies behind the window. None without a compiler."""
     library = compiled(HERE / "kernel.c")
     if library is not None:
         pointer, whole = ctypes.c_void_p, ctypes.c_int64
@@ -45,8 +45,21 @@ def kernel() -> ctypes.CDLL | None:
         library.entropix_window.restype = ctypes.c_int
         real = ctypes.c_double
         numbers = (real, whole, real, real, whole, whole, whole)
-        library.entropix_draw.argtypes = (pointer, pointer, whole, *numbers, pointer, pointer)
+        library.entropix_draw.argtypes = (pointer, pointer, whole, *numbers, whole, real, real, pointer, pointer)
         library.entropix_draw.restype = whole
+        filters = (real, whole, real, real, whole, whole)
+        library.entropix_behind.argtypes = (
+            pointer,
+            whole,
+            whole,
+            pointer,
+            pointer,
+            *filters,
+            pointer,
+            pointer,
+            pointer,
+        )
+        library.entropix_behind.restype = ctypes.c_int
     return library
 
 
@@ -58,7 +71,8 @@ def compiled(source: Path, include: Path | None = None, headers: Sequence[str] =
     if compiler is None or sys.platform == "win32":
         return None
     try:
-        parts = [source.read_bytes(), (HERE / SHARED).read_bytes(), processor(), repr((FLAGS, compiler)).encode()]
+        parts = [source.read_bytes(), processor(), repr((FLAGS, compiler)).encode()]
+        parts += [(HERE / header).read_bytes() for header in SHARED]
         parts += [(include / header).read_bytes() for header in headers if include is not None]
         name = f"{source.stem}-{hashlib.sha256(b''.join(parts)).hexdigest()[:16]}.so"
         directory = cache_directory()

@@ -149,7 +149,7 @@ def test_policies_are_json_for_programs(cli: Any) -> None:
         "low": 0.0,
         "high": 1.0,
         "allowed": None,
-        "doc": "nucleus, of the mass of the 256 likeliest at most; 1 keeps all",
+        "doc": "nucleus; 1 keeps all",
     }
 
 

@@ -9,9 +9,8 @@ from functools import cached_property
 from entropix.arrays import map_arrays
 from entropix.decoding.job import Branch
 from entropix.decoding.record import Recorder
-from entropix.decoding.step import Taken, noise_keys
+from entropix.decoding.step import Taken, draw, noise_keys
 from entropix.engines import Tokenizer
-from entropix.sampling import choose
 from entropix.types import State, Step
 
 TOP = 20
@@ -28,12 +27,13 @@ class Redraw:
     def __call__(self, row: int, branch: Branch, seeds: Sequence[int]) -> list[Step]:
         """The Step of `row` that each seed chooses."""
         rows = [row] * len(seeds)
-        signals, decided, window = self.taken.signals, self.taken.decided, self.taken.window
+        signals, decided, window = self.taken.signals, self.taken.decided, self.taken.window.narrow()
         signals = map_arrays(lambda array: array[rows], signals)
         decided = map_arrays(lambda array: array[rows], decided)
         window = map_arrays(lambda array: array[rows], window)
         keys = noise_keys([(seed, branch.length) for seed in seeds], window.logits)
-        recorder = Recorder(Taken(signals, decided, window, choose(window, decided.decisions, keys)))
+        logits = self.taken.logits[rows]
+        recorder = Recorder(Taken(signals, decided, *draw(logits, window, decided.decisions, keys), logits))
         job = branch.job
         return [
             recorder.step(n, len(branch.tokens), branch.length, self.tokenizer, job.request.leading, job.attention)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from entropix.arrays import to_numpy
 from entropix.decoding.step import Taken
 from entropix.engines import Tokenizer
@@ -37,6 +39,20 @@ class Recorder:
         self.logits = to_numpy(window.logits)
         self.filtered = None if choice.filtered is None else to_numpy(choice.filtered)
         self.drawn = None if choice.drawn is None else to_numpy(choice.drawn)
+        self.width = window.size
+        self.behind = {} if window.behind is None else self._places(taken)
+
+    def _places(self, taken: Taken) -> dict[tuple[int, int], int]:
+        """(row, column) of what was drawn behind the window → its rank in the vocabulary."""
+        drawn = self.ranks if self.drawn is None else self.drawn.tolist()
+        columns = [[c] if isinstance(c, int) else c for c in drawn]
+        found = {}
+        for row, column in ((r, c) for r, some in enumerate(columns) for c in some if c >= self.width):
+            logits = to_numpy(taken.logits[row])
+            token, value = self.ids[row, column], self.logits[row, column]
+            ties = np.count_nonzero(logits[:token] == value)
+            found[row, column] = int(np.count_nonzero(logits > value) + ties)
+        return found
 
     def step(self, row: int, index: int, position: int, tokenizer: Tokenizer, leading: int, attends: bool) -> Step:
         """The Step of `row`, without text yet."""
@@ -47,7 +63,7 @@ class Recorder:
             attention = tuple(column[row] for column in self.attention)
         drawn: tuple[int, ...] = ()
         if self.drawn is not None and not greedy:
-            drawn = tuple(r for r in self.drawn[row].tolist() if r >= 0)
+            drawn = tuple(self.behind.get((row, r), r) for r in self.drawn[row].tolist() if r >= 0)
         return Step(
             index=index,
             position=position,
@@ -65,7 +81,7 @@ class Recorder:
             min_p=self.min_p[row],
             candidates=self.candidates[row],
             logprob=float(self.logits[row, rank]) - self.normaliser[row],
-            rank=rank,
+            rank=self.behind.get((row, rank), rank),
             drawn=drawn if len(drawn) > 1 else (),
             horizon=0 if len(drawn) > 1 else None,
             leading=self._leading(row, tokenizer, leading, greedy),
@@ -73,11 +89,11 @@ class Recorder:
 
     def confidence(self, row: int, n: int) -> float:
         """`signals.token_confidence` of the row's n likeliest tokens."""
-        return token_confidence(self.logits[row, :n].tolist(), self.normaliser[row])
+        return token_confidence(self.logits[row, : min(n, self.width)].tolist(), self.normaliser[row])
 
     def likeliest(self, row: int, n: int, ratio: float) -> list[tuple[int, int, float]]:
         """(rank, token, log-probability) of up to n tokens at least `ratio` times as likely as the likeliest."""
-        logits = self.logits[row, :n].tolist()
+        logits = self.logits[row, : min(n, self.width)].tolist()
         least = logits[0] + (math.log(ratio) if ratio > 0 else -math.inf)
         ids, normaliser = self.ids[row, :n].tolist(), self.normaliser[row]
         return [(r, ids[r], z - normaliser) for r, z in enumerate(logits) if z >= least and z > -math.inf]
@@ -86,7 +102,9 @@ class Recorder:
         if n <= 0:
             return ()
         # plain floats: for so few numbers an array operation costs more than it does
-        logits = [z for z in self.logits[row, :n].tolist() if z > -math.inf]  # a masked token is no candidate
+        logits = [
+            z for z in self.logits[row, : min(n, self.width)].tolist() if z > -math.inf
+        ]  # a masked token is no candidate
         ids, normaliser = self.ids[row, : len(logits)].tolist(), self.normaliser[row]
         before = [math.exp(z - normaliser) for z in logits]
         after = [1.0]

@@ -16,7 +16,7 @@ import numpy as np
 
 from entropix.arrays import map_arrays, namespace, take_along
 from entropix.policies import Policy
-from entropix.sampling import WINDOW, Choice, Window, choose, noise_key, reach, top_window
+from entropix.sampling import WINDOW, Choice, Window, choose, noise_key, reach, top_window, widened
 from entropix.types import Action, Array, Decisions, Regime, Signals, State
 
 PENDING = "step.pending"
@@ -59,12 +59,13 @@ class Decided:
 
 @dataclass(slots=True)
 class Taken:
-    """What a step chose. tokens `(rows,)`: the forced ones, else the drawn ones."""
+    """What a step chose, and from which logits. tokens `(rows,)`: the forced ones, else the drawn ones."""
 
     signals: Signals
     decided: Decided
     window: Window
     choice: Choice
+    logits: Array
 
     @property
     def tokens(self) -> Array:
@@ -87,8 +88,9 @@ def take_step(
     """Decide, draw, and move the states on.
 
     logits: `(rows, vocabulary)` after masks; signals: of these logits. keys: `(rows,)`, `noise_key(seed, position)` of
-    each row. window: how many of the likeliest tokens may be drawn; shown: how many the host wants to see at least.
-    blind: nothing is read back from the device. level `(rows,)`: how many rows of the same sequence stand before, below
+    each row. window: how many of the likeliest tokens are put in order, behind which a draw without top-k looks for
+    itself; shown: how many the host wants to see at least. blind: nothing is read back from the device, and nothing
+    behind the window is drawn. level `(rows,)`: how many rows of the same sequence stand before, below
     `levels`, since a row's state is the one after those before it; None where no sequence has more than one."""
     most = max(part.policy.max_candidates for part in parts) if blind else None
     top = top_window(logits, window) if blind else None
@@ -101,14 +103,23 @@ def take_step(
         decided = here if decided is None or level is None else merge(level == n, here, decided)
         if watched or n == levels - 1:
             seen = top_window(logits, max(reach(decided.decisions, window), shown)) if top is None else top
-            choice = choose(seen, decided.decisions, keys, most=most)
+            seen, choice = draw(logits, seen, decided.decisions, keys, most=most)
         surprisal = _surprisal(signals, seen, choice) if watched else None
         for part, before, (one, after) in zip(parts, states, found, strict=True):
             if SURPRISAL in before:
                 after = {**after, SURPRISAL: _watch(part, before[SURPRISAL], one.forced, surprisal)}
             part.keep(n, after)
     assert decided is not None
-    return Taken(signals, decided, seen, choice)
+    return Taken(signals, decided, seen, choice, logits)
+
+
+def draw(
+    logits: Array, window: Window, decisions: Decisions, keys: Array, *, most: int | None = None
+) -> tuple[Window, Choice]:
+    """Each row's draw, and the window with what lies behind it where a row looks there; arguments as in `choose`."""
+    if most is None:
+        window = widened(logits, window.narrow(), decisions, keys, max(1, *decisions.candidates.tolist()))
+    return window, choose(window, decisions, keys, most=most)
 
 
 def _decide(logits: Array, signals: Signals, part: Part, state: State) -> tuple[Decided, State]:

@@ -33,8 +33,8 @@ class Sample(Policy):
     max_candidates: ClassVar[int] = 1
 
     temperature: float = parameter(0.7, 0.0, 10.0, doc="0 takes the likeliest token")
-    top_k: int = parameter(0, 0, 1_000_000, doc="0, and all above 256, keep the 256 likeliest")
-    top_p: float = parameter(1.0, 0.0, 1.0, doc="nucleus, of the mass of the 256 likeliest at most; 1 keeps all")
+    top_k: int = parameter(0, 0, 1_000_000, doc="0 keeps all")
+    top_p: float = parameter(1.0, 0.0, 1.0, doc="nucleus; 1 keeps all")
     min_p: float = parameter(0.0, 0.0, 1.0, doc="floor relative to the likeliest token; 0 keeps all")
 
     def decide(self, signals: Signals, regime: Array, state: State) -> tuple[Decisions, State]:
@@ -65,8 +65,8 @@ class DynaTemp(Policy):
     low: float = parameter(0.0, 0.0, 10.0, doc="temperature where the model is sure")
     high: float = parameter(1.5, 0.0, 10.0, doc="temperature at a uniform distribution")
     exponent: float = parameter(1.0, 0.01, 10.0, doc="bends the way between the two")
-    top_k: int = parameter(0, 0, 1_000_000, doc="0, and all above 256, keep the 256 likeliest")
-    top_p: float = parameter(1.0, 0.0, 1.0, doc="nucleus, of the mass of the 256 likeliest at most; 1 keeps all")
+    top_k: int = parameter(0, 0, 1_000_000, doc="0 keeps all")
+    top_p: float = parameter(1.0, 0.0, 1.0, doc="nucleus; 1 keeps all")
     min_p: float = parameter(0.05, 0.0, 1.0, doc="floor relative to the likeliest token; 0 keeps all")
 
     def decide(self, signals: Signals, regime: Array, state: State) -> tuple[Decisions, State]:
@@ -97,7 +97,7 @@ class Edt(Policy):
 
     temperature: float = parameter(0.8, 0.0, 10.0, doc="T₀, the temperature at high entropy")
     theta: float = parameter(0.1, 0.0, 10.0, doc="θ, nats: how much entropy the temperature needs")
-    top_p: float = parameter(0.95, 0.0, 1.0, doc="nucleus, of the mass of the 256 likeliest at most; 1 keeps all")
+    top_p: float = parameter(0.95, 0.0, 1.0, doc="nucleus; 1 keeps all")
 
     def decide(self, signals: Signals, regime: Array, state: State) -> tuple[Decisions, State]:
         xp = namespace(signals.entropy)

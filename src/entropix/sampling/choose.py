@@ -10,12 +10,10 @@ import numpy as np
 
 from entropix.arrays import namespace, real_dtype
 from entropix.native import address, kernel
+from entropix.sampling.behind import IN_C, Behind
 from entropix.sampling.noise import keyed_gumbel
 from entropix.sampling.window import Window
 from entropix.types import Array, Decisions
-
-IN_C = 64
-"""Most candidates that kernel.c keeps in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +32,16 @@ class Choice:
     drawn: Array | None = None
 
 
-def apply_filters(logits: Array, temperature: Array, top_k: Array, top_p: Array, min_p: Array) -> Array:
+def apply_filters(
+    logits: Array, temperature: Array, top_k: Array, top_p: Array, min_p: Array, behind: Behind | None = None
+) -> Array:
     """Log-probabilities of a window after temperature, top-k, top-p and min-p, in this order.
 
     logits: `(rows, K)`, descending. Parameters `(rows,)`: temperature 0 keeps only the likeliest token, top_k 0
     keeps the whole window, top_p 1 and min_p 0 switch their filter off. A removed token has −∞; the likeliest
     always survives; each filter works on what the one before it left, renormalised. Returns float `(rows, K)`
-    that sum to one per row after exp.
+    that sum to one per row after exp. behind: what was found behind the window, whose tokens are the last columns;
+    then what sums to one has tokens that are not shown.
     """
     xp = namespace(logits)
     dtype = real_dtype(xp, logits)
@@ -49,18 +50,30 @@ def apply_filters(logits: Array, temperature: Array, top_k: Array, top_p: Array,
     # colder than this nothing but the likeliest token has a probability that float64 can hold
     warm = xp.where(greedy, 1.0, xp.clip(temperature, 1e-6, None))
     z = (z - z[:, :1]) / warm[:, None]
+    size = z.shape[-1] if behind is None else z.shape[-1] - behind.ids.shape[1]
     rank = xp.arange(z.shape[-1], device=getattr(z, "device", None))[None, :]
-    limit = xp.where(greedy, xp.ones_like(top_k), xp.where(top_k <= 0, xp.full_like(top_k, z.shape[-1]), top_k))
+    limit = xp.where(greedy, xp.ones_like(top_k), xp.where(top_k <= 0, xp.full_like(top_k, size), top_k))
+    if behind is not None:
+        limit = xp.where(limit > size, xp.full_like(limit, size), limit)
+        all_of_it = z
     z = xp.where(rank < limit[:, None], z, -math.inf)  # a bare number: an array of one would wait for the device
     p = xp.exp(z)
     total = xp.sum(p, axis=-1, keepdims=True)
+    if behind is not None:
+        total = xp.where(behind.mass[:, None] > 0, behind.mass[:, None], total)
     # a token stays while the mass before it is below top_p: the first always stays. min-p compares with the
     # likeliest token, whose weight is exp 0 = 1 here, so it needs no renormalisation.
     before = (xp.cumulative_sum(p, axis=-1) - p) / total
     keep = ((before < top_p[:, None]) & (p >= min_p[:, None]) & (p > 0)) | (rank == 0)
     p = xp.where(keep, p, xp.zeros_like(p))
+    left = xp.sum(p, axis=-1, keepdims=True)
+    if behind is not None:
+        whole = xp.all(keep[:, :size], axis=-1, keepdims=True) & (behind.kept[:, None] > 0)
+        keep = keep | (whole & (rank >= size))
+        left = xp.where(whole, behind.kept[:, None], left)
+        z = all_of_it
     z = xp.where(keep, z, -math.inf)
-    return z - xp.log(xp.sum(p, axis=-1, keepdims=True))
+    return z - xp.log(left)
 
 
 def reach(decisions: Decisions, window: int) -> int:
@@ -96,10 +109,11 @@ def choose(window: Window, decisions: Decisions, keys: Array, *, most: int | Non
         return Choice(window.ids[:, 0], ranks)
     # nothing behind the largest top_k can be drawn, so nothing behind it needs noise, sorting or exp
     size = window.ids.shape[1]
-    width = reach(decisions, size) if most is None else size
+    width = reach(decisions, size) if most is None and window.behind is None else size
     ids = window.ids[:, :width]
     logits = window.logits[:, :width]
-    filtered = apply_filters(logits, decisions.temperature, decisions.top_k, decisions.top_p, decisions.min_p)
+    filters = decisions.temperature, decisions.top_k, decisions.top_p, decisions.min_p
+    filtered = apply_filters(logits, *filters, behind=window.behind)
     noisy = filtered + keyed_gumbel(keys, ids)
     n = int(xp.max(xp.where(greedy, 1, decisions.candidates))) if most is None else most
     rows = xp.arange(ids.shape[0], device=ids.device)
@@ -120,10 +134,13 @@ def choose(window: Window, decisions: Decisions, keys: Array, *, most: int | Non
 def _choose_in_c(library: ctypes.CDLL, window: Window, decisions: Decisions, keys: Array, most: int) -> Choice:
     """`choose` for float32 logits in host memory, a row at a time."""
     rows, size = window.ids.shape
+    tail, masses = size - window.size, [(0.0, 0.0)] * rows
+    if window.behind is not None:
+        masses = list(zip(window.behind.mass.tolist(), window.behind.kept.tolist(), strict=True))
     temperatures = decisions.temperature.tolist()
     if max(temperatures) <= 0:
         return Choice(window.ids[:, 0], np.zeros(rows, np.int64))
-    width = reach(decisions, size)
+    width = size if tail else reach(decisions, size)
     ids, logits = np.ascontiguousarray(window.ids), np.ascontiguousarray(window.logits)
     filtered = np.empty((rows, width))
     wanted = [1 if t <= 0 else n for t, n in zip(temperatures, decisions.candidates.tolist(), strict=True)]
@@ -147,6 +164,8 @@ def _choose_in_c(library: ctypes.CDLL, window: Window, decisions: Decisions, key
                 candidates,
                 most,
                 key,
+                tail,
+                *masses[r],
                 target + r * width * 8,
                 None if to_drawn is None else to_drawn + r * most * 8,
             )

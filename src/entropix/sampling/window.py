@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,8 +14,11 @@ from entropix.fused import fused
 from entropix.native import address, kernel
 from entropix.types import Array
 
+if TYPE_CHECKING:
+    from entropix.sampling.behind import Behind
+
 WINDOW = 256
-"""How many candidates a row keeps by default. Sampling is exact whenever top_k is at most this."""
+"""How many candidates a row keeps by default. What a draw with a larger top-k finds behind them: sampling/behind.py."""
 
 BLOCK = 64
 
@@ -24,11 +27,23 @@ BLOCK = 64
 class Window:
     """The likeliest tokens of each row, likeliest first, ties by token id.
 
-    ids: `(rows, K)` int64; logits: `(rows, K)` before temperature. A masked token has logit −∞.
+    ids: `(rows, K)` int64; logits: `(rows, K)` before temperature. A masked token has logit −∞. behind: what rows have
+    found behind their window, whose tokens are then the last columns of ids and logits.
     """
 
     ids: Array
     logits: Array
+    behind: Behind | None = None
+
+    @property
+    def size(self) -> int:
+        """How many of the likeliest tokens there are."""
+        width: int = self.ids.shape[1]
+        return width if self.behind is None else width - self.behind.ids.shape[1]
+
+    def narrow(self) -> Window:
+        """The likeliest tokens alone."""
+        return self if self.behind is None else Window(self.ids[:, : self.size], self.logits[:, : self.size])
 
 
 def top_window(logits: Array, k: int = WINDOW) -> Window:
@@ -104,9 +119,9 @@ def _top_row(row: np.ndarray[Any, Any], k: int) -> tuple[np.ndarray[Any, Any], n
         ids = np.arange(n)
     values = row[ids]
     if len(ids) > 4 * k:
-        # keep ties at the border, so that the stable sort below decides them by token id
         border = np.partition(values, len(values) - k)[len(values) - k]
-        keep = values >= border
+        above, ties = np.flatnonzero(values > border), np.flatnonzero(values == border)
+        keep = np.sort(np.concatenate([above, ties[: k - len(above)]]))  # of ties those with the smallest token ids
         ids, values = ids[keep], values[keep]
     order = np.argsort(-values, kind="stable")[:k]
     return ids[order], values[order]
