@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 pytest.importorskip("scipy")
 from entropix import Model
 from entropix.engines.scripted import ScriptedEngine, hashed, saying
-from entropix.errors import TaskError
-from entropix.evaluate import Spec, Store, evaluate, load_task, summarise, units
+from entropix.errors import ParameterError, TaskError
+from entropix.evaluate import Spec, Store, evaluate, load_task, read_specs, summarise, units
 from entropix.evaluate.store import cost, key_of, read_outcomes
 
 SPECS = [
@@ -150,3 +150,47 @@ def test_seeds_of_one_item_are_no_independent_evidence() -> None:
     assert often.rows[0].accuracy.high - often.rows[0].accuracy.low > 0.4
     assert often.rows[0].answers == 60
     assert often.comparisons[0].p > 0.5 * once.comparisons[0].p
+
+
+EFFORTS = [
+    Spec("low", "sample:temperature=0.9", "effort:low"),
+    Spec("moved", "sample:temperature=0.9", "effort:low,ballots=3"),
+]
+
+
+def effort_run(directory: Path, stop_after: int = 1000, **engine: Any) -> list[dict[str, Any]]:
+    task = load_task("arithmetic", limit=4)
+    model = Model(ScriptedEngine(hashed(sharpness=2.0), context=512, **{"sequences": 8, **engine}))
+    calls = iter(range(stop_after))
+    with Store(directory, MANIFEST) as store:
+        work = units([task], EFFORTS, [1])
+        evaluate(model, work, store, max_tokens=8, together=3, go_on=lambda: next(calls, None) is not None)
+    assert model.engine.cells_used() == 0
+    return sorted(read_outcomes(directory), key=key_of)
+
+
+def test_an_effort_is_a_spec_whose_vote_reads_the_tasks_answers(tmp_path: Path) -> None:
+    found = effort_run(tmp_path)
+    assert len(found) == 8
+    assert all(2 <= len(o["ballots"]) <= 8 for o in found if o["spec"] == "low")
+    moved = [o for o in found if o["spec"] == "moved"]
+    assert sum(len(o["ballots"]) for o in moved) == 3 * 4
+    assert len({len(o["ballots"]) for o in moved}) > 1 or all(len(o["ballots"]) == 3 for o in moved)
+
+
+def test_ballots_that_move_between_items_are_the_same_in_any_batch_and_after_a_kill(tmp_path: Path) -> None:
+    whole = effort_run(tmp_path / "whole")
+    for name, engine in (("small", {"sequences": 3}), ("large", {"sequences": 32})):
+        other = effort_run(tmp_path / name, **engine)
+        assert [(o["ballots"], o["text"]) for o in other] == [(o["ballots"], o["text"]) for o in whole]
+    effort_run(tmp_path / "killed", stop_after=30)
+    again = effort_run(tmp_path / "killed")
+    assert [(o["ballots"], o["text"]) for o in again] == [(o["ballots"], o["text"]) for o in whole]
+
+
+@pytest.mark.parametrize(
+    "search", ["effort:hard", "effort:low,ballots", "effort:low,ballots=0", "effort:none,ballots=2"]
+)
+def test_an_effort_that_there_is_not_is_refused_before_a_model_is_loaded(search: str) -> None:
+    with pytest.raises(ParameterError, match=r"effort|ballots"):
+        read_specs([f"x = sample | {search}"])

@@ -107,3 +107,14 @@ def test_asks_options_of_the_wrong_place_are_refused(arguments: list[str], messa
         main(["ask", *arguments])
     assert ended.value.code == 2
     assert message in capfd.readouterr().err
+
+
+def test_who_watches_sees_the_answers_as_they_come(asking: Any) -> None:
+    _, endpoint = asking(nine)
+    seen: list[list[str | None]] = []
+    result = endpoint.generate(
+        "How many?", effort="low", answer="number", progress=lambda texts: seen.append([t.answer for t in texts])
+    )
+    assert result.answer == "9"
+    assert seen[0] == [None]
+    assert seen[-1].count("9") >= 2

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import openai
 import pytest
 
-from entropix.engines.scripted import ScriptedEngine, saying
+from entropix.engines.scripted import ScriptedEngine, hashed, saying
 from entropix.errors import ParameterError
 from entropix.model import Model
 from entropix.serve.app import Server
@@ -199,3 +200,46 @@ def test_openais_own_client_and_field_get_a_vote_of_a_real_model(real_server: Ba
     assert 2 <= vote["ballots"] <= 8
     assert vote["answer"] is None or vote["answer"] in answer.choices[0].message.content.replace(",", "")
     assert sum(vote["shares"].values()) <= 1 + 1e-9
+
+
+def move(server: Background, questions: list[str], **extension: Any) -> Any:
+    return client_of(server).completions.create(
+        model="scripted", prompt=questions, max_tokens=12, seed=5, **ours(effort="low", answer="text", **extension)
+    )
+
+
+def test_ballots_move_between_the_questions_of_a_request_as_in_one_call(serving: Serving) -> None:
+    questions = ["How many?", "How much?", "How old?", "Who is it?"]
+    answer = move(serving(ScriptedEngine(hashed(1.5), sequences=24)), questions, ballots=3)
+    model = Model(ScriptedEngine(hashed(1.5), sequences=24))
+    options: dict[str, Any] = {"effort": "low", "answer": "text", "ballots": 3, "max_tokens": 12, "raw": True}
+    alone = model.generate(questions, seed=5, **options)
+    assert [c.text for c in answer.choices] == [r.text for r in alone]
+    cast = [r.search.ballots for r in alone if r.search is not None]
+    assert [told(answer, n)["vote"]["ballots"] for n in range(4)] == cast
+    assert sum(cast) == 12
+
+
+def test_requests_with_moving_ballots_do_not_wait_for_each_other_for_ever(serving: Serving) -> None:
+    server = serving(ScriptedEngine(hashed(1.5), sequences=8), places=8)
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda n: move(server, [f"How many {n}?", "b", "c", "d"], ballots=2), range(6)))
+    assert all(len(answer.choices) == 4 and all(c.finish_reason for c in answer.choices) for answer in found)
+
+
+@pytest.mark.parametrize(
+    ("questions", "extension", "message"),
+    [
+        (5, {"ballots": 2}, "ask at most 4 at once"),
+        (1, {"ballots": 9}, "from 1 to 8"),
+        (1, {"ballots": 2, "effort": "none"}, "give an effort"),
+    ],
+)
+def test_ballots_that_cannot_move_are_refused(
+    serving: Serving, questions: int, extension: dict[str, Any], message: str
+) -> None:
+    server = serving(ScriptedEngine(hashed(), sequences=8), places=8)
+    with pytest.raises(openai.BadRequestError, match=message):
+        client_of(server).completions.create(
+            model="scripted", prompt=["How many?"] * questions, extra_body={"entropix": {"effort": "low", **extension}}
+        )

@@ -25,9 +25,10 @@ answers are read: number, choice, boxed, code, short, text), or gsm8k, svamp, mu
 humaneval, mbpp (downloaded, needs the package datasets). Code that a model writes is run in a sandbox.
 
 A SPEC is POLICY, "POLICY | SEARCH" or "NAME = POLICY | SEARCH", or a .toml file with a table [NAME] of policy and
-search for each. The first one is the baseline. Every outcome is kept in --out as soon as it is there; the same
-command goes on where it stopped. Specs whose names differ only in a number at the end, such as "vote 4" and "vote 8",
-are a family, whose accuracy over tokens is a curve that all others are compared with at their own cost."""
+search for each. SEARCH may be effort:LEVEL, or effort:LEVEL,ballots=N whose ballots move between items. The first
+one is the baseline. Every outcome is kept in --out as soon as it is there; the same command goes on where it stopped.
+Specs whose names differ only in a number at the end, such as "vote 4" and "vote 8", are a family, whose accuracy over
+tokens is a curve that all others are compared with at their own cost."""
 
 EXAMPLES = """\
 examples:
@@ -123,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
     check_specs(specs)
     if args.baseline and args.baseline not in [spec.name for spec in specs]:
         args.parser.error(f"--baseline {args.baseline!r} is not one of the specs: {', '.join(s.name for s in specs)}")
-    branches = max((plan.max_sequences for spec in specs if (plan := spec.plan(None))), default=1)
+    branches = max(spec.branches for spec in specs)
     with loaded(args, screen, args.model, sequences=max(args.together, branches)) as model:
         names = "-".join(task.name for task in tasks)
         directory = args.out or Path("runs") / file_name(f"{names}-{model.info.name}")
@@ -160,7 +161,7 @@ def report(directory: Path, baseline: str | None, screen: Screen) -> int:
 
     manifest, outcomes = stored(directory)
     try:
-        summary = summarise(outcomes, baseline, manifest.get("families"))
+        summary = summarise(outcomes, baseline, manifest.get("families"), rules=True)
     except ValueError as error:
         raise TaskError(f"{directory}: {error}") from None
     return show_report(summary, manifest, directory, "report", screen)

@@ -50,7 +50,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--weight", nargs="+", default=["count"], metavar="KIND", help="what a ballot weighs: count, text, span"
     )
     parser.add_argument(
-        "--select", nargs="+", default=["vote"], metavar="KIND", help="whose answer: vote, likeliest, span, shortest"
+        "--select",
+        nargs="+",
+        default=["vote"],
+        metavar="KIND",
+        help="whose answer: vote, likeliest, span, shortest, assessed",
     )
     parser.add_argument(
         "--move",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from rich.text import Text
 
@@ -21,6 +21,13 @@ OTHERS = 5
 
 EVERY = 0.2
 """Seconds between two looks at a vote that goes on."""
+
+
+class HasAnswer(Protocol):
+    """A text of a vote, its answer once it has been read."""
+
+    @property
+    def answer(self) -> str | None: ...
 
 
 def tell_vote(screen: Screen, result: Result) -> None:
@@ -46,38 +53,58 @@ def tell_others(screen: Screen, search: SearchRecord) -> None:
         screen.tell(f"  {silent:4.0%}  no answer")
 
 
-def standing(search: SearchRecord | None) -> str:
-    """A line about a vote that goes on."""
-    if search is None:
+def standing(texts: Sequence[HasAnswer]) -> str:
+    """A line about a vote that goes on, from its texts so far; none where no vote is held."""
+    if not texts:
         return "thinking"
-    ended = sum(branch.answer is not None for branch in search.branches)
-    if not ended:
-        return f"{len(search.branches)} texts are written"
-    answers = [branch.answer for branch in search.branches if branch.answer is not None]
+    answers = [text.answer for text in texts if text.answer is not None]
+    if not answers:
+        return f"{len(texts)} text{'s are' if len(texts) > 1 else ' is'} written"
     most = max(answers, key=answers.count)
-    return (
-        f"{answers.count(most)} of {ended} texts say {one_line(most, 40)} · {len(search.branches) - ended} are written"
-    )
+    left = len(texts) - len(answers)
+    return f"{answers.count(most)} of {len(answers)} texts say {one_line(most, 40)} · {left} are written"
+
+
+def showing_votes(screen: Screen, stream: Stream) -> contextlib.AbstractContextManager[object]:
+    """Within, a line on the terminal says how the votes of a stream stand; nothing where standard error is none."""
+    if not shows(screen):
+        return contextlib.nullcontext()
+    return _showing(screen, stream)
 
 
 @contextlib.contextmanager
-def showing_votes(screen: Screen, stream: Stream) -> Iterator[None]:
-    """Within, a line on the terminal says how the votes stand; nothing where standard error is no terminal."""
-    if screen.quiet or not screen.err.file.isatty():
-        yield
-        return
-    last = 0.0
-    with screen.err.status(Text("thinking")) as status:
+def _showing(screen: Screen, stream: Stream) -> Iterator[None]:
+    with vote_line(screen) as show:
 
         def look() -> bool:
-            nonlocal last
-            if time.monotonic() - last >= EVERY:
-                last = time.monotonic()
-                searches = stream.searches
-                lines = [standing(search) for search in searches]
-                prefix = f"{len(lines)} questions: " if len(lines) > 1 else ""
-                status.update(Text(visible(prefix + " | ".join(lines[:3]))))
+            show(lambda: [[] if search is None else search.branches for search in stream.searches])
             return True
 
         stream.watch = look
         yield
+
+
+def shows(screen: Screen) -> bool:
+    """Whether somebody sees a line that changes."""
+    return not screen.quiet and bool(screen.err.file.isatty())
+
+
+@contextlib.contextmanager
+def vote_line(screen: Screen) -> Iterator[Callable[[Callable[[], Sequence[Sequence[HasAnswer]]]], None]]:
+    """A line about votes that go on. What it gives is called as often as one likes, with a function that says the
+    texts of each question: it is asked now and then."""
+    last = 0.0
+    if not shows(screen):
+        yield lambda texts_of: None
+        return
+    with screen.err.status(Text("thinking")) as status:
+
+        def show(texts_of: Callable[[], Sequence[Sequence[HasAnswer]]]) -> None:
+            nonlocal last
+            if time.monotonic() - last >= EVERY:
+                last = time.monotonic()
+                lines = [standing(texts) for texts in texts_of()]
+                prefix = f"{len(lines)} questions: " if len(lines) > 1 else ""
+                status.update(Text(visible(prefix + " | ".join(lines[:3]))))
+
+        yield show

@@ -43,6 +43,11 @@ class Search(Protocol):
         """Whether branches are rewound or opened behind their end, which needs the policy's earlier states."""
         ...
 
+    @property
+    def pooled(self) -> bool:
+        """Whether its texts depend on those of other requests, all of which have to be begun before any can end."""
+        ...
+
     def check(self, capabilities: Capabilities, policy: Policy) -> Sequence[str]:
         """Notes for the reader of the answer. Raises CapabilityError when the engine cannot do what this needs."""
         ...

@@ -9,15 +9,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from entropix.evaluate import statistics as st
-from entropix.evaluate.replay import Rule, replayed
+from entropix.evaluate.replay import Rule, moved, replayed
 from entropix.evaluate.store import cost
+from entropix.search.stopping import parse_stop
 
 Outcome = dict[str, Any]
+
+STOPS = ("overtake", "beta:0.95", "lead:2", "lead:3", "lead:4")
+"""The stop rules whose curves a report draws beside the votes that were cast."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One cost of a family. derived: counted on the first ballots of a spec, and not decoded by itself. tokens is the
+    """One cost of a family. derived: counted on the ballots of a spec, and not decoded by itself. tokens is the
     mean of every forwarded token per answer; any_right the share of answers that any ballot got right."""
 
     family: str
@@ -85,6 +89,31 @@ def curves(
             if families[spec] != family:
                 against.append(_against(spec, family, _Sums(theirs), list(sums.values())))
     return made, against
+
+
+def rule_points(outcomes: Mapping[str, Sequence[Outcome]]) -> list[Point]:
+    """What stop rules and ballots that move between items would have made of the largest vote of independent samples,
+    at caps and means of 4, 8, 16 … ballots: a curve each, derived. None without a vote of at least 8."""
+    sizes = {spec: len(found[0]["ballots"]) for spec, found in outcomes.items() if smaller_votes(found)}
+    base = max(sizes, key=lambda spec: sizes[spec], default=None)
+    if base is None or sizes[base] < 8:
+        return []
+    votes = outcomes[base]
+    caps = [n for k in range(2, 12) if (n := 2**k) < sizes[base]] + [sizes[base]]
+    found: dict[tuple[str, str], Sequence[Outcome]] = {}
+    for stop in STOPS:
+        for most in caps:
+            rule = Rule(stop=parse_stop(stop), most=most)
+            found[stop, f"{stop}, at most {most}"] = [replayed(o, rule, stop) for o in votes]
+    seeds = sorted({o["seed"] for o in votes})
+    for mean in (2, 3, *(n for n in caps if n < sizes[base])):
+        runs = (moved([o for o in votes if o["seed"] == seed], mean, Rule(), "moved") for seed in seeds)
+        found["moved", f"moved, {mean} per item"] = [o for run in runs for o in run]
+    made = []
+    for (family, name), derived in found.items():
+        one, any_right = _Sums(derived), sum(bool(o["any_right"]) for o in derived) / len(derived)
+        made.append(Point(family, name, True, one.mean_tokens, st.accuracy(one.right, one.counts), any_right))
+    return made
 
 
 class _Sums:

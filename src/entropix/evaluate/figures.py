@@ -102,7 +102,7 @@ def _cost(task: TaskSummary) -> Drawn:
         groups.setdefault(families.get(row.spec, row.spec), []).append((row.tokens, row.accuracy, False))
     for point in task.points:
         if point.derived:
-            groups[point.family].append((point.tokens, point.accuracy, True))
+            groups.setdefault(point.family, []).append((point.tokens, point.accuracy, True))
     figure = Figure(figsize=(WIDTH, 3.3 + 0.19 * math.ceil(len(groups) / 2)))
     axes = figure.subplots()
     shown = []
@@ -120,7 +120,7 @@ def _cost(task: TaskSummary) -> Drawn:
     axes.set(xlabel="forwarded tokens per answer", ylabel="accuracy, %")
     axes.set_xlim(left=0)
     figure.legend(*zip(*shown, strict=True), loc="outside lower left", ncols=2 if len(shown) > 1 else 1)
-    derived = " Hollow points are derived: votes counted on the first ballots of a larger one."
+    derived = " Hollow points are derived: counted again on the ballots of a larger vote."
     caption = (
         "Bars are 95 % intervals. Specs of one family are joined; the line between two points is what their mixture, "
         "item by item, would give." + (derived if any(p.derived for p in task.points) else "")

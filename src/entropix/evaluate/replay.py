@@ -18,7 +18,7 @@ from entropix.search.tally import tally, voting
 Outcome = dict[str, Any]
 
 WEIGHTS = ("count", "text", "span")
-SELECTS = ("vote", "likeliest", "span", "shortest")
+SELECTS = ("vote", "likeliest", "span", "shortest", "assessed")
 ORDERS = ("cast", "ended")
 
 
@@ -28,7 +28,8 @@ class Rule:
 
     most: ballots at most, 0 for all there are. wave: ballots between two looks at the stop rule. weight: "count" one
     each, "text" the geometric mean probability of a ballot's tokens, "span" that of the tokens that give its answer.
-    select: the answer with most weight, or that of the "likeliest" text, of the surest "span", of the "shortest" text.
+    select: the answer with most weight, or that of the "likeliest" text, of the surest "span", of the "shortest" text,
+    or that with the largest weight · p that the model gave it when asked ("assessed": as `benchmarks.ballots` keeps).
     order: as the ballots were "cast", or as they "ended" if all began together, which is what a decision inside a wave
     sees. first: the text of a spec of this name is the first ballot."""
 
@@ -72,6 +73,8 @@ class Counted:
     second: float
     chosen: StoredText
     lone: bool
+    assessed: float | None = None
+    """p that the model gives the answer when asked, where that is stored."""
 
 
 def ballots_of(outcome: Outcome, rule: Rule, others: Mapping[str, Outcome] | None = None) -> list[StoredText]:
@@ -106,8 +109,12 @@ def heard(texts: Sequence[StoredText], rule: Rule) -> int:
     return len(texts)
 
 
-def count(texts: Sequence[StoredText], rule: Rule) -> Counted:
-    """The vote of these ballots, at least one."""
+def count(texts: Sequence[StoredText], rule: Rule, assessed: Mapping[str, float] | None = None) -> Counted:
+    """The vote of these ballots, at least one. assessed: what the model gives each answer when asked.
+
+    Raises TaskError for a rule that needs that where it is not stored."""
+    if rule.select == "assessed" and assessed is None:
+        raise TaskError("select assessed needs what the model says of the answers, which this run has not stored")
     weights = [weight(t, rule.weight) for t in texts]
     sums = tally([t.answer for t in texts], weights, [t.ended for t in texts])
     votes = voting([t.ended for t in texts])
@@ -115,19 +122,26 @@ def count(texts: Sequence[StoredText], rule: Rule) -> Counted:
     if not cast:
         chosen = max(texts, key=_likelihood)
         return Counted(None, False, 0.0, 0.0, 0.0, chosen, sum(votes) == 1)
-    answer = next(iter(sums)) if rule.select == "vote" else max(cast, key=_SELECT[rule.select]).answer
+    said = assessed or {}
+    if rule.select == "vote":
+        answer: str | None = next(iter(sums))
+    elif rule.select == "assessed":
+        answer = max(sums, key=lambda a: sums[a] * said.get(a, 0.0))
+    else:
+        answer = max(cast, key=_SELECT[rule.select]).answer
     assert answer is not None
     mine = [t for t in cast if t.answer == answer]
     second = max((w for a, w in sums.items() if a != answer), default=0.0)
     total = math.fsum(weights)
     share = min(sums[answer] / total, 1.0) if total else 0.0
-    return Counted(answer, mine[0].right, share, sums[answer], second, max(mine, key=_likelihood), sum(votes) == 1)
+    chosen, lone = max(mine, key=_likelihood), sum(votes) == 1
+    return Counted(answer, mine[0].right, share, sums[answer], second, chosen, lone, said.get(answer))
 
 
 def evidence_of(outcome: Outcome, rule: Rule) -> Evidence:
     """What a replayed vote knows of its answer, for a calibrated confidence."""
     texts = texts_of(outcome)
-    found = count(texts, rule)
+    found = count(texts, rule, outcome.get("assessed"))
     mine = [t for t in texts if t.answer == found.answer] or list(texts)
     spans = [t.span.mean for t in mine if t.span is not None]
     return Evidence(
@@ -186,7 +200,7 @@ def _lead(texts: Sequence[StoredText], rule: Rule) -> float:
 
 
 def _outcome(o: Outcome, name: str, rule: Rule, texts: Sequence[StoredText]) -> Outcome:
-    found, stored = count(texts, rule), texts_of(o)
+    found, stored = count(texts, rule, o.get("assessed")), texts_of(o)
     forwarded = cost(o) - sum(t.tokens for t in stored) + sum(t.tokens for t in texts)
     shared = (o["unshared"] - cost(o)) / max(len(stored) - 1, 1)  # the prompt, which every further text would compute
     plain = rule.order == "cast" and rule.weight == "count" and rule.select == "vote" and isinstance(rule.stop, Whole)
@@ -208,9 +222,10 @@ def _outcome(o: Outcome, name: str, rule: Rule, texts: Sequence[StoredText]) -> 
         "forwarded": forwarded,
         "unshared": forwarded + round(shared * (len(texts) - 1)),
         "ledger": {"shared": 0},
-        "seconds": math.nan,
+        "seconds": None,
         "signals": _signals(found),
         "branches": len(texts),
+        **({"assessed": o["assessed"]} if "assessed" in o else {}),
     }
 
 
@@ -219,6 +234,8 @@ def _signals(found: Counted) -> dict[str, float]:
     whole, span = found.chosen.whole, found.chosen.span
     share = math.exp(min(whole.sum, 0.0)) if found.lone and whole is not None else found.share
     signals = {"confidence": share, "length": -float(found.chosen.length)}
+    if found.assessed is not None:
+        signals["self-assessment"] = found.assessed
     if whole is not None:
         signals |= {"mean log-probability": whole.mean, "sum of log-probabilities": whole.sum}
         signals["mean log-probability of the answer"] = whole.mean if span is None else span.mean

@@ -29,8 +29,8 @@ GUIDE = (
     "The curve of a family is linear between its points and says nothing outside them. Its difference from "
     "another spec is taken at that spec's tokens, with an interval from resampled items in which accuracies, "
     "tokens and interpolation are made again; there is none where fewer than 95 % of these lie on the curve. "
-    "These intervals, and those by intervention, are not adjusted for their number. Derived points are votes "
-    "counted on the first ballots of a larger one: the same samples, so they move together with it.",
+    "These intervals, and those by intervention, are not adjusted for their number. Derived points are "
+    "counted again on the ballots of a larger vote: the same samples, so they move together with it.",
     "By intervention: how much was done to an answer goes with how hard its question is, so compare with the "
     "baseline on the same items, not one group with the other. Controls with a random trigger show what the "
     "trigger adds.",

@@ -20,6 +20,8 @@ from entropix.model import Model
 from entropix.profiles import Profile
 from entropix.search import SearchPlan, Vote
 from entropix.search.answers import extractor
+from entropix.search.effort import make_pool, plan_effort
+from entropix.search.pool import Pool
 from entropix.types import Action, BranchRecord, Result
 from entropix.uncertainty import StepsReading, Uncertainties, branch_readings, observed
 from entropix.uncertainty.readings import ALTERNATIVES
@@ -44,8 +46,13 @@ class Unit:
     def key(self) -> Key:
         return self.task.name, self.item.id, self.seed, self.spec.name
 
-    def plan(self, budget: int | None = None) -> SearchPlan | None:
-        """The search about this question."""
+    def plan(self, budget: int | None = None, pool: Pool | None = None, **room: Any) -> SearchPlan | None:
+        """The search about this question. pool: the ballots that it shares with the other items; room: what the engine
+        can do, as of `plan_effort`."""
+        if self.spec.effort is not None:
+            level, _ = self.spec.effort
+            plan, _ = plan_effort(level, self.question, self.extract, pool=pool, **room)
+            return plan if plan is None or not budget else plan.within(budget)
         plan = self.spec.plan(budget)
         return None if plan is None else plan.about(self.question)
 
@@ -78,21 +85,27 @@ def evaluate(
 ) -> int:
     """Decode what the store does not hold yet, `together` answers at a time; each outcome is kept when it is there.
 
+    Ballots that move between items are those of all items of a task at once, so such a spec comes after the others, and
+    what is left of one is done again as a whole.
+
     budget: most tokens of one answer, all its branches together. go_on: asked after every model call; False stops,
     and what is unfinished is done again next time. tuning: the outcomes choose settings and are not reported.
     Returns how many outcomes were added. Raises TaskError for items that the model's profile was tuned on."""
     work = list(work)
     if not tuning:
         check_untuned(model.profile, work)
-    waiting = deque(unit for unit in work if not is_done(unit, store))
+    waiting = deque(unit for unit in work if not pooled(unit) and not is_done(unit, store))
+    pools = deque(group for group in _pools(work) if not all(is_done(unit, store) for unit in group))
     running: dict[Job, Unit] = {}
     decoder = Decoder(model.engine)
     done = 0
     try:
-        while waiting or running:
+        while waiting or running or pools:
             while waiting and len(running) < together:
                 unit = waiting.popleft()
                 running[submit(decoder, model, unit, max_tokens, budget)] = unit
+            if not running:
+                running = submit_together(decoder, model, pools.popleft(), max_tokens, budget)
             ended = [event.job for event in decoder.step() if event.step is None]
             for job in ended:
                 store.add(outcome(running.pop(job), model.result(job)))
@@ -103,6 +116,19 @@ def evaluate(
     finally:
         decoder.close()
     return done
+
+
+def pooled(unit: Unit) -> bool:
+    """Whether its ballots move between it and the other items of its task."""
+    return unit.spec.effort is not None and unit.spec.effort[1] is not None
+
+
+def _pools(work: Sequence[Unit]) -> list[list[Unit]]:
+    """The units that share ballots: those of one task, seed and spec."""
+    found: dict[tuple[str, int, str], list[Unit]] = {}
+    for unit in filter(pooled, work):
+        found.setdefault((unit.task.name, unit.seed, unit.spec.name), []).append(unit)
+    return list(found.values())
 
 
 def is_done(unit: Unit, store: Store) -> bool:
@@ -130,17 +156,32 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def submit(decoder: Decoder, model: Model, unit: Unit, max_tokens: int, budget: int | None) -> Job:
+def submit(
+    decoder: Decoder, model: Model, unit: Unit, max_tokens: int, budget: int | None, pool: Pool | None = None
+) -> Job:
     most = unit.spec.max_tokens or max_tokens
+    able = model.engine.capabilities
+    room = {"sequences": able.sequences if able.fork else 1, "waves": able.fork and able.rewind}
     request = model.request(
         unit.item.prompt,
         policy=unit.spec.policy,
-        search=unit.plan(budget),
+        search=unit.plan(budget, pool, **room) if unit.spec.effort else unit.plan(budget),
         seed=seed_of(unit),
         max_tokens=min(most, budget or most),
         leading=ALTERNATIVES,
     )
     return decoder.submit(request)
+
+
+def submit_together(
+    decoder: Decoder, model: Model, group: Sequence[Unit], max_tokens: int, budget: int | None
+) -> dict[Job, Unit]:
+    """The units of one pool, all at once: which question gets the next ballot depends on all of them."""
+    effort = group[0].spec.effort
+    assert effort is not None
+    assert effort[1] is not None
+    pool = make_pool(effort[0], effort[1])
+    return {submit(decoder, model, unit, max_tokens, budget, pool): unit for unit in group}
 
 
 def seed_of(unit: Unit) -> int:

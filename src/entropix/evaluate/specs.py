@@ -12,15 +12,19 @@ from typing import Any
 from entropix.errors import ParameterError
 from entropix.policies import Policy
 from entropix.search import SearchPlan, make_search
+from entropix.search.effort import LEVELS, check_effort, make_pool
 
 KEYS = {"policy": str, "search": str, "max_tokens": int, "family": str}
+EFFORT = "effort:"
+"""Begins a search that is an effort: effort:LEVEL, or effort:LEVEL,ballots=N whose ballots move between the items."""
 _NUMBERED = re.compile(r"(.*\S) +\d+", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Spec:
-    """One way to decode. policy and search as in `Model.generate`; max_tokens 0: that of the run. family: the specs
-    that are one method at several costs, and so the points of one curve; "" for `family_of` the name."""
+    """One way to decode. policy and search as in `Model.generate`, or a search "effort:LEVEL[,ballots=N]"; max_tokens
+    0: that of the run. family: the specs that are one method at several costs, and so the points of one curve; "" for
+    `family_of` the name."""
 
     name: str
     policy: str | Policy
@@ -39,12 +43,44 @@ class Spec:
             raise ParameterError(f"{text!r} is not a spec; write POLICY, POLICY | SEARCH or NAME = POLICY | SEARCH")
         return cls(name.strip(), policy.strip(), search.strip() or None)
 
+    @property
+    def effort(self) -> tuple[str, int | None] | None:
+        """The level and the ballots per item, None for ballots that stay; None where it is no effort.
+
+        Raises ParameterError."""
+        if self.search is None or not self.search.startswith(EFFORT):
+            return None
+        level, *more = self.search.removeprefix(EFFORT).split(",")
+        check_effort(level)
+        if not more:
+            return level, None
+        name, _, number = more[0].partition("=")
+        if name.strip() != "ballots" or len(more) > 1 or not number.strip().isdecimal():
+            raise ParameterError(
+                f"search {self.search!r} is not an effort; write effort:LEVEL or effort:LEVEL,ballots=N, with LEVEL of "
+                + ", ".join(LEVELS)
+            )
+        make_pool(level, int(number))
+        return level, int(number)
+
     def plan(self, budget: int | None) -> SearchPlan | None:
-        """The search with the run's budget where it has none of its own. Raises ParameterError."""
+        """The search with the run's budget where it has none of its own; None for an effort too, whose vote is about
+        one item (`Unit.plan`). Raises ParameterError."""
+        if self.effort is not None:
+            return None
         plan = make_search(self.search)
         if plan is None or not budget or plan.max_tokens:
             return plan
         return plan.within(budget)
+
+    @property
+    def branches(self) -> int:
+        """Texts that it writes at a time for one item. Raises ParameterError."""
+        if self.effort is not None:
+            found = LEVELS[self.effort[0]]
+            return 1 if found is None else found[0] + 1
+        plan = self.plan(None)
+        return 1 if plan is None else plan.max_sequences
 
 
 def family_of(name: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from entropix.evaluate import statistics as st
-from entropix.evaluate.budget import AgainstCurve, Point, curves
+from entropix.evaluate.budget import AgainstCurve, Point, curves, rule_points
 from entropix.evaluate.calibration import Held
 from entropix.evaluate.effects import Effect, effects
 from entropix.evaluate.estimates import Judged, judge
@@ -118,10 +119,15 @@ class Summary:
 
 
 def summarise(
-    outcomes: Sequence[Outcome], baseline: str | None = None, families: Mapping[str, str] | None = None
+    outcomes: Sequence[Outcome],
+    baseline: str | None = None,
+    families: Mapping[str, str] | None = None,
+    *,
+    rules: bool = False,
 ) -> Summary:
     """Figures over the items and seeds that every spec of a task has answered. baseline: a spec's name, None for
-    the first. families: of specs, where it is not `family_of` the name. Raises ValueError when no outcome is of the
+    the first. families: of specs, where it is not `family_of` the name. rules: the curves of
+    stop rules and of moved ballots too, replayed on the largest vote. Raises ValueError when no outcome is of the
     baseline."""
     by_task: dict[str, dict[str, dict[tuple[str, int], Outcome]]] = defaultdict(lambda: defaultdict(dict))
     for o in outcomes:
@@ -138,7 +144,8 @@ def summarise(
         if base not in specs:
             raise ValueError(f"the baseline {base!r} is not one of the specs: {', '.join(specs)}")
         paired = {spec: [found[k] for k in keys] for spec, found in specs.items()}
-        tasks.append(_task(task, base, paired, {spec: (families or {}).get(spec) or family_of(spec) for spec in specs}))
+        made = _task(task, base, paired, {spec: (families or {}).get(spec) or family_of(spec) for spec in specs})
+        tasks.append(replace(made, points=(*made.points, *rule_points(paired))) if rules else made)
     adjusted = iter(st.holm([c.p for task in tasks for c in task.comparisons]))
     held = [
         replace(task, comparisons=tuple(replace(c, adjusted=next(adjusted)) for c in task.comparisons))
@@ -178,7 +185,7 @@ def _row(task: str, spec: str, outcomes: Sequence[Outcome]) -> Row:
         coverage=sum(o["answer"] is not None for o in outcomes) / n,
         tokens=sum(map(cost, outcomes)) / n,
         unshared=sum(o["unshared"] for o in outcomes) / n,
-        seconds=sum(o["seconds"] for o in outcomes) / n,
+        seconds=math.nan if None in (took := [o["seconds"] for o in outcomes]) else sum(took) / n,
         ece=st.ece(signals["confidence"], right),
         aurc={name: st.aurc(score, right) for name, score in ranked.items()},
         auroc={name: st.auroc_interval(score, right, items) for name, score in signals.items()},

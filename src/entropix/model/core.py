@@ -24,6 +24,7 @@ from entropix.profiles import Profile, find, named
 from entropix.profiles.confidence import Setting, parse_risk
 from entropix.search import SearchPlan, make_search
 from entropix.search.answers import Extractor
+from entropix.search.assessment import Assessment, assess
 from entropix.search.ballots import extractor_of
 from entropix.search.effort import POLICY as BALLOT_POLICY
 from entropix.search.effort import REPEATED, check_effort_alone, make_pool, plan_effort
@@ -113,6 +114,12 @@ class Model:
         """`generate` with effort: as many texts as the answer needs. `answer`, `confidence` and `confidence_source` of
         the result say what they agree on, `search.shares` the other answers. One text answers an open question."""
         return _answered(self.stream(question, effort=effort, **options), question)
+
+    def assess(self, question: str, answers: Sequence[str]) -> Assessment:
+        """How likely the model finds each of `answers` to a question, the leading one first, such as those of
+        `result.search.shares`: one forward for each rotation of the options, no token decoded. docs/effort.md says
+        what that is worth. Raises ParameterError, PromptError and CapacityError."""
+        return assess(self.engine, self.encode, question, answers)
 
     @overload
     async def agenerate(self, prompt: str | Conversation, **options: Unpack[Options]) -> Result: ...

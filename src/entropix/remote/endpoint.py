@@ -8,7 +8,7 @@ import secrets
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from entropix.errors import CapabilityError, ParameterError, PromptError
@@ -19,6 +19,9 @@ from entropix.search import SearchPlan, Strategy, make_search
 from entropix.search.answers import Extractor
 from entropix.search.effort import REPEATED, TEMPERATURE, check_effort_alone, plan_effort
 from entropix.types import ModelInfo, Result
+
+if TYPE_CHECKING:
+    from entropix.remote.text import Text
 
 UNKNOWN = ModelInfo("unknown", "unknown", 0, 0, 0, vocabulary=49152, fingerprint="")
 """What is known of a model behind an endpoint: nothing; the vocabulary is the one of the generic thresholds."""
@@ -110,6 +113,7 @@ class Endpoint:
         fields: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         watch: Callable[[], bool] | None = None,
+        progress: Callable[[Sequence[Text]], None] | None = None,
     ) -> Result:
         """Answer a prompt: a string, which is a user's message unless raw, or a list of messages.
 
@@ -120,8 +124,8 @@ class Endpoint:
         None is drawn and recorded. fields: further ones of every request, such as {"min_p": 0.1}. headers: likewise,
         of HTTP; `x-session-id`, the same for all requests of an answer and another for the next answer, is sent
         unless it is given: a router that keeps a session on one replica finds the prefix of a fork in that replica's
-        cache. watch: asked ten times per second; False ends the answer and keeps what has been said. Cancelling
-        closes every request.
+        cache. watch: asked ten times per second; False ends the answer and keeps what has been said. progress: called
+        as often with the texts as they stand, for whoever shows them. Cancelling closes every request.
 
         Entropies are of the leading tokens that the endpoint shows, renormalised, as `Step.truncated` says. Raises
         EntropixError subclasses with a message to show, EndpointError if it is the endpoint that fails.
@@ -159,7 +163,7 @@ class Endpoint:
         )
         policy = make_policy("greedy", self.profile.thresholds, self.profile.vocabulary)
         async with Client(self.url, self._learned, self.api_key, self.retries, self.timeout, sessioned) as client:
-            answering = Answering(client, ask, StreamReader(policy, temperature, top_p), watch)
+            answering = Answering(client, ask, StreamReader(policy, temperature, top_p), watch, progress)
             await answering.run()
         notes.insert(0, f"signals are of the {client.top} likeliest tokens at most: the endpoint shows no more")
         if self.profile.source == "generic":

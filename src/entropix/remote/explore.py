@@ -25,7 +25,7 @@ from entropix.types import Ledger, Result, Step, Thresholds
 from entropix.uncertainty import Uncertainties, observed
 
 TICK = 0.1
-"""Seconds after which a caller's `watch` is asked while nothing comes."""
+"""Seconds after which a caller's `watch` and `progress` are called while nothing comes."""
 
 BACK_OFF, MOST_BACK_OFF = 0.5, 8.0
 """Seconds before an answer that broke off is asked for again: the first time, and at most."""
@@ -115,6 +115,7 @@ class Answering(Host):
     ask: Ask
     reader: StreamReader
     watch: Callable[[], bool] | None = None
+    progress: Callable[[Sequence[Text]], None] | None = None
     texts: list[Text] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     requests: list[TextRequest] = field(default_factory=list)
@@ -140,13 +141,12 @@ class Answering(Host):
     async def run(self) -> None:
         """Ask until the vote is decided, everything has ended, the time is over, or the caller does not go on."""
         self.tasks.add(asyncio.create_task(self._prepare()))
+        tick = TICK if self.watch or self.progress else None
         try:
             async with asyncio.timeout(self.ask.limit):
                 while not self._over():
                     # texts that are forked meanwhile add their tasks
-                    done, _ = await asyncio.wait(
-                        set(self.tasks), timeout=TICK if self.watch else None, return_when=asyncio.FIRST_COMPLETED
-                    )
+                    done, _ = await asyncio.wait(set(self.tasks), timeout=tick, return_when=asyncio.FIRST_COMPLETED)
                     self.tasks -= done
                     for task in done:
                         task.result()  # raises what made it impossible to begin
@@ -162,6 +162,8 @@ class Answering(Host):
 
     def _over(self) -> bool:
         """Whether nothing further is needed; lets the search act once all texts have ended."""
+        if self.progress is not None:
+            self.progress(self.texts)
         if self.watch is not None and not self.watch():
             self.cut = "stopped"
         if self.cut or self.decided:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from entropix.errors import ParameterError
 from entropix.numeric import is_integer
@@ -95,6 +95,8 @@ class Member:
 @dataclass(frozen=True, kw_only=True)
 class PooledVote(Vote):
     """A vote whose ballots come from a pool."""
+
+    pooled: ClassVar[bool] = True
 
     member: Member = field(compare=False)
 

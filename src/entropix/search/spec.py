@@ -58,6 +58,11 @@ class SearchPlan:
         return all(s.is_vote_of_samples for s in self.strategies)
 
     @property
+    def pooled(self) -> bool:
+        """Whether its texts depend on those of other questions, all of which have to be begun before any can end."""
+        return any(s.pooled for s in self.strategies)
+
+    @property
     def greedy_first(self) -> bool:
         """Whether the first text takes the likeliest tokens, whatever the policy."""
         return self.max_sequences > 1 and any(s.greedy_first for s in self.strategies)

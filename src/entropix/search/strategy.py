@@ -72,6 +72,7 @@ class Strategy:
     """Whether its branches are ballots, so that a vote needs no samples of its own."""
     is_vote_of_samples: ClassVar[bool] = False
     greedy_first: ClassVar[bool] = False
+    pooled: ClassVar[bool] = False
     """Whether the first text takes the likeliest tokens, whatever the policy."""
 
     max_sequences: int = parameter(0, 0, 1024, doc="most branches live at a time; 1 is plain decoding; 0: as needed")

@@ -17,7 +17,8 @@ from entropix.policies import POLICIES, Policy, parameters, parse_spec
 from entropix.profiles import Profile, own, shipped
 from entropix.search import SearchPlan, make_search
 from entropix.search.effort import POLICY as BALLOTS
-from entropix.search.effort import REPEATED, plan_effort
+from entropix.search.effort import REPEATED, make_pool, plan_effort
+from entropix.search.pool import Pool
 from entropix.search.seeds import derived
 from entropix.serve.effort import level_of
 from entropix.serve.errors import ApiError, invalid
@@ -175,8 +176,9 @@ class Reader:
         stop = (asked.stop,) if isinstance(asked.stop, str) else tuple(asked.stop or ())
         bias = self._bias(asked.logit_bias)
         requests = []
+        pool = self._pool(level, extension.ballots, n * len(prompts))
         for prompt, question in prompts:
-            votes = [self._vote(level, question, extension.answer) for _ in range(n)]
+            votes = [self._vote(level, question, extension.answer, pool) for _ in range(n)]
             search, why = votes[0]
             policy, notes = self._policy(asked, extension, model, settings.policy if search is None else BALLOTS)
             if search is not None and policy.name == "greedy":
@@ -236,7 +238,30 @@ class Reader:
             Request(tokens=[0], policy=policy, seed=0, search=search, reproducible=settings.reproducible),
         )
 
-    def _vote(self, level: str | None, question: str, answer: str | None) -> tuple[SearchPlan | None, tuple[str, ...]]:
+    def _pool(self, level: str | None, ballots: int | None, questions: int) -> Pool | None:
+        """What the questions of a request share; None where their ballots stay. Raises ApiError."""
+        if ballots is None:
+            return None
+        name = "entropix.ballots"
+        try:
+            pool = make_pool(level, ballots)
+        except ParameterError as error:
+            raise invalid(f"{name}: {error}", name) from None
+        able = self.model.engine.capabilities
+        if not (able.fork and able.rewind):
+            raise invalid(f"{name}: ballots cannot move on this engine: it draws no texts of a prompt later", name)
+        most = self.places // 2
+        if questions > most:
+            raise invalid(
+                f"{name}: {questions} questions write two texts each at a time, and this server gives a request "
+                f"at most {self.places} places (--parallel); ask at most {most} at once, or leave ballots out",
+                name,
+            )
+        return pool
+
+    def _vote(
+        self, level: str | None, question: str, answer: str | None, pool: Pool | None = None
+    ) -> tuple[SearchPlan | None, tuple[str, ...]]:
         """The vote of one choice: what it recognises holds for that choice alone."""
         able = self.model.engine.capabilities
         return plan_effort(
@@ -245,6 +270,7 @@ class Reader:
             answer,
             sequences=self.places if able.fork else 1,
             waves=able.fork and able.rewind,
+            pool=pool,
         )
 
     def _asked_search(self, spec: str | None) -> SearchPlan | None:

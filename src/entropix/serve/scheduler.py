@@ -4,7 +4,8 @@ Places, the answers decoded at a time, go to requests by this rule: whenever one
 waiting request whose client has the fewest places gets it; among those, the request with the fewest places; among
 those, the oldest. When none is free and a request with fewer places waits, a request with several choices gives up
 its youngest, which continues later as if nothing had happened. A request with a single choice is never interrupted. A
-search gets all the places it may need at once, and what comes after it in the line waits until it has them.
+search gets all the places it may need at once, and what comes after it in the line waits until it has them; so do
+the questions of a request whose ballots move between them.
 """
 
 from __future__ import annotations
@@ -222,6 +223,11 @@ class Scheduler:
             used = sum(places.values())
             if used + ticket.need > self.places and not (ticket.need == 1 and self._preempt(ticket)):
                 return
+            if ticket.together:
+                while ticket.waiting:
+                    fresh.append(self._begin(ticket).request)
+                waiting.remove(ticket)
+                continue
             if not ticket.parked and self._shares(ticket, fresh):
                 waiting.remove(ticket)
                 continue

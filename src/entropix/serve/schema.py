@@ -67,6 +67,11 @@ class Extension(Strict):
     effort: Literal["none", "low", "medium", "high"] | None = Field(
         default=None, description="as many texts as the answer needs; reasoning_effort, if given, must say the same"
     )
+    ballots: int | None = Field(
+        default=None,
+        ge=1,
+        description="with an effort: so many texts per question, which move between the questions of this request",
+    )
     answer: str | None = Field(
         default=None, description="how the texts of a vote are read, such as number; recognised by default"
     )

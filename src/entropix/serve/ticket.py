@@ -43,6 +43,8 @@ class Ticket:
         self.arrived = time.perf_counter()
         self.deadline = self.arrived + time_limit
         self.number = 0
+        self.together = any(request.search is not None and request.search.pooled for request in requests)
+        """Whether all choices begin at once: what one does depends on the others, which nobody else may hold up."""
         self.waiting = deque(range(len(requests)))
         self.parked: list[Job] = []
         self.running: dict[Job, int] = {}
@@ -63,11 +65,11 @@ class Ticket:
 
     @property
     def need(self) -> int:
-        """Places the next choice needs."""
+        """Places the next choice needs, or all choices where they begin together."""
         if self.parked:
             return self.parked[0].reserve
-        search = self.requests[self.waiting[0]].search
-        return 1 if search is None else search.max_sequences
+        wanted = [self.requests[n].search for n in (self.waiting if self.together else [self.waiting[0]])]
+        return sum(1 if search is None else search.max_sequences for search in wanted)
 
     @property
     def ended(self) -> bool:

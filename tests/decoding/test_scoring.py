@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from entropix.decoding.scoring import Score, scores
 from entropix.engines import Engine
 from entropix.engines.scripted import VOCABULARY, ScriptedEngine, hashed
 from entropix.errors import CapacityError
-from entropix.plugins.lm_eval.scoring import Score, scores
 
 A, B, C = b"abc"
 Pairs = Sequence[tuple[Sequence[int], Sequence[int]]]
