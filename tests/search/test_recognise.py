@@ -9,7 +9,7 @@ CASES = [
     ("What is 17 * 23?", ["17 * 23 = 391", "391"], "number"),
     ("She spends $15 of her $60. What does she have left?", ["She has $45 left."], "number"),
     ("Jesse has 10 square feet and 2 feet. What is the length?", ["The length is 5 feet."], "number"),
-    ("Compute 2+2.", ["four"], "short"),
+    ("Compute 2+2.", ["four"], "number"),
     ("Solve x^2 = 4.", ["So \\boxed{2}."], "boxed"),
     ("Which is larger?\nA. the sun\nB. the moon", ["A. The sun is larger.", "The answer is A."], "choice"),
     ("Which one: (A) red (B) blue", ["(B)"], "choice"),

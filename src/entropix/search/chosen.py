@@ -26,25 +26,45 @@ _BUT = re.compile(rf"(?i:\bbut|,\s?it is|,\s?rather){_OPEN}(?i:(?:option|choice)
 _COPULA = re.compile(
     r"[^\d\n.!?:：]{0,24}?(?:是|为|為|は|은|는|\b(?:ist|lautet|es|est|é|è|jest|là|adalah|هو)\b)", re.IGNORECASE
 )
-_ALONE = re.compile(r"^[ \t*_$'\"]{0,6}\(?([A-Ja-j])\)?[.:*_$'\"]{0,6}[ \t]*$", re.MULTILINE)
+_ALONE = re.compile(r"^[^\w\n?]{0,8}([A-Ja-j])[^\w\n?]{0,8}$", re.MULTILINE)
 _BOLD = re.compile(r"\*\*\(?([A-J])(?:\)|[.:]|\*\*)|\[\[([A-J])\]\]")
 _LISTED = re.compile(r"(?<![\w'])\(?([A-J])(?:[).:]|[ \t]{0,8}$)", re.MULTILINE)
+_FIRST = re.compile(r"^[^\w\n]{0,6}([A-J])(?:\)? [-–—] |,? (?:because|since) | it is[.!]?$)")
+_VERDICT = re.compile(
+    r"(?<![\w'])\(?([A-J])\)?[:.)]\s?(?i:yes|true|correct|right)\b|(?<![\w'])([A-J])\)?[:.]?\s?[✓✔✅]"
+)
+_OTHERS = re.compile(
+    r"(?i:\b(?:either|both|neither)) (?:option )?\(?[A-J]\)? (?:or|and|nor) (?:option )?\(?[A-J]\)?(?!\w)"
+    r"|(?i:\b(?:rather than|instead of|unlike)) (?i:option )?\(?[A-J]\)?(?!\w)"
+    r"|(?i:\b(?:vitamins?|hepatitis|plan|grade|type|group|appendix|figure|table)) [A-J](?!\w)"
+)
+"""Letters that are no choice: several at once, the ones not taken, and parts of names."""
+_ALSO = re.compile(
+    r"[)*_\]}]{0,4}(?:\s?(?:,|/|&|and|or)\s?){1,2}(?:option\s)?[(*_\[]{0,4}[A-J][)*_\]}]{0,4}\s*(?:[.\n,/&]|and|or|$)"
+)
+FULL_WIDTH = {sign + 0xFEE0: chr(sign) for sign in range(0x21, 0x7F)}
 _IN_BOX = re.compile(r"(?:\\(?:text|textbf|mathbf|mathrm)\{)?\s?\(?([A-Ja-j])\)?(?![A-Za-z])")
 
 
 def chosen(text: str) -> str | None:
     """The letter in the last box, else behind the last mark, else of "X is correct", "option X", or a letter that
     stands alone, in bold or like `(B)`."""
-    text = text[-LONGEST:]
+    text = text[-LONGEST:].translate(FULL_WIDTH)
     box = _IN_BOX.match(in_box(text)[:60])
     if box:
         return box[1].upper()
     for mark in reversed(list(MARK.finditer(text))):
-        if found := _behind(text, mark.end()):
-            return found
+        if (found := _behind(text, mark.end())) is not None:
+            return found or None
+    text = _OTHERS.sub("", text)
+    if first := _FIRST.match(text.strip()):
+        return first[1]
     for pattern in (_RIGHT, _PICKED):
         if found := _last(pattern.finditer(text), text):
             return found
+    verdicts = {m[1] or m[2] for m in _VERDICT.finditer(text)}
+    if len(verdicts) == 1:
+        return verdicts.pop()
     if alone := _only(text) or _last(_BOLD.finditer(text), text) or _last(_NAMED.finditer(text), text):
         return alone
     listed = _LISTED.findall(text)
@@ -56,14 +76,16 @@ def chosen(text: str) -> str | None:
 
 
 def _behind(text: str, end: int) -> str | None:
-    """The letter right behind a mark; behind "not A but", the other."""
+    """The letter right behind a mark; behind "not A but", the other; "" where there are several."""
     clause = text[end : end + 200]
     if re.match(r"[\s:*]{0,4}(?:not|nicht)\b", clause, re.IGNORECASE):
         other = _BUT.search(clause)
         return (other[1] or other[2]).upper() if other else None
     copula = _COPULA.match(clause)
     letter = (copula and _AFTER_MARK.match(clause, copula.end())) or _AFTER_MARK.match(clause)
-    return (letter[1] or letter[2]).upper() if letter else None
+    if not letter:
+        return None
+    return "" if _ALSO.match(clause, letter.end()) else (letter[1] or letter[2]).upper()
 
 
 def _only(text: str) -> str | None:

@@ -16,6 +16,7 @@ LONGEST = 2000
 
 _SIGNS = str.maketrans(
     {"−": "-", "–": "-", "π": r"\pi ", "∞": r"\infty ", "°": r"^\circ ", "≤": r"\le ", "≥": r"\ge "}
+    | {digit + 0xFEE0: chr(digit) for digit in range(0x21, 0x7F)}  # full-width letters, digits and signs
     | {"½": r"\frac{1}{2}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}"}
 )
 
@@ -40,7 +41,7 @@ _CHANGES: list[tuple[re.Pattern[str], Any]] = [
     (re.compile(pattern), by)
     for pattern, by in (
         (r"√(\w)", r"\\sqrt{\1}"),
-        (r"\{,\}", ","),
+        (r"\{([,.])\}", r"\1"),
         (r"\n|\\[!,;: ]|~", " "),
         (r"\\\\", r"\\"),
         (r"\\[dt]frac", r"\\frac"),
@@ -48,19 +49,23 @@ _CHANGES: list[tuple[re.Pattern[str], Any]] = [
         (r"\\(le|ge|ne)q(?![A-Za-z])", r"\\\1"),
         (r"\^\{\\circ\}|\^\\circ(?![A-Za-z])|\\?[$%]", ""),
         (r"(?<=\S)(?:\s+\\(?:text|mbox|mathrm)\{|\\(?:text|mbox|mathrm)\{\s)[^{}]*\}(?:\^\{?\d\}?)?\s*$", ""),  # a unit
+        (r"(?<=\d)\\(?:text|mbox|mathrm)\{[A-Za-z/]{1,12}\}(?:\^\{?\d\}?)?\s*$", ""),
         (r"\\(?:text|mbox|textbf|textrm|mathrm|mathbf)\{([^{}]*)\}", r"\1"),
         (r"(?<![\d.])\.(?=\d)", "0."),
         (r"^\s*\w{1,2}\s*(?:=(?=[^=]+$)|\\in(?![A-Za-z]))", ""),  # x = …, x \in …
         (r"\s+", ""),
         (r"\\sqrt(\w)", r"\\sqrt{\1}"),
-        (r"\^\{(\w)\}", r"^\1"),
+        (r"([_^])\{(\w)\}", r"\1\2"),
+        (r"^(-?\d{1,40}(?:\.\d{1,40})?)\\(?:times|cdot)10\^\{?(-?\d{1,2})\}?$", r"\1e\2"),
+        (r"^\+(?=[\d\\.])", ""),
+        (r"^(-?)0+(?=\d)", r"\1"),
         (r"\\frac(?:\{([^{}]*)\}|([^\W_]))(?:\{([^{}]*)\}|([^\W_]))", r"\\frac{\1\2}{\3\4}"),
         (r"\\frac\{-([^{}+-]+)\}\{([^{}+-]+)\}|\\frac\{([^{}+-]+)\}\{-([^{}+-]+)\}", r"-\\frac{\1\3}{\2\4}"),
         (r"^(-?)(\d{1,40})\\frac\{(\d{1,40})\}\{(\d{1,40})\}$", _mixed),
         (r"^(-?)(\d+)/(\d+)$", r"\1\\frac{\2}{\3}"),
         (r"^-?\d{1,3}(?:,\d{3})+(?:\.\d+)?$", lambda number: number[0].replace(",", "")),
         (r"\.$", ""),
-        (r"^-?\d{1,300}\.\d{1,300}$", _rational),
+        (r"^-?\d{1,300}(?:\.\d{1,300}(?:e-?\d{1,2})?|e-?\d{1,2})$", _rational),
         (r"^\(([A-Za-z])\)$", r"\1"),
         (r"^\\\{([^{}()\[\]]*)\\\}$", _sorted_set),
     )

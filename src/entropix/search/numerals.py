@@ -11,6 +11,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from decimal import Context, Decimal
+from itertools import pairwise
 from math import gcd
 
 MOST_DIGITS = 400
@@ -19,7 +20,8 @@ MOST_DIGITS = 400
 _EXACT = Context(prec=4 * MOST_DIGITS)
 _SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _VULGAR = "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
-_SCALE = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_SCALE = {"hundred": 2, "thousand": 3, "lakh": 5, "crore": 7, "million": 6, "billion": 9, "trillion": 12}
+_LETTERS = {"k": 3, "m": 6, "mn": 6, "b": 9, "bn": 9}
 _SPACE = "[ \u00a0\u2009\u202f\u2007]"
 _MONTH = (
     r"(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?"
@@ -38,12 +40,16 @@ _LATEX = [
         (r"[\u066b](?=\d)", "."),
         (r"(?<=\d)[\u066c，](?=\d)", ","),
         (r"(?<=\d)．(?=\d)", "."),
+        (r"(?<=\d)\*\*(?=\d)", "^"),
+        (r"[﹣－](?=[\d$€£¥.])", "-"),
+        (r"(?<!\w)__(?=\S)([^_\n]{1,200})(?<=\S)__(?!\w)", r"**\1**"),  # bold
     )
 ]
 _WHOLE = (
     rf"\d{{1,3}}(?:,\d{{3}}){{1,160}}(?![\d])(?:\.\d{{1,{MOST_DIGITS}}})?"  # 1,234,567.5
     rf"|\d{{1,2}}(?:,\d\d){{1,40}},\d{{3}}(?!\d|,\d)(?:\.\d{{1,{MOST_DIGITS}}})?"  # 1,00,000
     rf"|\d{{1,3}}(?:['’]\d{{3}}){{1,160}}(?!\d)(?:[.,]\d{{1,{MOST_DIGITS}}})?"  # 1'234
+    rf"|\d{{1,3}}(?:_\d{{3}}){{1,160}}(?![\d_])"  # 1_234
     rf"|\d{{1,3}}(?:\.\d{{3}}){{2,160}}(?![\d.]*\d)(?:,\d{{1,{MOST_DIGITS}}})?"  # 1.234.567
     rf"|\d{{1,3}}(?:\.\d{{3}}){{1,160}},\d{{1,{MOST_DIGITS}}}(?![\d,])"  # 1.234,5
     rf"|(?<!\d{_SPACE})[1-9]\d{{0,2}}(?:{_SPACE}\d{{3}}){{1,160}}(?!\d|{_SPACE}?\d|[/:]\d)(?:[.,]\d{{1,{MOST_DIGITS}}})?"
@@ -53,7 +59,9 @@ _WHOLE = (
 _TOKEN = re.compile(
     rf"""
     (?P<other>                                                                # digits that are no number
-        (?<!\d)\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}(?!\d)
+        \b0x[\da-f]{{1,16}}\b | \bv\d{{1,4}}(?:\.\d{{1,4}}){{1,4}}\b
+      | (?<![\d.,])(?!\d{{1,3}}(?:\.\d{{3}}){{1,9}}(?![\d.]))(?:\d{{1,3}}\.){{3}}\d{{1,3}}(?!\.?\d)     # an address
+      | (?<!\d)\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}(?!\d)
       | (?<!\d)\d{{1,2}}([-/.])\d{{1,2}}\2(?:\d{{4}}|\d\d)(?!\d|[.]\d)
       | \b{_MONTH}\.?\ \d{{1,2}}(?:st|nd|rd|th)?(?:,?\ \d{{4}})?(?![\d,]) | \b\d{{1,2}}\ {_MONTH}\b(?:,?\ \d{{4}})?
       | (?<![\d:])(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d)?(?![\d:]) | (?<![\d.,])\d{{1,9}}(?:st|nd|rd|th)\b
@@ -67,12 +75,13 @@ _TOKEN = re.compile(
           \\frac\{{\ ?(?P<above>[-−]?\d{{1,40}})\ ?\}}\{{\ ?(?P<below>-?\d{{1,40}})\ ?\}})
       | (?P<vulgar>(?P<whole>\d{{1,{MOST_DIGITS}}})?{_SPACE}?(?P<part>[{_VULGAR}]))
       | (?:(?P<entire>\d{{1,40}})\ )?(?<![/\d])(?P<over>\d{{1,40}})\ ?[/⁄]\ ?(?P<under>\d{{1,40}})(?![/\d]|[.,]\d)
-      | (?<![\d:])(?P<left>\d{{1,9}}):(?P<right>\d{{1,9}})(?![\d:]|[.,]\d)
-      | (?P<base>\d{{1,4}})\^(?:\{{(?P<braced>\d{{1,2}})\}}|(?P<exponent>\d{{1,2}})(?!\d))
+      | (?<![\d:])(?P<left>\d{{1,9}})(?::|\ :\ )(?P<right>\d{{1,9}})(?![\d:]|[.,]\d)
+      | (?P<base>\d{{1,4}})
+        (?:\^(?:\{{(?P<braced>\d{{1,2}})\}}|(?P<exponent>\d{{1,2}})(?!\d))|(?P<high>[⁰¹²³⁴⁵⁶⁷⁸⁹]{{1,2}}))
       | (?P<plain>{_WHOLE})
-        (?P<power>[eE][-+−]?\d{{1,4}}(?![\w.])
+        (?P<power>[eE][-+−]?\d{{1,4}}(?!\w|\.\d)
           | \ ?[×x*]\ ?10(?:\^\{{?\ ?(?P<raised>[-+−]?\d{{1,4}})\ ?\}}?|(?P<small>[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{{1,4}})))?
-        (?P<scale>\ (?:{"|".join(_SCALE)})\b)?
+        (?P<scale>\ (?:{"|".join(_SCALE)})s?\b|(?-i:k)\b|(?(money)(?:[KMB]|bn|mn)\b|(?!)))?
     )
     """,
     re.VERBOSE | re.IGNORECASE | re.MULTILINE,
@@ -121,7 +130,13 @@ def numerals(text: str, *, items: bool = True) -> list[Numeral]:
             found.pop()
         touching = False
         found.append(Numeral(value, start, match.end()))
-    return [one for one in found if one.value]
+    found = [one for one in found if one.value]
+    between = [
+        n
+        for n, (one, other) in enumerate(pairwise(found))
+        if text[: one.start].endswith("between ") and text[one.end : other.start] == " and "
+    ]
+    return [one for n, one in enumerate(found) if n not in between and n - 1 not in between]
 
 
 def fraction(above: int, below: int) -> str | None:
@@ -172,7 +187,8 @@ def _value(match: re.Match[str]) -> str | None:
         left, right = left // divisor, right // divisor
         return None if left < 24 and 10 <= right < 60 else f"{left}:{right}"  # a time of day
     if match["base"] is not None:
-        return decimal(Decimal(sign * int(match["base"]) ** int(match["braced"] or match["exponent"])))
+        exponent = match["braced"] or match["exponent"] or match["high"].translate(_SUPERSCRIPT)
+        return decimal(Decimal(sign * int(match["base"]) ** int(exponent)))
     digits = _plain_digits(match["plain"])
     if len(digits) > MOST_DIGITS:
         return None
@@ -181,14 +197,15 @@ def _value(match: re.Match[str]) -> str | None:
         written = match["raised"] or (match["small"] or "").translate(_SUPERSCRIPT) or power[1:]
         raised = int(written.replace("−", "-"))
     if match["scale"]:
-        raised += _SCALE[match["scale"].strip().lower()]
+        scale = match["scale"].strip().lower()
+        raised += _SCALE.get(scale.removesuffix("s"), _LETTERS.get(scale, 0))
     value = Decimal(digits)
     return decimal(_EXACT.scaleb(value.copy_negate() if negative else value, raised))
 
 
 def _plain_digits(written: str) -> str:
     """Digits with at most one point. A comma is decimal unless it parts thousands; so is the last of mixed signs."""
-    for sign in " \u00a0\u2009\u202f\u2007'’":
+    for sign in " \u00a0\u2009\u202f\u2007'’_":
         written = written.replace(sign, "")
     comma, point = written.rfind(","), written.rfind(".")
     if comma >= 0 and point >= 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from entropix.search.numerals import Numeral, numerals, readable
+from entropix.search.spelled import in_words
 
 REACH = 400
 """Characters behind a mark within which its answer stands."""
@@ -27,12 +28,16 @@ _HASHES = re.compile(
 )
 _HEADING = re.compile(r"#### ?\d{1,3}[.):](?:\s|$)|.*:\s*$")
 _WEAK = re.compile(
-    r"(?:\b(?:equals|is equal to|comes to|amounts to|in total|altogether|therefore|thus|hence|the total is)\b|∴)"
+    r"(?:\b(?:equals|is equal to|comes to|amounts to|in total|altogether|therefore|thus|hence|the total is)\b|∴"
+    r"|\b(?:total|sum) ?[:=])"
     r"[,:]?\s?(?=[*$€£(\\]{0,4}\s?[-−]?[$€£]?\s?[\d.\\])",
     re.IGNORECASE,
 )
 _LATER = re.compile(r"\b(?:so|therefore|then|which (?:leaves|makes|gives|means)|leaving)\b", re.IGNORECASE)
 _RESTATED = re.compile(r"\b(?:i\.\s?e\.|that is,?|namely|in other words)[,:]?\s", re.IGNORECASE)
+_WORDED = re.compile(
+    r"\d\W{0,3} (?:times|plus|minus|divided by|multiplied by) [^.;\n]{1,40}? (?:is|equals|makes|gives) ", re.IGNORECASE
+)
 _REASON = re.compile(
     r"\b(?:because|since|as (?=\S{1,20} ?[-+*/×=\d])|where|given that)|[(;≈]|[.!?。！？](?=\s|$)|。|\bnot\b|\bno\b",
     re.IGNORECASE,
@@ -42,16 +47,27 @@ _MINUS = re.compile(r"^[\s:=*$]{0,4}minus $", re.IGNORECASE)
 _BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 _BEFORE_OPERATOR = re.compile(r"[^\d=\n]{0,12}?\s?(?:[+*/×÷·^−–-]|x(?=\s?\d))\s?[($€£\d\\]")
 _AFTER_OPERATOR = re.compile(r"(?:[+*/×÷·^−–-]|\dx)\s?[($€£\\]{0,2}$")
+_BOX = re.compile(r"\\(?:boxed|fbox) ?(?:\{| ([^\s{}\\$]{1,80}))")
+_UNKNOWN = re.compile(
+    r"\b(?:cannot|can['’]t|can not|could not|couldn['’]t|unable to|impossible to|not possible to) (?:be )?"
+    r"(?:determined?|known?|computed?|calculated?|found|find|answer(?:ed)?|tell|solved?)\b"
+    r"|\bnot enough information\b|\binsufficient (?:information|data)\b|\bno (?:solution|answer)\b",
+    re.IGNORECASE,
+)
+_COMPARED = re.compile(r" (?:more|fewer|less|greater|larger|smaller|older|younger|higher|lower|times)\b", re.IGNORECASE)
+_ASIDE = re.compile(r",? (?:which|that) (?:is|was|are|were) $", re.IGNORECASE)
 _SENTENCE = re.compile(r"(?<=[.!?])[*_)\]]{0,3}\s+(?=\S)|\n+|(?<=[。！？])")
 
 
 def in_box(text: str) -> str:
-    """What the last \\boxed{…} holds, with balanced braces; "" for none."""
-    start = max(text.rfind("\\boxed{"), text.rfind("\\boxed {"))
-    if start < 0:
+    """What the last \\boxed{…} (also \\fbox, and \\boxed 5) holds, with balanced braces; "" for none."""
+    start = max(text.rfind("\\boxed"), text.rfind("\\fbox"))
+    opened = _BOX.match(text, start) if start >= 0 else None
+    if opened is None:
         return ""
-    begin = text.index("{", start) + 1
-    depth = 1
+    if opened[1]:
+        return opened[1].rstrip(".,;$")
+    begin, depth = opened.end(), 1
     for at in range(begin, len(text)):
         if text[at] in "{}" and text[at - 1] != "\\":
             depth += 1 if text[at] == "{" else -1
@@ -72,7 +88,7 @@ def stated_number(text: str) -> str | None:
     for end in sorted(marks, reverse=True):
         if found := _of_clause(_behind(text, end)):
             return found
-    return _of_last_sentence(text)
+    return _of_last_sentence(text) or in_words(text, marks)
 
 
 def _behind(text: str, start: int) -> str:
@@ -83,8 +99,9 @@ def _behind(text: str, start: int) -> str:
 
 def _of_clause(clause: str) -> str | None:
     """The number that the words behind a mark state."""
-    found = [n for n in numerals(clause, items=False) if not _DENIED.search(clause[max(n.start - 12, 0) : n.start])]
-    if (again := _RESTATED.search(clause)) and (later := [n for n in found if n.start >= again.end()]):
+    found = _undenied(clause, numerals(clause, items=False))
+    again = _RESTATED.search(clause) or _WORDED.search(clause)
+    if again and (later := [n for n in found if n.start >= again.end()]):
         found = later
     if not found:
         return None
@@ -93,6 +110,10 @@ def _of_clause(clause: str) -> str | None:
     value = _of_equation(clause, found, stop) or found[0].value
     minus = _MINUS.match(clause[: found[0].start])
     return f"-{value}" if minus and value[0] not in "-0" else value
+
+
+def _undenied(text: str, found: list[Numeral]) -> list[Numeral]:
+    return [n for n in found if not _DENIED.search(text[max(n.start - 12, 0) : n.start])]
 
 
 def _of_equation(clause: str, found: list[Numeral], stop: int) -> str | None:
@@ -119,6 +140,9 @@ def _of_last_sentence(text: str) -> str | None:
     following = _SENTENCE.search(text, found[-1].end)
     sentence = text[begin : following.start() if following else len(text)]
     found = [Numeral(n.value, n.start - begin, n.end - begin) for n in found if n.start >= begin]
+    if _UNKNOWN.search(sentence):
+        return None
+    found = _undenied(sentence, found) or found
     bold = [n for m in _BOLD.finditer(sentence) for n in found if m.start() <= n.start and n.end <= m.end()]
     if bold:
         return bold[-1].value
@@ -128,6 +152,8 @@ def _of_last_sentence(text: str) -> str | None:
             return value
     stop = next((m.start() for m in _REASON.finditer(sentence) if m.start() >= found[0].end), len(sentence))
     kept = [n for n in found if n.start < stop] or found
+    if len(kept) > 1 and _COMPARED.match(sentence, kept[-1].end) and _ASIDE.search(sentence[: kept[-1].start]):
+        kept.pop()  # 12, which is 3 more than …
     at = kept[-1]
     if _AFTER_OPERATOR.search(sentence[max(at.start - 8, 0) : at.start].rstrip()):
         return _of_equation(sentence, kept, stop) or at.value

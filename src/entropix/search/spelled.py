@@ -1,0 +1,67 @@
+"""Numbers in English words, read where a text has no digits to state."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_SMALL = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+)
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_VALUES = {word: n for n, word in enumerate(_SMALL.split())} | {word: 10 * n for n, word in enumerate(_TENS.split(), 2)}
+_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_WORD = "|".join(sorted([*_VALUES, *_SCALES], key=len, reverse=True))
+_SPELLED = re.compile(
+    rf"\b(?P<minus>(?:minus|negative) )?(?P<words>(?:{_WORD})(?:(?:[ -]| and )(?:{_WORD}))"
+    r"{0,12})\b(?! (?:of|by|another)\b)",
+    re.IGNORECASE,
+)
+_ANY = 10**18
+_DECORATION = " \t\n*_.!\"'`()$:"
+REACH, LONGEST = 60, 160
+"""Characters behind a mark, and of a text without marks, in which a number in words is looked for."""
+
+
+def in_words(text: str, marks: Sequence[int]) -> str | None:
+    """The number that a text states in words: the first one right behind one of `marks`, the last mark first; without
+    marks, that of a short text that has one such number and no more than that."""
+    for at in sorted(marks, reverse=True):
+        clause = text[at : at + REACH].lstrip(_DECORATION).split("\n", 1)[0]
+        if found := _SPELLED.search(clause):
+            return _value(found)
+    found = _SPELLED.fullmatch(text.strip(_DECORATION))
+    if found:
+        return _value(found)
+    spelled = list(_SPELLED.finditer(text)) if len(text) <= LONGEST and not marks else []
+    # "one" is more often a pronoun
+    return _value(spelled[0]) if len(spelled) == 1 and spelled[0]["words"].lower() != "one" else None
+
+
+def _value(found: re.Match[str]) -> str | None:
+    """None where the words are no number, like "two three"."""
+    total = group = 0
+    last = smallest_scale = _ANY
+    for word in re.split(r"[ -]| and ", found["words"].lower()):
+        if word == "hundred":
+            if group >= 100:
+                return None
+            group = (group or 1) * 100
+            last = 100
+        elif word in _SCALES:
+            if _SCALES[word] >= smallest_scale:
+                return None
+            smallest_scale = _SCALES[word]
+            total, group, last = total + (group or 1) * smallest_scale, 0, _ANY
+        elif word in _VALUES:
+            value = _VALUES[word]
+            room = (
+                100 if last == 100 else 10 if 20 <= last < 100 and last % 10 == 0 else 10**18 if last == 10**18 else 0
+            )
+            if value >= room or (room == 10 and not value):
+                return None
+            group += value
+            last = value if value else 1
+    value = total + group
+    return f"-{value}" if found["minus"] and value else str(value)
