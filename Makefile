@@ -1,6 +1,7 @@
 # make demo       set up what the default model needs and decode a prompt with it
 # make test       set up everything and run all checks and tests
 # make test-vllm  set up a vLLM for the CPU in an environment of its own and test the plug-in in its server
+# make test-llama-cpp-python  build the second choice of llama.cpp, which takes some minutes, and test with it
 # make bench      measure the overhead of every policy (README, Speed)
 # make check      lint, format and types only
 
@@ -11,7 +12,7 @@ BIN = $(VENV)/bin
 VLLM_BIN = $(VLLM_VENV)/bin
 PROMPT ?= A farmer has 17 sheep. All but 9 run away. How many are left?
 
-.PHONY: demo test test-vllm bench check chromium clean
+.PHONY: demo test test-vllm test-llama-cpp-python bench check chromium clean
 
 demo: $(VENV)/.llama
 	$(BIN)/entropix generate --seed 1 --max-tokens 160 "$(PROMPT)"
@@ -23,6 +24,12 @@ test: check chromium
 test-vllm: $(VLLM_VENV)/.ready
 	ENTROPIX_REQUIRE_VLLM=1 $(VLLM_BIN)/python -m pytest tests/plugins/vllm tests/fused/test_targets.py
 	TRITON_INTERPRET=1 $(VLLM_BIN)/python -m pytest tests/fused/test_kernels.py
+
+# the only place where llama.cpp is compiled
+test-llama-cpp-python: $(VENV)/.dev
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[llama-cpp-python]'
+	ENTROPIX_REQUIRE_SECOND=1 $(BIN)/python -m pytest tests/engines/test_library.py
+	ENTROPIX_LLAMA_CPP=llama-cpp-python $(BIN)/python -m pytest tests/engines
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.overhead
@@ -44,7 +51,6 @@ $(VENV)/.python:
 	touch $@
 
 $(VENV)/.llama: $(VENV)/.python pyproject.toml constraints.txt
-	@echo "Setting up: llama.cpp is built from source once, which takes some minutes."
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[llama]'
 	touch $@
 

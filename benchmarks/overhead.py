@@ -14,6 +14,7 @@ rows          signals + policy + sampling of one row, no model at all
 from __future__ import annotations
 
 import argparse
+import ctypes
 import functools
 import statistics
 import time
@@ -61,10 +62,12 @@ def through_the_loop(engine: Engine, spec: str, sequences: int, tokens: int, att
 
 
 def llama_baseline(path: str, sequences: int, tokens: int, threads: int | None) -> Timed:
-    """The smallest greedy loop that llama.cpp's Python binding allows; its own context, nothing of ours."""
-    import llama_cpp as ll
-
+    """The smallest greedy loop on llama.cpp's C API; its own context, of ours only the declarations."""
+    from entropix.engines.llama_cpp.context import FLASH_ON
+    from entropix.engines.llama_cpp.library import load
     from entropix.models import load_engine
+
+    ll, _ = load()
 
     helper = load_engine(path, "llama_cpp", sequences=1)
     prompt = helper.tokenizer.chat([{"role": "user", "content": PROMPT}])
@@ -73,24 +76,28 @@ def llama_baseline(path: str, sequences: int, tokens: int, threads: int | None) 
     params = ll.llama_context_default_params()
     params.n_ctx, params.n_seq_max, params.kv_unified = 8192, sequences, True
     params.n_batch = params.n_ubatch = 512
-    params.flash_attn_type = ll.LLAMA_FLASH_ATTN_TYPE_ENABLED
+    params.flash_attn_type = FLASH_ON
     params.n_threads = params.n_threads_batch = threads or _cores()
     context = ll.llama_init_from_model(model, params)
     vocabulary = ll.llama_vocab_n_tokens(ll.llama_model_get_vocab(model))
     memory = ll.llama_get_memory(context)
     batch = ll.llama_batch_init(512, 0, sequences)
+    whole = ctypes.POINTER(ctypes.c_int32)
+    ids, positions, counts = (ctypes.cast(p, whole) for p in (batch.token, batch.pos, batch.n_seq_id))
+    owners = ctypes.cast(batch.seq_id, ctypes.POINTER(whole))
+    wanted = ctypes.cast(batch.logits, ctypes.POINTER(ctypes.c_int8))
 
     def decode(work: Sequence[tuple[int, int, int]], last: int) -> Any:
         """(sequence, position, token) triples; logits of the `last` ones."""
         batch.n_tokens = len(work)
         for i, (sequence, position, token) in enumerate(work):
-            batch.token[i], batch.pos[i] = token, position
-            batch.n_seq_id[i], batch.seq_id[i][0] = 1, sequence
-            batch.logits[i] = i >= len(work) - last
+            ids[i], positions[i] = token, position
+            counts[i], owners[i][0] = 1, sequence
+            wanted[i] = i >= len(work) - last
         if ll.llama_decode(context, batch) != 0:
             raise RuntimeError("llama_decode failed")
         pointer = ll.llama_get_logits(context)
-        return np.ctypeslib.as_array(pointer, shape=(last, vocabulary))
+        return np.ctypeslib.as_array((ctypes.c_float * (last * vocabulary)).from_address(pointer)).reshape(last, -1)
 
     def timed() -> float:
         ll.llama_memory_clear(memory, True)

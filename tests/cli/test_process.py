@@ -18,6 +18,7 @@ import pytest
 
 from entropix.policies import POLICIES
 from entropix.trace import read_trace
+from helpers.llama import needs_llama_cpp
 
 SCRIPTED = str(Path(__file__).parents[1] / "helpers" / "slow_command.py")
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR", "COLORTERM")}
@@ -252,7 +253,7 @@ def test_the_prompt_is_not_waited_for_on_a_terminal_without_one() -> None:
 
 @pytest.mark.slow
 def test_the_default_model_answers_stops_at_ctrl_c_and_keeps_its_trace(smollm2: Path, tmp_path: Path) -> None:
-    pytest.importorskip("llama_cpp")
+    needs_llama_cpp()
     path = tmp_path / "t.jsonl"
     process = subprocess.Popen(
         [sys.executable, "-m", "entropix", "generate", "Tell a long story.", "--seed", "1", "--trace", str(path)],

@@ -19,6 +19,7 @@ import entropix
 from entropix.engines import Engine, Guard, guard_of
 from entropix.engines.scripted import ScriptedEngine, saying
 from entropix.errors import CapacityError, ModelError
+from helpers.llama import needs_llama_cpp
 
 PROMPTS = [f"Count to {n}." for n in range(4)]
 
@@ -264,7 +265,7 @@ def _load_in_child(path: Any, send: Any) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_forked_child_of_a_process_with_a_model_may_not_load_one_with_threads(smollm2: Any) -> None:
-    pytest.importorskip("llama_cpp")
+    needs_llama_cpp()
     from entropix.engines.llama_cpp import LlamaCppEngine
 
     LlamaCppEngine(smollm2, context=64, sequences=1, threads=2).shutdown()

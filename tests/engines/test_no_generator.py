@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 
 pytest.importorskip("gguf")
-pytest.importorskip("llama_cpp")
-
 import gguf
 
 from entropix import load
 from entropix.cli import main
 from entropix.engines.llama_cpp import LlamaCppEngine
 from entropix.errors import ModelError
+from helpers.llama import needs_llama_cpp
+
+needs_llama_cpp()
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"▁w{n}" for n in range(27))]
 

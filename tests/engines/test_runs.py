@@ -10,6 +10,7 @@ import pytest
 
 from entropix.engines.llama_cpp.runs import LONGEST_RUN, check_runs, recurses
 from entropix.errors import PromptError
+from helpers.llama import needs_llama_cpp
 
 KINDS = ("A", "a", "aB", "中", "1", "٣", " ", "\t", "\n", "\r\n", "!", "_", "/", "🙂", "\u0301", "a\u0301")
 
@@ -34,7 +35,7 @@ for kind in sys.argv[2:]:
 
 @pytest.mark.parametrize("pre", ["tekken", "gpt-4o", "llama4"])
 def test_no_run_of_characters_ends_the_process(pre: str, smollm2: Path, tmp_path: Path) -> None:
-    pytest.importorskip("llama_cpp")
+    needs_llama_cpp()
     data = smollm2.read_bytes()
     key = b"tokenizer.ggml.pre" + bytes([8, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0])
     assert key + b"smollm" in data

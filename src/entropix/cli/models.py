@@ -9,9 +9,10 @@ from typing import Any
 from entropix.cli.options import add_color_option
 
 DESCRIPTION = """\
-List the models that can be loaded by name without a download, whether a profile of theirs is known,
-and the profiles themselves: yours first, then those that ship. Besides these, --model takes a path
-to any .gguf file or transformers directory, and a hub name such as organisation/model."""
+List the models that can be loaded by name, whether a profile of theirs is known, the profiles
+themselves, yours first, then those that ship, and which llama.cpp loads .gguf files. Besides these,
+--model takes a path to any .gguf file or transformers directory, and a hub name such as
+organisation/model."""
 
 EXAMPLES = """\
 examples:
@@ -46,13 +47,27 @@ def run(args: argparse.Namespace) -> int:
         for entry in models.available()
     ]
     measured = [{"name": p.name, "source": p.source, "tokens": p.tokens, "fingerprint": p.fingerprint} for p in known]
+    library = llama_cpp()
     if args.json:
         from entropix.trace import to_json
 
-        print(to_json({"models": entries, "profiles": measured}))
+        print(to_json({"models": entries, "profiles": measured, "llama_cpp": library}))
     else:
-        show(args, entries, measured)
+        show(args, entries, measured, library)
     return 0
+
+
+def llama_cpp() -> dict[str, Any]:
+    """The llama.cpp in use, and why it is that one; "used" is None where there is none."""
+    from entropix.engines.llama_cpp import library
+    from entropix.errors import ModelError
+
+    try:
+        choice = library.chosen()
+    except ModelError as error:
+        return {"used": None, "why": str(error)}
+    build = choice.llama.build
+    return {"used": build.name, "version": build.version, "why": choice.why, "file": str(build.files[0])}
 
 
 def profile_of(entry: Any, known: Sequence[Any]) -> str | None:
@@ -65,7 +80,9 @@ def plain(name: str) -> str:
     return "".join(character for character in name.lower() if character.isalnum())
 
 
-def show(args: argparse.Namespace, entries: list[dict[str, Any]], measured: list[dict[str, Any]]) -> None:
+def show(
+    args: argparse.Namespace, entries: list[dict[str, Any]], measured: list[dict[str, Any]], library: dict[str, Any]
+) -> None:
     from entropix.cli.output import Screen, write_table
 
     screen = Screen(args.color)
@@ -76,11 +93,11 @@ def show(args: argparse.Namespace, entries: list[dict[str, Any]], measured: list
     ]
     if screen.out.file.isatty() and screen.out.width < WIDE_ENOUGH:
         titles, rows = titles[:-1], [row[:-1] for row in rows]
-    if rows:
-        write_table(screen, titles, rows)
-    else:
-        screen.out.print("No model is installed or cached. pip install 'entropix-llm[llama]' brings a small one.")
+    write_table(screen, titles, rows)
     if measured:
         screen.out.print()
         profiles = [(p["name"], f"{p['tokens']:,}", p["source"]) for p in measured]
         write_table(screen, ("profile", "tokens measured", "where"), profiles)
+    screen.out.print()
+    used = f"{library['used']} {library['version']}: {library['why']}" if library["used"] else library["why"]
+    screen.out.print(f"llama.cpp: {used}", soft_wrap=True, markup=False, highlight=False)

@@ -62,7 +62,7 @@ def add_model_options(parser: argparse.ArgumentParser, *, model: bool = True) ->
             "--model",
             default=Default("smollm2"),
             help="a name from `entropix models`, a .gguf file, a transformers directory, or a hub name such as "
-            "organisation/model (default: %(default)s, which is small and comes with the package)",
+            "organisation/model (default: %(default)s, which is small and downloaded once)",
         )
     group.add_argument("--engine", help=f"{engines} (default: what the model's format asks for)")
     group.add_argument("--context", type=positive, metavar="N", help="most tokens of prompt and answer together")

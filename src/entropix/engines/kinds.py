@@ -15,14 +15,14 @@ class EngineKind:
 
     load: (model, **options) → Engine; raises ModelError for what it cannot load. options: the names that load takes.
     formats: "gguf", "transformers", or () for an engine that finds models by names of its own: `load` is then given
-    the name as it was typed. runtime: the package that it needs, and install: what brings it; "" for none."""
+    the name as it was typed. runtimes: packages of which it needs one. install: what brings one. () and "" for none."""
 
     name: str
     summary: str
     load: Callable[..., Engine]
     options: tuple[str, ...] = ()
     formats: tuple[str, ...] = ()
-    runtime: str = ""
+    runtimes: tuple[str, ...] = ()
     install: str = ""
 
 
@@ -44,7 +44,7 @@ LLAMA_CPP = EngineKind(
     load=_llama_cpp,
     options=("context", "sequences", "cells", "attention_layers", "threads"),
     formats=("gguf",),
-    runtime="llama_cpp",
+    runtimes=("xllamacpp", "llama_cpp"),
     install="'entropix-llm[llama]'",
 )
 
@@ -54,6 +54,6 @@ TRANSFORMERS = EngineKind(
     load=_transformers,
     options=("context", "sequences", "cells", "attention_layers", "device", "dtype"),
     formats=("gguf", "transformers"),
-    runtime="transformers",
+    runtimes=("transformers",),
     install="'entropix-llm[transformers]'",
 )

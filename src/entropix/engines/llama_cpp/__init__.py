@@ -1,4 +1,4 @@
-"""llama.cpp, through llama-cpp-python's low-level API: GGUF models on CPUs and whatever else it was built for."""
+"""llama.cpp through its C API: GGUF models on CPUs and whatever else the build in use was made for."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,7 +22,6 @@ class TokenBatch:
         stride = self._slot.itemsize
         self._slots = self._slot.ctypes.data + stride * np.arange(size, dtype=np.uintp)
         self._struct = llama.llama_batch()
-        kinds = dict(self._struct._fields_)
         for name, array in (
             ("token", self._token),
             ("pos", self._position),
@@ -31,7 +29,7 @@ class TokenBatch:
             ("seq_id", self._slots),
             ("logits", self._wanted),
         ):
-            setattr(self._struct, name, ctypes.cast(array.ctypes.data, kinds[name]))
+            setattr(self._struct, name, array.ctypes.data)
 
     def fill(
         self, tokens: Sequence[int], positions: Sequence[int], slots: Sequence[int], wanted: Sequence[int] | int

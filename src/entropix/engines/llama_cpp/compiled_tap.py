@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -11,13 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from entropix.engines.llama_cpp.library import load, load_ggml
-from entropix.engines.llama_cpp.tap import Rows
+from entropix.engines.llama_cpp.library import load
+from entropix.engines.llama_cpp.tap import Rows, find_op
 from entropix.errors import ModelError
 from entropix.native import compiled
 
 OFF, MEASURE, PROBE = range(3)
-PROBLEMS = {1: "no memory", 2: "this model's attention has a form it does not know", 3: "ggml.h is of another version"}
+PROBLEMS = {
+    1: "no memory",
+    2: "this model's attention has a form it does not know",
+    3: "its struct ggml_tensor has another layout",
+}
 MOST_LAYERS = 1024
 
 
@@ -25,7 +28,7 @@ class State(ctypes.Structure):
     """`struct tap` of tap.c."""
 
     _fields_ = (
-        *((name, ctypes.c_int32) for name in ("mode", "tokens", "n_rows", "n_layers", "problem", "limit")),
+        *((name, ctypes.c_int32) for name in ("mode", "tokens", "n_rows", "n_layers", "problem", "limit", "flash")),
         *((name, ctypes.c_void_p) for name in ("rows", "layers", "visible", "out", "get_name", "is_host", "get")),
     )
 
@@ -35,14 +38,13 @@ class CompiledTap:
 
     def __init__(self, library: ctypes.CDLL) -> None:
         llama, _ = load()
-        ggml = load_ggml()
         self._library = library
         self._layers: list[int] = []
         self._numbers = np.zeros(MOST_LAYERS, np.int32)
         self._visible = np.zeros(MOST_LAYERS, np.int32)
         self._rows = np.zeros(0, np.int32)
         self._out: Rows = np.zeros(0)
-        self.state = State(limit=MOST_LAYERS)
+        self.state = State(limit=MOST_LAYERS, flash=find_op(llama, b"FLASH_ATTN_EXT"))
         self.state.layers = self._numbers.ctypes.data
         self.state.visible = self._visible.ctypes.data
         for field, name in (
@@ -50,14 +52,14 @@ class CompiledTap:
             ("is_host", "ggml_backend_buffer_is_host"),
             ("get", "ggml_backend_tensor_get"),
         ):
-            setattr(self.state, field, ctypes.cast(getattr(ggml, name), ctypes.c_void_p).value)
-        self.callback: Any = ctypes.cast(library.entropix_tap, llama.ggml_backend_sched_eval_callback)
+            setattr(self.state, field, ctypes.cast(getattr(llama, name), ctypes.c_void_p).value)
+        self.callback: Any = ctypes.cast(library.entropix_tap, llama.eval_callback)
         self.user_data = ctypes.addressof(self.state)
         self._room(1)
 
     @classmethod
     def build(cls) -> CompiledTap | None:
-        """None where there is no compiler or no header, or compiling fails."""
+        """None where there is no compiler, or compiling fails."""
         library = tap_library()
         return None if library is None else cls(library)
 
@@ -112,18 +114,5 @@ class CompiledTap:
 
 @cache
 def tap_library() -> ctypes.CDLL | None:
-    """tap.c, compiled against the headers of the installed llama.cpp; None without them or a compiler."""
-    include = find_headers()
-    if include is None:
-        return None
-    return compiled(Path(__file__).with_name("tap.c"), include, ("ggml.h", "ggml-backend.h"))
-
-
-def find_headers() -> Path | None:
-    """The directory with the ggml.h that llama-cpp-python was built from."""
-    llama, _ = load()
-    package = Path(llama.__file__).parent
-    for directory in (package.parent / "include", package / "include", Path(sys.prefix) / "include"):
-        if (directory / "ggml.h").exists() and (directory / "ggml-backend.h").exists():
-            return directory
-    return None
+    """tap.c as a library; None without a compiler."""
+    return compiled(Path(__file__).with_name("tap.c"), Path(__file__).parent, ("ggml_tensor.h",))

@@ -9,7 +9,7 @@ from entropix.engines.llama_cpp.library import Log
 from entropix.engines.llama_cpp.tap import Tap
 from entropix.errors import ModelError
 
-FLASH_AUTO, FLASH_OFF = -1, 0
+FLASH_AUTO, FLASH_OFF, FLASH_ON = -1, 0, 1
 
 
 @dataclass(frozen=True, slots=True)

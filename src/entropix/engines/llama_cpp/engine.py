@@ -305,7 +305,7 @@ class LlamaCppEngine:
         """llama.cpp's own output buffer as a read-only array; building one costs more than finding it again."""
         if not rows:
             return np.empty((0, self.tokenizer.size), np.float32)
-        address = ctypes.addressof(self._llama.llama_get_logits(self._context).contents)
+        address = self._llama.llama_get_logits(self._context)
         view = self._views.get((address, rows))
         if view is None:
             memory: Any = (ctypes.c_float * (rows * self.tokenizer.size)).from_address(address)

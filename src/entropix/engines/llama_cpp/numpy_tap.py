@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from entropix.engines.llama_cpp.library import load, load_ggml
-from entropix.engines.llama_cpp.tap import Rows
+from entropix.engines.llama_cpp.library import load
+from entropix.engines.llama_cpp.tap import Rows, find_op
 from entropix.errors import ModelError
 from entropix.signals.attention import attention_signals
 
@@ -42,12 +41,11 @@ class NumpyTap:
     """See `entropix.engines.llama_cpp.tap.Tap`."""
 
     def __init__(self) -> None:
-        llama, _ = load()
-        self._ggml = load_ggml()
+        self._ggml, _ = load()
         self._op = find_op(self._ggml, b"FLASH_ATTN_EXT")
         self.layers: list[int] = []
         self.user_data = None
-        self.callback: Any = llama.ggml_backend_sched_eval_callback(self._evaluate)
+        self.callback: Any = self._ggml.eval_callback(self._evaluate)
         self._rows: list[int] = []
         self._tokens = 0
         self._mode = "off"
@@ -139,8 +137,3 @@ def layer_of(node: Tensor) -> int:
     _, found, rest = bytes(node.src[1].contents.name).partition(KEYS)
     digits = rest[: len(rest) - len(rest.lstrip(b"0123456789"))]
     return int(digits) if found and digits else -1
-
-
-def find_op(ggml: Any, name: bytes) -> int:
-    """The number of an operation that this ggml has, as every version with these parameters does."""
-    return next(op for op in itertools.count() if ggml.ggml_op_name(op) == name)

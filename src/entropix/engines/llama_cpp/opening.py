@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from entropix.engines.base import fingerprint, sample_ids
-from entropix.engines.llama_cpp.library import ggml_base, load, metadata, uses_amx
+from entropix.engines.llama_cpp.library import Llama, chosen, load, metadata, uses_amx
+from entropix.engines.llama_cpp.library.declarations import GgufParams
 from entropix.engines.llama_cpp.tokenizer import LlamaCppTokenizer
 from entropix.errors import ModelError
 from entropix.folders import SPLIT, expanded
@@ -37,10 +36,6 @@ ARCHITECTURES = {
     r"imatrix": "an importance matrix",
 }
 """Architectures that generate no text, as patterns."""
-
-
-class _Options(ctypes.Structure):
-    _fields_ = (("no_alloc", ctypes.c_bool), ("context", ctypes.c_void_p))
 
 
 def open_model(path: str | os.PathLike[str], gpu_layers: int) -> Any:
@@ -73,9 +68,8 @@ def open_model(path: str | os.PathLike[str], gpu_layers: int) -> Any:
     model = llama.llama_model_load_from_file(os.fsencode(file), settings)
     if not model:
         raise ModelError(
-            f"llama.cpp cannot load {file}, which is truncated, damaged or of an architecture that this "
-            f"llama-cpp-python does not know: {log.take() or 'no reason given'}. "
-            "Download it again, or update llama-cpp-python"
+            f"llama.cpp cannot load {file}, which is truncated, damaged or of an architecture that "
+            f"{chosen().name} does not know: {log.take() or 'no reason given'}. Download it again, or update entropix"
         )
     wrong = ""
     if llama.llama_model_has_encoder(model) or not llama.llama_model_has_decoder(model):
@@ -95,14 +89,14 @@ def open_model(path: str | os.PathLike[str], gpu_layers: int) -> Any:
 def no_generator(file: Path) -> str:
     """Why the model in a GGUF file generates no text, token after token; "" where nothing says so, and for a file that
     cannot be read, of which loading says more."""
-    library = _library()
-    header = library.gguf_init_from_file(os.fsencode(file), _Options(True, None))
+    llama, _ = load()
+    header = llama.gguf_init_from_file(os.fsencode(file), GgufParams(True, None))
     if not header:
         return ""
     try:
-        return _reason(lambda key: _value(library, header, key), library.gguf_get_n_tensors(header))
+        return _reason(lambda key: _value(llama, header, key), llama.gguf_get_n_tensors(header))
     finally:
-        library.gguf_free(header)
+        llama.gguf_free(header)
 
 
 def _reason(value: Any, tensors: int) -> str:
@@ -123,44 +117,19 @@ def _reason(value: Any, tensors: int) -> str:
     return ""
 
 
-def _value(library: Any, header: int, key: str) -> str | int | bool | None:
+def _value(llama: Llama, header: int, key: str) -> str | int | bool | None:
     """The value of a key; True for one of another type, None for a key that is not there."""
-    at = library.gguf_find_key(header, key.encode())
+    at = llama.gguf_find_key(header, key.encode())
     if at < 0:
         return None
-    kind = library.gguf_get_kv_type(header, at)
+    kind = llama.gguf_get_kv_type(header, at)
     if kind == STRING:
-        return bytes(library.gguf_get_val_str(header, at)).decode("utf-8", "replace")
+        return bytes(llama.gguf_get_val_str(header, at)).decode("utf-8", "replace")
     if kind == BOOL:
-        return bool(library.gguf_get_val_bool(header, at))
+        return bool(llama.gguf_get_val_bool(header, at))
     if kind in INTEGERS:
-        return int(getattr(library, f"gguf_get_val_{INTEGERS[kind]}")(header, at))
+        return int(getattr(llama, f"gguf_get_val_{INTEGERS[kind]}")(header, at))
     return True
-
-
-@cache
-def _library() -> Any:
-    library = ggml_base()
-    library.ggml_log_set(load()[1].callback, None)  # a copy of its own beside llama.cpp's, with a log of its own
-    header, key = ctypes.c_void_p, ctypes.c_int64
-    integers = {"u8": "uint8", "i8": "int8", "u16": "uint16", "i16": "int16", "u32": "uint32", "i32": "int32"}
-    integers |= {"u64": "uint64", "i64": "int64"}
-    values = {f"gguf_get_val_{name}": getattr(ctypes, f"c_{kind}") for name, kind in integers.items()}
-    values |= {
-        "gguf_get_val_str": ctypes.c_char_p,
-        "gguf_get_val_bool": ctypes.c_bool,
-        "gguf_get_kv_type": ctypes.c_int,
-    }
-    for name, result in values.items():
-        getattr(library, name).restype, getattr(library, name).argtypes = result, (header, key)
-    for name, result, arguments in (
-        ("gguf_init_from_file", header, (ctypes.c_char_p, _Options)),
-        ("gguf_find_key", key, (header, ctypes.c_char_p)),
-        ("gguf_get_n_tensors", key, (header,)),
-        ("gguf_free", None, (header,)),
-    ):
-        getattr(library, name).restype, getattr(library, name).argtypes = result, arguments
-    return library
 
 
 def describe(model: Any, tokenizer: LlamaCppTokenizer, path: Path) -> ModelInfo:

@@ -2,9 +2,6 @@
 // The same definitions as entropix/signals/attention.py, over each row's own visible cells only.
 // Compiled on first use by compiled_tap.py, which fills `struct tap`; no library is linked.
 
-#include "ggml.h"
-#include "ggml-backend.h"
-
 #include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -12,12 +9,13 @@
 #include <string.h>
 
 #include "exp_negative.h"
+#include "ggml_tensor.h"
 #if defined(__F16C__)
 #include <immintrin.h>
 #endif
 
 enum { OFF, MEASURE, PROBE };
-enum { FINE, NO_MEMORY, UNSUPPORTED, WRONG_HEADER };
+enum { FINE, NO_MEMORY, UNSUPPORTED, WRONG_LAYOUT };
 
 struct tap {
     int32_t mode;
@@ -26,12 +24,13 @@ struct tap {
     int32_t n_layers;
     int32_t problem;
     int32_t limit;    // layers that `visible` has room for
+    int32_t flash;    // the number of flash attention among the operations of this ggml
     const int32_t * rows;    // (n_rows) numbers of the tokens that are measured
     const int32_t * layers;  // (n_layers)
     int32_t * visible;       // (limit) PROBE: cells the last token sees in each layer
     double * out;            // (n_layers, n_rows, 4)
     const char * (*get_name)(const struct ggml_tensor *);
-    bool (*is_host)(ggml_backend_buffer_t);
+    bool (*is_host)(void *);
     void (*get)(const struct ggml_tensor *, void *, size_t, size_t);
 };
 
@@ -102,7 +101,7 @@ static const char * host(struct tap * tap, const struct ggml_tensor * t, void **
     }
     size_t size = t->nb[0];
     size += (size_t) (t->ne[0] - 1) * t->nb[0];
-    for (int i = 1; i < GGML_MAX_DIMS; i++) {
+    for (int i = 1; i < 4; i++) {
         size += (size_t) (t->ne[i] - 1) * t->nb[i];
     }
     *copy = malloc(size);
@@ -245,11 +244,11 @@ static void probe(struct tap * tap, const struct ggml_tensor * t, int layer) {
 // ggml_backend_sched_eval_callback; user_data is a struct tap
 bool entropix_tap(struct ggml_tensor * t, bool ask, void * user_data) {
     struct tap * tap = user_data;
-    if (tap->mode == OFF || t->op != GGML_OP_FLASH_ATTN_EXT) {
+    if (tap->mode == OFF || t->op != tap->flash) {
         return !ask;
     }
-    if (tap->get_name(t) != t->name) {  // another ggml than the header's
-        tap->problem = WRONG_HEADER;
+    if (tap->get_name(t) != t->name) {  // another ggml than that of ggml_tensor.h
+        tap->problem = WRONG_LAYOUT;
         return !ask;
     }
     int layer = layer_of(t);

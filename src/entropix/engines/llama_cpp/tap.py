@@ -8,6 +8,7 @@ the name of its keys, `cache_k_l<layer>`. Attention sinks, where a model has the
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -108,3 +109,8 @@ def choose_layers(visible: dict[int, int], wanted: Sequence[int] | None) -> list
             f"seen, {sorted(visible)}"
         )
     return layers
+
+
+def find_op(ggml: Any, name: bytes) -> int:
+    """The number of an operation that this ggml has, as every version with these parameters does."""
+    return next(op for op in itertools.count() if ggml.ggml_op_name(op) == name)

