@@ -7,10 +7,7 @@ and what a step chose is entered on the device after it. `test_v2_engine.py` run
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import lru_cache
 from importlib.metadata import entry_points
 from random import Random
 from types import SimpleNamespace
@@ -24,7 +21,6 @@ from hypothesis import strategies as st
 pytest.importorskip("vllm.v1.worker.gpu.sample.logits_processor")
 
 import torch
-from vllm.sampling_params import SamplingParams
 from vllm.v1.sample.logits_processor import BatchUpdate
 from vllm.v1.worker.cpu.buffer_utils import UvaBuffer
 from vllm.v1.worker.gpu import buffer_utils
@@ -32,79 +28,14 @@ from vllm.v1.worker.gpu.sample.logits_processor import build_custom_logits_proce
 from vllm.v1.worker.gpu.sample.sampler import Sampler
 from vllm.v1.worker.gpu.states import RequestState
 
-from entropix.decoding import Decoder, Request
-from entropix.engines.scripted import VOCABULARY, ScriptedEngine, ScriptedTokenizer
+from entropix.engines.scripted import VOCABULARY
 from entropix.plugins.vllm import v1, v2
-from entropix.plugins.vllm.asking import read
 from entropix.plugins.vllm.draw import Draw
-from entropix.plugins.vllm.model import Served
 from entropix.plugins.vllm.plan import Plan
-from entropix.profiles import Profile
-from entropix.types import Thresholds
 
-THRESHOLDS = Thresholds(entropy_low=0.4, entropy_high=3.0, varentropy_low=0.4, varentropy_high=3.5)
-PROFILE = Profile("scripted", "", VOCABULARY, THRESHOLDS)
-LONGEST = 48
-SPECS = (
-    "entropix:inject=ab,inject_cooldown=2,inject_max=3,temperature=1.0",
-    "entropix:inject=xyz,inject_cooldown=5,inject_max=2",
-    "entropix:inject=,control=random",
-    "entropix-2024",
-    "top-n-sigma",
-    "mirostat:tau=2.0",
-    "greedy",
-)
+from .scripted import LONGEST, SERVED, SPECS, Asking, script
+
 OURS = [] if entry_points(group="vllm.logits_processors") else ["entropix.plugins.vllm:LogitsProcessor"]
-
-
-@lru_cache(maxsize=65536)
-def script(tokens: tuple[int, ...]) -> np.ndarray[Any, Any]:
-    """Logits that depend on every token, from flat to sharp, so that all regimes occur."""
-    digest = hashlib.sha256(repr(tokens).encode()).digest()
-    out = np.random.default_rng(int.from_bytes(digest[:8], "little")).normal(size=VOCABULARY)
-    return (out * (0.3, 0.5, 1.5, 3.0, 9.0)[digest[8] % 5]).astype(np.float32)
-
-
-@lru_cache(maxsize=4096)
-def expected(prompt: tuple[int, ...], spec: str, seed: int, most: int) -> tuple[int, ...]:
-    """What our own decoder says."""
-    asked = read({"entropix": spec})
-    assert asked is not None
-    decoder = Decoder(ScriptedEngine(script, attention=False))
-    policy = asked.make(THRESHOLDS, VOCABULARY)
-    job = decoder.submit(Request(tokens=prompt, policy=policy, seed=seed, max_tokens=most, ignore_end=True))
-    for _ in decoder.run():
-        pass
-    return tuple(job.trunk.tokens)
-
-
-@dataclass(eq=False)
-class Asking:
-    """A request, and what it has said."""
-
-    name: str
-    prompt: tuple[int, ...]
-    spec: str | None
-    seed: int
-    most: int
-    said: list[int] = field(default_factory=list)
-    computed: int = 0
-    known: int = 0
-    last: int = 0
-
-    @property
-    def tokens(self) -> list[int]:
-        return [*self.prompt, *self.said]
-
-    @property
-    def right(self) -> tuple[int, ...]:
-        """What it must say; a request that does not ask takes the likeliest tokens."""
-        return expected(self.prompt, self.spec or "greedy", self.seed, self.most + 8)
-
-    @property
-    def sampling(self) -> SamplingParams:
-        extra = {} if self.spec is None else {"entropix": self.spec}
-        return SamplingParams(temperature=0.0, seed=self.seed, max_tokens=self.most, extra_args=extra)
 
 
 class Runner:
@@ -219,12 +150,10 @@ def without_triton(monkeypatch: pytest.MonkeyPatch) -> None:
             start = end
         self.clear_staged_writes()
 
-    encode = ScriptedTokenizer().encode
     monkeypatch.setattr(buffer_utils.StagedWriteTensor, "apply_write", apply_write)
     monkeypatch.setattr(buffer_utils, "UvaBuffer", UvaBuffer)
-    served = Served(PROFILE, VOCABULARY, None, lambda text: tuple(encode(text)))
     for runner in (v1, v2):
-        monkeypatch.setattr(runner, "served", lambda config: served)
+        monkeypatch.setattr(runner, "served", lambda config: SERVED)
 
 
 def drafted(request: Asking, count: int, random: Random) -> list[int]:

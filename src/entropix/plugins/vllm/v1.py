@@ -21,7 +21,7 @@ from entropix.plugins.vllm.seats import Desk
 SAVED = "_entropix"
 
 
-@dataclass
+@dataclass(eq=False)
 class Seat:
     """A request of ours in the batch: its slot, and what says how many tokens it has."""
 
@@ -48,17 +48,24 @@ class Left:
 
 
 def comes_back(left: list[Left], answer: list[int]) -> Left | None:
-    """Which of those that left with these parameters has `answer`; it is taken out. None for a request that is new.
+    """Who among those that left with these parameters is back with `answer`; it is taken out. None for a request that
+    is new.
 
-    Answers to one request without a seed share their parameters where vLLM runs in one process. Who has no token yet
-    loses nothing by beginning anew. With asynchronous scheduling the list is another one after a pre-emption, and its
-    last tokens may not have been known when the request left: −1."""
+    A request keeps its list: also one that left before its first token, as part of its prompt was computed, and which
+    must not stay here to be taken for itself later. Only with asynchronous scheduling the list is another one after a
+    pre-emption, and its last tokens may not have been known when the request left: −1. Answers to one request without a
+    seed share their parameters where vLLM runs in one process, so the one of the most similar length is meant."""
+    for i, one in enumerate(left):
+        if one.answer is answer:
+            return left.pop(i)
     if not answer:
         return None
-    for i, one in enumerate(left):
-        if one.answer is answer or all(a in (b, -1) for a, b in zip(one.answer, answer, strict=False)):
-            return left.pop(i)
-    return None
+    alike = [
+        i
+        for i, one in enumerate(left)
+        if one.answer and all(a in (b, -1) for a, b in zip(one.answer, answer, strict=False))
+    ]
+    return left.pop(min(alike, key=lambda i: abs(len(left[i].answer) - len(answer)))) if alike else None
 
 
 class FirstRunner(LogitsProcessor):  # type: ignore[misc]
@@ -98,39 +105,42 @@ class FirstRunner(LogitsProcessor):  # type: ignore[misc]
         self.board.wants(wanted if looks else None)
 
     def _change(self, batch_update: BatchUpdate) -> None:
+        """All leave before one joins: who was pre-empted may be back in the same step, in another row. Who has left is
+        named, or somebody joins or moves into its row."""
+        rows: dict[int, Any] = dict(self.seats)
         for row in batch_update.removed:
-            self._leave(row)
-        for row, sampling, prompt, answer in batch_update.added:
-            self._leave(row)
-            self._join(row, sampling, prompt, answer)
+            rows.pop(row, None)
+        rows |= {row: joins for row, *joins in batch_update.added}
         for one, other, kind in batch_update.moved:
-            seat = self.seats.pop(one, None)
-            if kind is MoveDirectionality.SWAP:
-                back = self.seats.pop(other, None)
-                if back is not None:
-                    self.seats[one] = back
-            else:
-                self._leave(other)
+            seat, back = rows.pop(one, None), rows.pop(other, None)
             if seat is not None:
-                self.seats[other] = seat
+                rows[other] = seat
+            if back is not None and kind is MoveDirectionality.SWAP:
+                rows[one] = back
+        stay = {row: seat for row, seat in rows.items() if isinstance(seat, Seat)}
+        kept = set(stay.values())
+        for seat in self.seats.values():  # in the same order on every worker
+            if seat not in kept:
+                self._leave(seat)
+        self.seats = stay
+        for row, joins in rows.items():
+            if row not in stay:
+                self._join(row, *joins)
 
     def _join(self, row: int, sampling: Any, prompt: list[int] | None, answer: list[int]) -> None:
         asked = self.desk.asked(sampling)
         if asked is None:
             return
-        if not answer:
-            self.desk.meter.request(asked.policy)
         left = comes_back(vars(sampling).get(SAVED, []), answer)
+        if left is None and not answer:
+            self.desk.meter.request(asked.policy)
         seed, saved = (self.desk.seed(sampling), None) if left is None else (left.seed, left.saved)
         slot = self.free.pop()
         self.draw.join(slot, asked, seed, saved, injects=self.desk.injects(sampling))
         penalties = Penalties.of(sampling, prompt or [])
         self.seats[row] = Seat(slot, len(prompt or []), answer, sampling, seed, penalties)
 
-    def _leave(self, row: int) -> None:
-        seat = self.seats.pop(row, None)
-        if seat is None:
-            return
+    def _leave(self, seat: Seat) -> None:
         left = Left(seat.answer, seat.seed, self.draw.leave(seat.slot))
         vars(seat.sampling).setdefault(SAVED, []).append(left)
         self.free.append(seat.slot)
