@@ -225,6 +225,7 @@ class LlamaCppEngine:
         return Observation(logits, signals)
 
     def shutdown(self) -> None:
+        self.tokenizer.uses.end()
         self._slots.clear()
         self._barriers.close()
         self._finalizer()

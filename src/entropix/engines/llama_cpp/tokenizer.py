@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -13,7 +14,35 @@ from entropix.engines.llama_cpp.library import load, metadata
 from entropix.engines.llama_cpp.runs import check_runs, recurses
 from entropix.errors import ModelError, ParameterError, PromptError
 
+CLOSED = "this model was closed; load it again"
 UNKNOWN, CONTROL = 1, 8  # llama_token_attr: tokens that text becomes only when markup is asked for
+
+
+class Uses:
+    """The calls that read a model's vocabulary, each in a `with`. Many threads may, without the engine's guard, so
+    whoever frees the model ends them: `end` waits for those that are under way, and later ones raise ModelError."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self._count = 0
+        self._ended = False
+
+    def __enter__(self) -> None:
+        with self._changed:
+            if self._ended:
+                raise ModelError(CLOSED)
+            self._count += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._count -= 1
+            if self._ended and not self._count:
+                self._changed.notify_all()
+
+    def end(self) -> None:
+        with self._changed:
+            self._ended = True
+            self._changed.wait_for(lambda: not self._count)
 
 
 class LlamaCppTokenizer:
@@ -24,6 +53,7 @@ class LlamaCppTokenizer:
         self.owner: Any = None
         """The engine: kept, so that no tokenizer outlives its model, and asked whether it is still open."""
         self._pointer = self._llama.llama_model_get_vocab(model)
+        self.uses = Uses()
         self.size: int = self._llama.llama_vocab_n_tokens(self._vocab)
         self._pieces: list[bytes | None] = [None] * self.size
         self._labels: dict[int, str] = {}
@@ -42,7 +72,7 @@ class LlamaCppTokenizer:
     @property
     def _vocab(self) -> Any:
         if self.owner is not None and not self.owner.alive:
-            raise ModelError("this model was closed; load it again")
+            raise ModelError(CLOSED)
         return self._pointer
 
     def encode(self, text: str, *, special: bool = False, begin: bool = False) -> list[int]:
@@ -55,10 +85,11 @@ class LlamaCppTokenizer:
         room = len(data) + 8
         buffer = (ctypes.c_int32 * room)()
         tokenize = self._llama.llama_tokenize
-        n = tokenize(self._vocab, data, len(data), buffer, room, False, special)
-        if n < 0:
-            buffer = (ctypes.c_int32 * -n)()
-            n = tokenize(self._vocab, data, len(data), buffer, -n, False, special)
+        with self.uses:
+            n = tokenize(self._vocab, data, len(data), buffer, room, False, special)
+            if n < 0:
+                buffer = (ctypes.c_int32 * -n)()
+                n = tokenize(self._vocab, data, len(data), buffer, -n, False, special)
         return head + buffer[:n]
 
     def piece(self, token: int) -> bytes:
@@ -81,7 +112,8 @@ class LlamaCppTokenizer:
     def raw(self, token: int) -> str:
         """The vocabulary's own string of a token, as it stands in the model file."""
         self._check(token)
-        return bytes(self._llama.llama_vocab_get_text(self._vocab, token) or b"").decode("utf-8", "replace")
+        with self.uses:
+            return bytes(self._llama.llama_vocab_get_text(self._vocab, token) or b"").decode("utf-8", "replace")
 
     def chat(self, messages: Sequence[Message]) -> list[int]:
         checked = check_messages(messages)
@@ -108,14 +140,16 @@ class LlamaCppTokenizer:
     @cached_property
     def _markup(self) -> list[str]:
         attributes, vocab = self._llama.llama_vocab_get_attr, self._vocab
-        special = (t for t in range(self.size) if attributes(vocab, t) & (UNKNOWN | CONTROL))
+        with self.uses:
+            special = [t for t in range(self.size) if attributes(vocab, t) & (UNKNOWN | CONTROL)]
         return [text for text in map(self.raw, special) if text]
 
     def _read_piece(self, token: int, *, special: bool) -> bytes:
         size = 64
         while True:
             buffer = ctypes.create_string_buffer(size)
-            n = self._llama.llama_token_to_piece(self._vocab, token, buffer, size, 0, special)
+            with self.uses:
+                n = self._llama.llama_token_to_piece(self._vocab, token, buffer, size, 0, special)
             if n >= 0:
                 return buffer.raw[:n]
             size = -n
