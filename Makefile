@@ -4,15 +4,17 @@
 # make test-llama-cpp-python  build the second choice of llama.cpp, which takes some minutes, and test with it
 # make bench      measure the overhead of every policy (README, Speed)
 # make check      lint, format and types only
+# make docs       build the documentation site into site/
 
 PYTHON ?= python3
 VENV ?= .venv
 VLLM_VENV ?= .venv-vllm
+DOCS_VENV ?= .venv-docs
 BIN = $(VENV)/bin
 VLLM_BIN = $(VLLM_VENV)/bin
 PROMPT ?= A farmer has 17 sheep. All but 9 run away. How many are left?
 
-.PHONY: demo test test-vllm test-llama-cpp-python bench check chromium clean
+.PHONY: demo test test-vllm test-llama-cpp-python bench check docs chromium clean
 
 demo: $(VENV)/.llama
 	$(BIN)/entropix generate --seed 1 --max-tokens 160 "$(PROMPT)"
@@ -38,6 +40,11 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+# --check: a reference that says something else than the code ends it; --strict: so does a link that leads nowhere
+docs: $(VENV)/.dev $(DOCS_VENV)/.ready
+	$(BIN)/python docs/generate.py --check
+	$(DOCS_VENV)/bin/zensical build --strict --clean
 
 # the pages are tested in a real browser; where none can be installed those tests are skipped and say so
 chromium:
@@ -69,5 +76,10 @@ $(VLLM_VENV)/.ready: $(VLLM_VENV)/.vllm pyproject.toml
 	$(VLLM_BIN)/pip install --quiet --no-deps --editable .
 	touch $@
 
+$(DOCS_VENV)/.ready: constraints-docs.txt
+	$(PYTHON) -m venv --clear $(DOCS_VENV)
+	$(DOCS_VENV)/bin/pip install --quiet --requirement constraints-docs.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(VLLM_VENV)
+	rm -rf $(VENV) $(VLLM_VENV) $(DOCS_VENV) site

@@ -48,7 +48,7 @@ def describe(kind: type[Any], more: Sequence[str] = ()) -> dict[str, Any]:
     return {"summary": kind.summary, **sets, "parameters": described(kind)}
 
 
-def _allowed(parameter: dict[str, Any]) -> str:
+def allowed_text(parameter: dict[str, Any]) -> str:
     """What a parameter may be, for a person."""
     if parameter["allowed"]:
         return ", ".join(parameter["allowed"])
@@ -77,7 +77,7 @@ def _show_one(screen: Any, name: str, kind: dict[str, Any]) -> None:
         screen.out.print("It has no parameters.")
         return
     rows = [
-        (key, repr(p["default"]) if isinstance(p["default"], str) else f"{p['default']:g}", _allowed(p), p["doc"])
+        (key, repr(p["default"]) if isinstance(p["default"], str) else f"{p['default']:g}", allowed_text(p), p["doc"])
         for key, p in kind["parameters"].items()
     ]
     write_table(screen, ("parameter", "default", "allowed", "what it does"), rows)
