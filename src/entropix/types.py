@@ -338,6 +338,8 @@ class Result:
     """Whether the answer is not sure enough for the risk that was asked for; it is there all the same."""
     risk_bound: float | None = None
     """At most this share of the answers that are given is wrong, at confidence 95 %; None without one."""
+    reproducible: bool = False
+    """Whether text and log-probabilities depend on nothing beside the request, to the bit."""
     uncertainties: Mapping[str, float] = field(default_factory=dict, compare=False, repr=False)
     """By every estimator that knows enough, by its name; computed when they are asked for. docs/uncertainty.md."""
 

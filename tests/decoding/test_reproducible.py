@@ -13,6 +13,7 @@ from entropix.decoding import Decoder, Job
 from entropix.engines.scripted import ScriptedEngine
 from entropix.errors import CapabilityError
 from entropix.model import Model
+from entropix.trace.records import result_from, result_record
 
 RIVER = "Tell me about a river."
 LONG = RIVER + " It has many turns." * 104
@@ -109,3 +110,11 @@ def test_an_engine_that_cannot_is_refused_with_the_reason() -> None:
     engine.capabilities = type(engine.capabilities)(True, True, True, 16, 4096, 4096)
     with pytest.raises(CapabilityError, match="rounds by how many rows it computes at a time"):
         Model(engine).generate("Hi", reproducible=True)
+
+
+def test_results_and_their_records_say_whether_they_are_reproducible(model: Model) -> None:
+    result, usual = (model.generate(RIVER, seed=3, max_tokens=2, reproducible=asked) for asked in (True, False))
+    assert (result.reproducible, usual.reproducible) == (True, False)
+    assert (result_record(result)["reproducible"], result_record(usual)["reproducible"]) == (True, False)
+    assert result_from(result_record(result), {}, result.steps).reproducible
+    assert not result_from({**result_record(usual), "reproducible": None}, {}, usual.steps).reproducible

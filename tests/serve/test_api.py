@@ -273,4 +273,6 @@ def test_a_servers_default_holds_for_requests_that_do_not_say() -> None:
         for extension in ({}, {}, {"reproducible": False}, {"reproducible": False}):
             answer = ask(client, extra_body={"entropix": extension})
             cached.append(answer.usage.prompt_tokens_details.cached_tokens > 0)
+            stated = (answer.model_extra or {})["entropix"]["choices"][0]["result"]["reproducible"]
+            assert stated == extension.get("reproducible", True)
         assert cached == [False, False, False, True]

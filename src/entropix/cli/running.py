@@ -100,7 +100,7 @@ def stdout_to_stderr() -> Iterator[None]:
 
 def header_of(model: Model, args: argparse.Namespace, parameters: dict[str, Any], prompts: list[Any]) -> dict[str, Any]:
     """The header of a trace of this run."""
-    return make_header(
+    header = make_header(
         model=model.info.name,
         fingerprint=model.info.fingerprint,
         engine=type(model.engine).__name__,
@@ -112,6 +112,7 @@ def header_of(model: Model, args: argparse.Namespace, parameters: dict[str, Any]
         prompts=prompts,
         notes=model.notes,
     )
+    return {**header, "reproducible": True} if getattr(args, "reproducible", False) else header
 
 
 def follow(

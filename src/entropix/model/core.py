@@ -348,6 +348,7 @@ class Model:
             calibration=verdict.calibration,
             abstained=verdict.abstained,
             risk_bound=verdict.risk_bound,
+            reproducible=request.reproducible,
             uncertainties=Uncertainties(lambda: observed(steps, job.finish_reason, search, extract)),
         )
 

@@ -68,6 +68,7 @@ def result_record(result: Result) -> dict[str, Any]:
         "text": result.text,
         "finish_reason": result.finish_reason,
         "seed": result.seed,
+        "reproducible": result.reproducible,
         "policy": result.policy,
         "profile": result.profile,
         "model": result.model,
@@ -193,6 +194,7 @@ def result_from(record: Mapping[str, Any], header: Mapping[str, Any], steps: tup
         calibration=_text(record, "calibration", ""),
         abstained=record.get("abstained") is True,
         risk_bound=_real(record, "risk_bound"),
+        reproducible=record.get("reproducible") is True,
         uncertainties={str(name): _number(value, "uncertainties") for name, value in uncertainties.items()},
     )
 
