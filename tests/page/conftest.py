@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from entropix.engines import Engine
 from entropix.engines.scripted import Script, ScriptedEngine, saying
 from entropix.model import Model
 from entropix.serve.page import SECURITY, files
@@ -165,3 +166,32 @@ def double() -> Iterator[Double]:
     yield double
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture
+def serving() -> Iterator[Callable[..., str]]:
+    """Serves a model in a thread of this process and gives the address of the page."""
+    pytest.importorskip("fastapi", reason="needs the server: pip install 'entropix-llm[serve]'")
+    from entropix.serve.app import Server
+    from entropix.serve.process import listen, make_uvicorn, url_of
+    from entropix.serve.settings import Settings
+
+    running: list[tuple[Any, threading.Thread]] = []
+
+    def serve(engine: Engine, **changes: Any) -> str:
+        settings = Settings(**{"port": 0, "places": 8, "kept": 2, "grace": 1.0, **changes})
+        sock = listen(settings)
+        uvicorn = make_uvicorn(Server(Model(engine), settings))
+        thread = threading.Thread(target=uvicorn.run, kwargs={"sockets": [sock]}, daemon=True)
+        thread.start()
+        running.append((uvicorn, thread))
+        while not uvicorn.started:
+            assert thread.is_alive(), "the server did not start"
+            time.sleep(0.01)
+        return url_of(sock)
+
+    yield serve
+    for uvicorn, thread in running:
+        uvicorn.should_exit = True
+        thread.join(20)
+        assert not thread.is_alive()

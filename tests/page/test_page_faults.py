@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -91,8 +92,8 @@ def test_e27_the_result_of_a_vote_stands_under_the_answer(chat: Any, double: Any
     page.fill("[name=spec]", "vote:n=3,answer=text,stop=none")
     ask(page, "How many?")
     page.locator("#status", has_text="done").wait_for()
-    vote = page.locator(".foot .vote")
-    assert "sure: 3 of 3 texts agree" in vote.inner_text()
+    vote = page.locator(".turn .vote")
+    assert re.search(r"sure\s+3 of 3 texts agree; share of the ballots, not calibrated\.", vote.inner_text())
     box, conversation = vote.bounding_box(), page.locator(".conversation").bounding_box()
     assert box["y"] + box["height"] <= conversation["y"] + conversation["height"] + 1
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,34 +17,6 @@ from entropix.model import Model
 from entropix.trace import read_trace
 
 pytest.importorskip("fastapi", reason="needs the server: pip install 'entropix-llm[serve]'")
-
-
-@pytest.fixture
-def serving() -> Iterator[Callable[[Engine], str]]:
-    """Serves a model in a thread of this process and gives the address of the page."""
-    from entropix.serve.app import Server
-    from entropix.serve.process import listen, make_uvicorn, url_of
-    from entropix.serve.settings import Settings
-
-    running: list[tuple[Any, threading.Thread]] = []
-
-    def serve(engine: Engine) -> str:
-        settings = Settings(port=0, places=8, kept=2, grace=1.0)
-        sock = listen(settings)
-        uvicorn = make_uvicorn(Server(Model(engine), settings))
-        thread = threading.Thread(target=uvicorn.run, kwargs={"sockets": [sock]}, daemon=True)
-        thread.start()
-        running.append((uvicorn, thread))
-        while not uvicorn.started:
-            assert thread.is_alive(), "the server did not start"
-            time.sleep(0.01)
-        return url_of(sock)
-
-    yield serve
-    for uvicorn, thread in running:
-        uvicorn.should_exit = True
-        thread.join(20)
-        assert not thread.is_alive()
 
 
 def ask(page: Any, text: str, tokens: int) -> None:

@@ -231,8 +231,9 @@ def test_the_keyboard_reaches_every_token_with_one_stop_in_the_tab_order(show: C
     page.keyboard.press("Home")
     assert page.locator("#text .t.on").inner_text().strip() == "flow"
     page.locator(".exv-modes [aria-checked=true]").focus()
+    assert page.locator("#text .by-entropy").count() == 1, "entropy comes first"
     page.keyboard.press("ArrowRight")
-    assert page.locator("#text .by-entropy").count() == 1
+    assert page.locator("#text .by-regime").count() == 1
 
 
 def test_whatever_a_token_holds_it_is_text_and_nothing_runs(show: Callable[..., Any]) -> None:
@@ -319,6 +320,7 @@ def test_the_summary_counts_what_the_result_counts_in_the_terminals_words(show: 
         "note thresholds are generic",
     ):
         assert expected in text
+    page.get_by_role("radio", name="regime").click()
     legend = page.locator(".legend").inner_text()
     assert all(f"{regime.label} {meaning}" in legend for regime, meaning in MEANINGS.items())
     source = (VIEWER / "summary.js").read_text("utf-8")

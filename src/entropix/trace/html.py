@@ -20,7 +20,17 @@ from entropix.types import Result
 
 VIEWER = Path(__file__).parent / "viewer"
 # each imports only from those before it, so that one after the other they are one module
-MODULES = ("tokens.js", "charts.js", "detail.js", "summary.js", "viewer.js", "file.js")
+MODULES = (
+    "tokens.js",
+    "markdown.js",
+    "text.js",
+    "charts.js",
+    "space.js",
+    "detail.js",
+    "summary.js",
+    "viewer.js",
+    "file.js",
+)
 DATA = "{trace}"
 """Where the data stands in the document of `shell`."""
 FRAME_HEIGHT = 760

@@ -2,10 +2,13 @@
 
 import { information } from "./api.js";
 import { Column } from "./column.js";
+import { comparison } from "./compare.js";
+import { asked, readTrace } from "./drop.js";
 import { count, el, percent } from "./tokens.js";
 
 const get = (id) => document.getElementById(id);
 const KEPT = ["message", "system", "seed", "max-tokens"];
+const SWITCHES = ["markdown", "reproducible"];
 const STORE = "entropix.page";
 const KEY = "entropix.key";
 const SAID = "entropix.said";
@@ -14,11 +17,13 @@ const ROOM = 2_000_000; // characters of all columns; browsers give a tab's stor
 let info = null;
 let columns = [];
 let hidden = null;
+let tinted; // what tokens are tinted by, once it was chosen
 
 // what was typed outlives a reload, in this tab only
 
 function keep() {
   const values = Object.fromEntries(KEPT.map((id) => [id, get(id).value]));
+  for (const id of SWITCHES) values[id] = get(id).checked;
   try {
     sessionStorage.setItem(STORE, JSON.stringify(values));
     sessionStorage.setItem(KEY, get("key").value);
@@ -31,10 +36,13 @@ function restore() {
   try {
     const values = JSON.parse(sessionStorage.getItem(STORE) || "{}");
     for (const id of KEPT) if (typeof values[id] === "string") get(id).value = values[id];
+    for (const id of SWITCHES) if (typeof values[id] === "boolean") get(id).checked = values[id];
+    return values;
     get("key").value = sessionStorage.getItem(KEY) || "";
   } catch {
     // as above
   }
+  return {};
 }
 
 // so does what was said, as far as there is room
@@ -55,8 +63,9 @@ function restoreSaid() {
     const said = JSON.parse(sessionStorage.getItem(SAID) || "{}");
     if (said.model !== info.model) return [];
     return said.columns.map((saved, n) => {
-      const known = info.policies.some(({ name }) => name === saved.policy);
+      const known = info.policies.some(({ name }) => name === saved.policy?.split(":")[0]);
       const made = column("AB"[n], known ? saved.policy : null);
+      if (saved.effort) made.effort.set(saved.effort);
       made.recall(saved);
       return made;
     });
@@ -70,6 +79,7 @@ function common() {
     system: get("system").value.trim(),
     maxTokens: Number(get("max-tokens").value) || undefined,
     key: get("key").value.trim(),
+    reproducible: get("reproducible").checked === Boolean(info?.reproducible) ? null : get("reproducible").checked,
   };
 }
 
@@ -110,11 +120,20 @@ function changed(turn, words) {
     const unsure = result ? `, uncertainty ${percent(result.uncertainty, 0)}` : "";
     get("status").textContent = `done: ${count(steps.length, "token")}${unsure}`;
   }
+  const table = columns.length === 2 && !running ? comparison(columns) : null;
+  get("comparison").replaceChildren(...(table ? [table] : []));
+  get("comparison").hidden = !table;
+  get("folded").textContent = columns[0] ? summaryOf(columns[0]) : "";
   if (!running && columns.length) keepSaid();
   if (turn?.failed === 401) {
     askForKey();
     get("key").focus();
   }
+}
+
+// What is set, in a line for where the settings are folded away.
+function summaryOf({ policy, search, level }) {
+  return [policy.name, level ? `effort ${level}` : search.spec].filter(Boolean).join(" · ");
 }
 
 function send() {
@@ -141,10 +160,58 @@ function edit(prompt) {
   changed(null, "");
 }
 
+// A message that was changed is asked again in every column; what came after it is taken out.
+function askFrom(own, turn, prompt) {
+  if (columns.some((one) => one.running) || !valid()) return;
+  const n = own.turns.length - own.turns.indexOf(turn);
+  const drawn = seed();
+  for (const one of columns) {
+    one.drop(n);
+    one.ask(prompt, drawn);
+  }
+  get("message").focus();
+}
+
+function example(question, effort) {
+  if (columns.some((one) => one.running)) return;
+  for (const one of columns) if (effort) one.effort.set(effort);
+  get("message").value = question;
+  send();
+}
+
+// A trace from a file stands where the conversation was, and a message goes on from it.
+async function openTrace(file) {
+  if (!file || !info || columns.some((one) => one.running)) return;
+  notice();
+  try {
+    const { header, answers, problems } = await readTrace(file);
+    const turns = answers.map(({ prompt, steps, result }) => {
+      const text = result?.text ?? steps.map((step) => step.text).join("");
+      const { policy = "?", seed: drawn = null, parameters = {} } = { ...header, ...(result ? { policy: result.policy, seed: result.seed } : {}) };
+      return { ...asked(prompt), text, seed: drawn, policy, parameters, data: { steps, result } };
+    });
+    const [first] = turns;
+    hidden = null;
+    columns = [column("A", columns[0].policy.spec)];
+    columns[0].recall({ before: first.before, turns }, header);
+    const other = header.fingerprint !== info.fingerprint ? ` It is of another model, ${header.model ?? "unnamed"}: its tokens cannot be changed here.` : "";
+    notice(el("p", {}, `${file.name}: ${count(turns.length, "answer")}.${other}`), ...(problems || []).map((one) => el("p", { class: "detail" }, one)));
+    show();
+  } catch (error) {
+    notice(el("p", {}, "The trace could not be opened."), el("p", { class: "detail" }, error.message));
+  }
+}
+
 function column(title, policy) {
-  const made = new Column(title, info, { policy, common, changed });
-  made.node.addEventListener("edit", (event) => edit(event.detail));
-  made.node.addEventListener("tint", (event) => columns.forEach((one) => one.tint(event.detail)));
+  const formatted = get("markdown").checked;
+  const made = new Column(title, info, { policy, common, changed, on: { ask: example, edit, askFrom }, mode: tinted, formatted });
+  for (const { select } of [made.policy, made.search, made.effort]) {
+    for (const event of ["change", "chosen"]) select.addEventListener(event, () => { get("folded").textContent = summaryOf(columns[0] || made); });
+  }
+  made.node.addEventListener("tint", (event) => {
+    tinted = event.detail;
+    columns.forEach((one) => one.tint(tinted));
+  });
   return made;
 }
 
@@ -159,9 +226,11 @@ function fresh() {
   for (const old of columns) old.stop();
   hidden = null;
   const two = columns.length === 2;
-  const policies = columns.map(({ policy }) => policy.name);
+  const policies = columns.map(({ policy }) => policy.spec);
+  const levels = columns.map(({ level }) => level);
   columns = [column("A", policies[0])];
   if (two) columns.push(column("B", policies[1]));
+  columns.forEach((one, n) => levels[n] && one.effort.set(levels[n]));
   get("status").textContent = "";
   show();
 }
@@ -200,6 +269,7 @@ async function begin() {
   get("model").textContent = [info.model, info.engine, `profile ${info.profile}`].filter(Boolean).join(" · ");
   if (info.key_needed) askForKey();
   if (info.limits?.max_tokens) get("max-tokens").max = info.limits.max_tokens;
+  if (typeof kept.reproducible !== "boolean") get("reproducible").checked = Boolean(info.reproducible);
   if (info.notes?.length) notice(...info.notes.map((note) => el("p", { class: "detail" }, note)));
   columns = restoreSaid();
   if (!columns.length) columns = [column("A")];
@@ -237,11 +307,30 @@ document.addEventListener("pointerdown", (event) => {
   for (const one of columns) if (!one.form.contains(event.target)) one.close();
 });
 document.addEventListener("input", keep);
+get("markdown").addEventListener("change", () => columns.forEach((one) => one.format(get("markdown").checked)));
+get("open").addEventListener("click", () => get("file").click());
+get("file").addEventListener("change", () => {
+  openTrace(get("file").files[0]);
+  get("file").value = "";
+});
+const carries = (event) => event.dataTransfer?.types.includes("Files");
+document.addEventListener("dragover", (event) => {
+  if (!carries(event)) return;
+  event.preventDefault();
+  document.body.classList.add("dropping");
+});
+document.addEventListener("dragleave", (event) => event.relatedTarget || document.body.classList.remove("dropping"));
+document.addEventListener("drop", (event) => {
+  document.body.classList.remove("dropping");
+  if (!carries(event)) return; // text that is dropped goes where it was dropped
+  event.preventDefault();
+  openTrace(event.dataTransfer.files[0]);
+});
 // on a phone the settings are folded away, and elsewhere they cannot be
 const phone = matchMedia("(max-width: 40rem)");
 const fold = () => { get("fold").open = !phone.matches || !get("key-field").hidden; };
 phone.addEventListener("change", fold);
 fold();
-restore();
+const kept = restore();
 get("send").disabled = true;
 begin();

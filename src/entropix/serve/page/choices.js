@@ -42,7 +42,13 @@ export class Choice {
     this.begin(chosen, names);
   }
 
-  // What the server answers with when nothing is chosen: "name" or "name:key=value,…".
+  // Choose "name" or "name:key=value,…".
+  set(spec) {
+    this.begin(spec, [...this.select.options].map(({ value }) => value));
+    this.select.dispatchEvent(new Event("chosen"));
+  }
+
+  // What the server answers with when nothing is chosen.
   begin(spec, names) {
     const [name, given] = (spec || "").split(/:(.*)/s);
     if (names.includes(name)) this.select.value = name;

@@ -1,23 +1,19 @@
 // One conversation with one policy, and the view of its answers. Two of them stand side by side for a comparison.
 
-import { Failure, answer } from "./api.js";
+import { answer } from "./api.js";
 import { Choice } from "./choices.js";
-import { count, el, number, percent } from "./tokens.js";
-import { mount } from "./viewer.js";
+import { startScreen } from "./start.js";
+import { forced, lastText, whole } from "./takes.js";
+import { count, el, visible } from "./tokens.js";
+import { Turn } from "./turn.js";
 
 const NONE = "none";
-const REFUSED = new Set([400, 413, 422]); // it is the message that has to change
 
 export class Column {
-  // title: "A" or "B"; info: what the server can do; common(): what both columns share; changed(): tell the page
-  constructor(title, info, { policy = null, common, changed }) {
-    this.title = title;
-    this.info = info;
-    this.common = common;
-    this.changed = changed;
-    this.turns = [];
-    this.before = [];
-    this.mode = "regime";
+  // title: "A" or "B"; info: what the server can do; common(): what both columns share; changed(): tell the page;
+  // on: ask(question, effort), for an example; edit(prompt); askFrom(turn, prompt)
+  constructor(title, info, { policy = null, common, changed, on, mode, formatted = false }) {
+    Object.assign(this, { title, info, common, changed, on, mode, formatted, turns: [], before: [] });
     this.node = document.getElementById("column").content.firstElementChild.cloneNode(true);
     this.node.setAttribute("aria-label", `conversation ${title}`);
     this.form = this.node.querySelector("form");
@@ -25,11 +21,17 @@ export class Column {
     this.form.addEventListener("submit", (event) => event.preventDefault());
     this.form.addEventListener("keydown", (event) => event.key === "Escape" && this.close());
     const place = (kind) => this.form.querySelector(`[data-kind=${kind}]`);
-    this.policy = new Choice(place("policy"), info.policies, { chosen: policy || info.policy });
+    this.policy = new Choice(place("policy"), info.policies, { chosen: info.policy });
+    this.usual = this.policy.spec;
+    if (policy) this.policy.set(policy);
     this.search = new Choice(place("search"), info.searches || [], { none: NONE, free: true, chosen: info.search });
+    this.effort = new Choice(place("effort"), info.effort_levels || [], { chosen: info.effort || NONE });
+    place("effort").hidden = !info.effort_levels?.length;
+    for (const event of ["change", "chosen"]) this.effort.select.addEventListener(event, () => this.tried());
+    this.tried();
     this.conversation = this.node.querySelector(".conversation");
     this.views = this.node.querySelector(".views");
-    this.conversation.append(el("p", { class: "hint" }, "Every token of an answer will be tinted by how unsure the model was."));
+    this.conversation.append(startScreen(this, on.ask));
     for (const button of this.form.querySelectorAll("[data-export]")) {
       button.addEventListener("click", () => this.exported(button.dataset.export));
     }
@@ -37,6 +39,24 @@ export class Column {
 
   get running() {
     return this.turns.some((turn) => turn.stop);
+  }
+
+  get level() {
+    return this.effort.name && this.effort.name !== NONE ? this.effort.name : null;
+  }
+
+  // Effort is a search of its own, and draws its texts with a policy of its own unless another was chosen.
+  tried() {
+    const ballots = this.info.effort_policy;
+    this.search.select.disabled = this.level !== null;
+    this.search.select.title = this.level ? "effort is a search of its own" : this.search.option?.summary || "";
+    if (this.level && ballots && this.policy.spec === this.usual) {
+      this.policy.set(ballots);
+      this.lent = this.policy.spec;
+    } else if (!this.level && this.lent) {
+      if (this.policy.spec === this.lent) this.policy.set(this.usual);
+      this.lent = null;
+    }
   }
 
   // Whether what is set in this column can be sent; what cannot is shown.
@@ -70,7 +90,16 @@ export class Column {
   follow(other) {
     this.before = other.history(other.turns.length);
     const n = this.before.length / 2;
-    if (n) this.conversation.append(el("p", { class: "hint" }, `Goes on from ${count(n, "turn")} of ${other.title}.`));
+    if (n) this.hint(`Goes on from ${count(n, "turn")} of ${other.title}.`);
+  }
+
+  hint(words) {
+    this.begun();
+    this.conversation.append(el("p", { class: "hint" }, words));
+  }
+
+  begun() {
+    this.conversation.querySelector(".start")?.remove();
   }
 
   ask(prompt, seed) {
@@ -81,41 +110,50 @@ export class Column {
   saved(room) {
     let kept = [];
     for (const turn of [...this.turns].reverse()) {
-      const { prompt, text, seed, policy, parameters, system } = turn;
-      const one = { prompt, text, seed, policy, parameters, system, data: turn.view.data() };
+      const { text, seed, policy, parameters, system, effort } = turn.now;
+      const one = { prompt: turn.prompt, text, seed, policy, parameters, system, effort, data: turn.view.data() };
       room -= JSON.stringify(one).length;
       if (room < 0) break;
       kept = [one, ...kept];
     }
-    return { policy: this.policy.name, before: this.history(this.turns.length - kept.length), turns: kept };
+    const { policy, level } = this;
+    return { policy: policy.spec, effort: level, before: this.history(this.turns.length - kept.length), turns: kept };
   }
 
-  recall({ before, turns }) {
+  // header: of a trace from a file, which has its own thresholds, and tokens that may be another model's
+  recall({ before, turns }, header = null) {
     this.before = before;
-    if (before.length) this.conversation.append(el("p", { class: "hint" }, `Goes on from ${count(before.length / 2, "earlier turn")}.`));
-    for (const { data, ...rest } of turns) {
-      const turn = Object.assign(this.place(rest.prompt), rest, { result: data.result });
+    if (before.length) this.hint(`Goes on from ${count(Math.floor(before.length / 2), "earlier turn")}.`);
+    for (const { data, prompt, ...rest } of turns) {
+      const turn = this.place(prompt, header);
+      turn.begin({ ...rest, stop: null }, [], this.info.model);
+      Object.assign(turn.now, rest, { result: data.result });
       turn.view.load(data);
-      this.finish(turn, data.result ? null : "Ended early.");
+      turn.finish(data.result ? null : "Ended early.");
       this.show(turn);
     }
     this.scroll(true);
   }
 
   // A turn without an answer yet, below the others.
-  place(prompt) {
-    this.conversation.querySelector(".hint:only-child")?.remove();
-    const body = el("div", { class: "answer" });
-    const foot = el("div", { class: "foot" });
-    const view = el("div");
-    const turn = { prompt, foot, holder: view, at: this.turns.length };
-    turn.node = el("article", { class: "turn" }, el("p", { class: "user" }, prompt), body, foot);
-    turn.view = mount(view, { thresholds: this.info.thresholds, text: body, mode: this.mode });
+  place(prompt, header = null) {
+    this.begun();
+    const foreign = header !== null && header.fingerprint !== this.info.fingerprint;
+    const on = {
+      ask: (text, turn) => this.on.askFrom(this, turn, text),
+      edit: this.on.edit,
+      again: (turn) => this.run(turn, turn.now.seed, turn.now.kept, turn.now.why),
+      force: foreign ? null : (turn, index, candidate) => this.force(turn, index, candidate),
+      last: (turn) => turn === this.turns[this.turns.length - 1],
+      shown: () => this.changed(),
+    };
+    const thresholds = header ? header.thresholds || null : this.info.thresholds;
+    const turn = new Turn(prompt, { thresholds, mode: this.mode, formatted: this.formatted, on, known: this.info.notes || [] });
     turn.node.addEventListener("focusin", () => this.show(turn));
     turn.node.addEventListener("pointerover", () => !this.running && this.show(turn));
     this.turns.push(turn);
     this.conversation.append(turn.node);
-    this.views.append(view);
+    this.views.append(turn.holder);
     return turn;
   }
 
@@ -125,15 +163,28 @@ export class Column {
     return null;
   }
 
+  // Go on from a token of a shown text that a person has chosen, with the noise that the answer had.
+  force(turn, index, candidate) {
+    if (this.running) return null;
+    if (this.info.end_tokens?.includes(candidate.token)) {
+      this.changed(null, `“${visible(candidate.label)}” ends the answer, so nothing goes on from it`);
+      return null;
+    }
+    const kept = forced(turn.view.steps, index, candidate);
+    return this.run(turn, turn.now.seed ?? 0, kept, `“${visible(candidate.label)}” at token ${index + 1}`);
+  }
+
   // Answer a turn, for the first time or again. Never rejects: what goes wrong stands below the turn.
-  async run(turn, seed) {
-    const { system, maxTokens, key } = this.common();
+  // kept: the steps that the answer begins with; why: what is special about this take.
+  async run(turn, seed, kept = [], why = "") {
+    const { system, maxTokens, key, reproducible } = this.common();
     const stop = new AbortController();
-    const messages = [...(system ? [{ role: "system", content: system }] : []), ...this.history(turn.at)];
-    const spec = this.search.spec || NONE; // said, as the server may have a search of its own for who says nothing
-    Object.assign(turn, { text: "", failed: null, stop, seed, policy: this.policy.name, parameters: this.policy.all, system, result: null });
-    turn.foot.replaceChildren(el("p", { class: "waiting" }, "waiting for the first token …"));
-    turn.view.begin({ prompt: turn.prompt, policy: turn.policy, model: this.info.model, seed });
+    const messages = [...(system ? [{ role: "system", content: system }] : []), ...this.history(this.turns.indexOf(turn))];
+    const going = kept.length > 0; // what goes on from a token is one text
+    const effort = going ? null : this.level;
+    const spec = going ? null : this.search.spec;
+    turn.begin({ stop, seed, policy: this.policy.name, parameters: this.policy.all, system, effort, why }, kept.map((step) => ({ ...step })), this.info.model);
+    const take = turn.now;
     this.show(turn);
     this.scroll(true);
     this.changed();
@@ -141,65 +192,66 @@ export class Column {
       model: this.info.model,
       messages: [...messages, { role: "user", content: turn.prompt }],
       seed,
-      max_tokens: maxTokens,
-      entropix: { policy: turn.policy, parameters: this.policy.changed, search: spec, steps: true, leading: 8 },
+      max_tokens: maxTokens && Math.max(maxTokens - kept.length, 1),
+      entropix: {
+        policy: take.policy,
+        parameters: this.policy.changed,
+        // said, as the server may have a search or an effort of its own for who says nothing
+        ...(effort ? { effort } : { search: spec || NONE }),
+        ...(effort || spec ? { progress: true } : {}),
+        ...(going ? { prefix: kept.map((step) => step.token) } : {}),
+        ...(reproducible === null ? {} : { reproducible }),
+        steps: true,
+        leading: 8,
+      },
     };
     try {
-      for await (const event of answer(request, key, stop.signal)) {
-        if (event.text) turn.text += event.text;
-        if (event.result) {
-          turn.result = { text: turn.text, ...event.result };
-          turn.view.end(turn.result);
-        }
-        for (const step of event.steps || []) turn.view.add(step);
-        if (event.steps) turn.foot.replaceChildren();
-        this.scroll();
-      }
-      this.finish(turn);
+      for await (const event of answer(request, key, stop.signal)) this.read(turn, event);
+      turn.finish();
     } catch (error) {
-      if (error.name === "AbortError") this.finish(turn, "Stopped.");
-      else this.fail(turn, error);
+      if (error.name === "AbortError") turn.finish("Stopped.");
+      else turn.fail(error);
     } finally {
-      turn.stop = null;
+      take.stop = null;
       this.scroll();
       this.changed(turn);
     }
   }
 
-  finish(turn, note = null) {
-    const steps = turn.view.data().steps;
-    const parts = [turn.policy, turn.result?.search?.spec, `seed ${turn.seed}`, count(steps.length, "token")];
-    if (turn.result) parts.push(`uncertainty ${percent(turn.result.uncertainty, 0)}`, `${number(turn.result.seconds, 1)} s`);
-    const vote = turn.result?.search;
-    const said = vote?.shares && Object.keys(vote.shares).length
-      ? el("p", { class: "vote" }, `${vote.answer} · ${percent(turn.result.confidence, 0)} sure: ${turn.result.confidence_source}`)
-      : "";
-    turn.foot.replaceChildren(said, el("p", {}, [note, parts.filter(Boolean).join(" · ")].filter(Boolean).join(" ")));
-  }
-
-  fail(turn, error) {
-    const known = error instanceof Failure;
-    if (!known) console.error(error);
-    const words = known ? error.message : "The page could not read the server's answer.";
-    const detail = known ? error.detail : String(error.message);
-    const retry = el("button", { type: "button" }, "Try again");
-    retry.addEventListener("click", () => this.run(turn, turn.seed));
-    const edit = el("button", { type: "button" }, "Edit the message");
-    edit.addEventListener("click", () => this.node.dispatchEvent(new CustomEvent("edit", { detail: turn.prompt })));
-    const last = turn === this.turns[this.turns.length - 1];
-    const actions = el("div", { class: "actions" }, retry, last && REFUSED.has(error.status) ? edit : "");
-    const box = el("div", { class: "failure", role: "alert" }, el("p", {}, words), detail ? el("p", { class: "detail" }, detail) : null, actions);
-    turn.foot.replaceChildren(box);
-    turn.failed = known ? error.status : 0;
+  read(turn, { prefix, text, steps, progress, result }) {
+    const take = turn.now;
+    const { kept } = take;
+    if (prefix !== undefined && kept.length) {
+      kept[kept.length - 1].text = lastText(kept, prefix);
+      turn.view.show(turn.view.own);
+      take.text = kept.map((step) => step.text).join("");
+    }
+    if (text) take.text += text;
+    if (progress) turn.progress(progress);
+    for (const step of steps || []) turn.view.add(kept.length ? { ...step, index: step.index + kept.length } : step);
+    if (steps) turn.foot.replaceChildren();
+    if (result) {
+      take.result = { ...whole(result, kept, turn.view.data().steps), text: take.text };
+      turn.view.end(take.result);
+    }
+    this.scroll();
   }
 
   // Take the last turn out, if it is this message and has no answer.
   forget(prompt) {
     const last = this.turns[this.turns.length - 1];
-    if (!last || last.prompt !== prompt || last.failed === null || last.text) return;
-    this.turns.pop();
-    last.node.remove();
-    last.holder.remove();
+    if (last && last.prompt === prompt && last.failed !== null && !last.text) this.drop(1);
+  }
+
+  // Take out the last `n` turns, shown ones and earlier ones.
+  drop(n) {
+    for (const turn of this.turns.splice(Math.max(this.turns.length - n, 0))) {
+      turn.stop?.abort();
+      turn.node.remove();
+      turn.holder.remove();
+      n--;
+    }
+    this.before = this.before.slice(0, Math.max(this.before.length - 2 * n, 0));
     if (this.turns.length) this.show(this.turns[this.turns.length - 1]);
   }
 
@@ -222,6 +274,11 @@ export class Column {
     for (const turn of this.turns) turn.view.tint(mode);
   }
 
+  format(on) {
+    this.formatted = on;
+    for (const turn of this.turns) turn.view.format(on);
+  }
+
   // Keep the end in sight, unless the reader has scrolled up.
   scroll(force = false) {
     const { conversation } = this;
@@ -231,8 +288,8 @@ export class Column {
 
   // Everything of this conversation as a trace.
   trace() {
-    const turns = this.turns.filter((turn) => turn.view.data().steps.length || turn.result);
-    const first = turns[0] || { policy: this.policy.name, parameters: this.policy.all, seed: null };
+    const turns = this.turns.filter((turn) => turn.view.data().steps.length || turn.now.result);
+    const first = turns[0]?.now || { policy: this.policy.name, parameters: this.policy.all, seed: null };
     const header = {
       model: this.info.model,
       fingerprint: this.info.fingerprint,
@@ -246,7 +303,7 @@ export class Column {
       notes: this.info.notes || [],
       ...(first.system ? { system: first.system } : {}),
     };
-    return { header, answers: turns.map((turn) => ({ prompt: turn.prompt, steps: turn.view.data().steps, result: turn.result })) };
+    return { header, answers: turns.map((turn) => ({ prompt: turn.prompt, steps: turn.view.data().steps, result: turn.now.result })) };
   }
 
   async exported(kind) {

@@ -11,7 +11,7 @@ function draw(tag, attributes, text) {
   return node;
 }
 
-const known = (value) => value !== null && value !== undefined && Number.isFinite(value);
+export const known = (value) => value !== null && value !== undefined && Number.isFinite(value);
 const most = (steps, name) => steps.reduce((top, step) => (known(step[name]) ? Math.max(top, step[name]) : top), 0);
 
 // The regime that the thresholds give: the rule that the picture shows.

@@ -53,6 +53,7 @@ function parameters(step) {
 
 // What was drawn and compared, in words.
 function decision(step) {
+  if (step.forced) return "Put here by you; the model went on from it. Its probability is what the model gave it.";
   if (step.action === "inject") return "Put in by the policy, not said by the model.";
   const drawn = step.drawn || [];
   const rank = (at) => (at === 0 ? "the likeliest" : `number ${at + 1}`);
@@ -69,11 +70,12 @@ function decision(step) {
   return `Drew ${rank(step.rank)}.`;
 }
 
-function candidates(step) {
+// onForce: choose another token in this place; null where nothing can go on from there.
+function candidates(step, onForce) {
   const leading = step.leading || [];
   if (!leading.length) return null;
   const body = el("tbody");
-  const row = (label, before, after, mine, drawn) => {
+  const row = (label, before, after, mine, drawn, at = null) => {
     const bar = (value, kind) => {
       const fill = el("span", { class: `bar ${kind}` });
       fill.style.width = `${Math.max(0, Math.min(100, 100 * (value || 0)))}%`;
@@ -86,19 +88,27 @@ function candidates(step) {
         "tr",
         { class: mine ? "mine" : after === 0 ? "out" : null },
         el("td", { class: "sign", title: mine ? "in the text" : drawn ? "drawn and compared" : null }, sign),
-        el("th", { scope: "row" }, visible(label)),
+        el("th", { scope: "row" }, onForce && !mine && at !== null ? force(step, at, onForce) : visible(label)),
         bar(before, "before"),
         bar(after, "after"),
       ),
     );
   };
   const drawn = new Set(step.drawn || []);
-  leading.forEach(([token, label, before, after], at) => row(label, before, after, token === step.token, drawn.has(at)));
+  leading.forEach(([token, label, before, after], at) => row(label, before, after, token === step.token, drawn.has(at), at));
   if (!leading.some(([token]) => token === step.token) && given(step.logprob)) {
     row(step.label, Math.exp(step.logprob), null, true, false);
   }
   const head = ["", "candidate", "before filters", "after"].map((title) => el("th", { scope: "col" }, title));
   return el("table", { class: "candidates" }, el("thead", {}, el("tr", {}, ...head)), body);
+}
+
+function force(step, at, onForce) {
+  const [token, label, before] = step.leading[at];
+  const title = "go on with this token instead";
+  const button = el("button", { type: "button", class: "force", title, "aria-label": `${visible(label)}: ${title}` }, visible(label));
+  button.addEventListener("click", () => onForce({ token, label, before, rank: at }));
+  return button;
 }
 
 // What else was tried in the place of this token, each with how it went on from here and what became of it.
@@ -124,7 +134,7 @@ export function fate(branch) {
 }
 
 // The panel for one token. `branches`: those that a search opened at this place.
-export function detail(step, index, { thresholds, branches, onBranch }) {
+export function detail(step, index, { thresholds, branches, onBranch, onForce = null }) {
   const chip = el("span", { class: `t r-${step.regime}${step.action === "inject" ? " inject" : ""}` }, step.regime);
   const said = given(step.logprob) ? `p\u00a0${percent(Math.exp(step.logprob))}` : null;
   const place = [`token\u00a0${index + 1}`, `id\u00a0${step.token}`, said].filter(Boolean).join(" · ");
@@ -132,7 +142,7 @@ export function detail(step, index, { thresholds, branches, onBranch }) {
     el("h3", {}, el("code", {}, visible(step.label) || "▫"), " ", chip, " ", el("small", {}, place)),
     el("p", { class: "decision" }, decision(step)),
     signals(step, thresholds),
-    candidates(step),
+    candidates(step, onForce),
     tried(index, branches, onBranch),
     parameters(step),
     attention(step),

@@ -8,13 +8,32 @@ export const MEANINGS = {
   clarify: "evenly unsure of many",
   resample: "lost",
 };
-export const MODES = ["regime", "entropy", "probability"];
+export const MODES = ["entropy", "regime", "probability"];
 
 // upper ends of the levels 0, 1, …; what lies above the last end is the last level
 export const LEVELS = {
   entropy: [0.1, 0.5, 1, 1.5, 2, 3, 4],
   surprisal: [0.95, 0.9, 0.75, 0.5, 0.25, 0.1, 0.01].map((p) => -Math.log(p)),
 };
+
+// The tint of an entropy, continuous: percent of the colour, and how high the bar at the foot is, in pixels. It goes
+// through the levels' tints, which are legible and told apart.
+const HEAT = [[0.05, 0, 0], [0.3, 6, 1], [0.75, 12, 1.4], [1.25, 19, 2], [1.75, 27, 2.5], [2.5, 36, 3], [3.5, 46, 4], [4.5, 57, 5]];
+
+export function heat(entropy) {
+  const next = HEAT.findIndex(([at]) => entropy < at);
+  if (next === 0) return [0, 0];
+  if (next < 0) return HEAT[HEAT.length - 1].slice(1);
+  const [low, high] = [HEAT[next - 1], HEAT[next]];
+  const way = (entropy - low[0]) / (high[0] - low[0]);
+  return [1, 2].map((k) => low[k] + way * (high[k] - low[k]));
+}
+
+function warm(node, entropy) {
+  const [tint, bar] = heat(entropy);
+  node.style.setProperty("--tint-e", `${tint.toFixed(1)}%`);
+  node.style.setProperty("--bar-e", `${bar.toFixed(1)}px`);
+}
 
 export function level(kind, value) {
   if (value === null || value === undefined) return null;
@@ -63,9 +82,13 @@ export function tokenElement(step, index) {
   const e = level("entropy", step.entropy);
   const p = level("surprisal", step.logprob === null || step.logprob === undefined ? null : -step.logprob);
   node.className = `t r-${REGIMES.includes(step.regime) ? step.regime : "flow"}`;
-  if (e !== null) node.className += ` e${e}`;
+  if (e !== null) {
+    node.className += ` e${e}`;
+    warm(node, step.entropy);
+  }
   if (p !== null) node.className += ` p${p}`;
   if (step.action === "inject") node.className += " inject";
+  if (step.forced) node.className += " forced";
   if (BIDI.test(step.text)) node.className += " isolate";
   const sign = mark(step);
   // shown by the style sheet, so that copied text is the answer's text exactly
@@ -105,16 +128,22 @@ export function legend(mode) {
     node.append(swatch("injected", "inject", " put in, not said"));
     return node;
   }
-  const [kind, prefix] = mode === "entropy" ? ["entropy", "e"] : ["surprisal", "p"];
-  const ends = LEVELS[kind];
-  const bound = (at) => (mode === "entropy" ? String(ends[at]) : `${+(100 * Math.exp(-ends[at])).toFixed(1)}`);
-  for (let at = 0; at <= ends.length; at++) {
-    const text =
-      mode === "entropy"
-        ? at < ends.length ? `≤ ${bound(at)}` : `> ${bound(at - 1)}`
-        : at < ends.length ? `≥ ${bound(at)}` : `< ${bound(at - 1)}`;
-    node.append(el("span", { class: "legend-item" }, el("span", { class: `t ${prefix}${at}` }, text)));
+  if (mode === "entropy") {
+    node.append("sure");
+    for (const at of [0, 0.5, 1, 1.5, 2, 3, 4, 5]) {
+      const sample = el("span", { class: "t" }, at < 5 ? String(at) : "5 +");
+      warm(sample, at);
+      node.append(el("span", { class: "legend-item" }, sample));
+    }
+    node.append("unsure: entropy in nats");
+    return node;
   }
-  node.append(mode === "entropy" ? "entropy in nats" : "probability in %, before temperature and filters");
+  const ends = LEVELS.surprisal;
+  const bound = (at) => `${+(100 * Math.exp(-ends[at])).toFixed(1)}`;
+  for (let at = 0; at <= ends.length; at++) {
+    const text = at < ends.length ? `≥ ${bound(at)}` : `< ${bound(at - 1)}`;
+    node.append(el("span", { class: "legend-item" }, el("span", { class: `t p${at}` }, text)));
+  }
+  node.append("probability in %, before temperature and filters");
   return node;
 }

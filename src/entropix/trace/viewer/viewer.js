@@ -1,6 +1,7 @@
 // The view of an answer's uncertainty: its text tinted token by token, two charts, one token in detail, a summary.
 //
-//   const view = mount(element, { thresholds, text });   text: another element for the tinted text
+//   const view = mount(element, { thresholds, text });   text: another element for the tinted text; formatted: as
+//                                                        Markdown; onForce(index, candidate): another token was chosen
 //   view.begin({ prompt, policy, … }); view.add(step); …; view.end(result);    as an answer streams
 //   view.load({ prompt, steps, result });                                      all at once
 //   view.data();                                                               { prompt, …, steps, result }
@@ -9,8 +10,10 @@
 
 import { Scatter, Strip, regimeAt } from "./charts.js";
 import { detail } from "./detail.js";
+import { Space } from "./space.js";
 import { forks, path, summary, tree } from "./summary.js";
-import { MODES, count, el, legend, spoken, tokenElement } from "./tokens.js";
+import { Text } from "./text.js";
+import { MODES, count, el, legend, spoken } from "./tokens.js";
 
 const MOVES = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: 1, ArrowUp: -1, PageDown: 20, PageUp: -20 };
 
@@ -19,21 +22,24 @@ export function mount(element, options = {}) {
 }
 
 class View {
-  constructor(element, { thresholds = null, text = null, mode = "regime" }) {
+  constructor(element, { thresholds = null, text = null, mode = MODES[0], formatted = false, onForce = null }) {
     this.thresholds = thresholds;
+    this.onForce = onForce;
     this.root = element;
     element.classList.add("exv");
-    this.text = el("div", { class: "exv-text", role: "listbox", "aria-label": "answer, token by token" });
-    this.text.setAttribute("aria-orientation", "horizontal");
+    this.body = new Text();
+    this.body.format(formatted);
+    this.text = this.body.node;
     this.panel = el("section", { class: "exv-detail", "aria-label": "token" });
     this.about = el("section", { class: "exv-summary", "aria-label": "answer" });
     this.tree = el("div", { class: "exv-tree" });
     this.note = el("p", { class: "exv-note", role: "status" });
     this.strip = new Strip();
     this.scatter = new Scatter();
+    this.space = new Space({ hover: (index) => this.hover(index), pin: (index) => this.reveal(index) });
     this.legend = el("div", { class: "exv-legend" });
     const charts = el("div", { class: "exv-charts" }, this.strip.svg);
-    const pair = el("div", { class: "exv-pair" }, this.panel, el("div", { class: "exv-plane" }, this.scatter.svg));
+    const pair = el("div", { class: "exv-pair" }, this.panel, el("div", { class: "exv-plane" }, this.planes(), this.scatter.svg, this.space.node));
     element.replaceChildren(this.modes(mode), this.legend, this.note);
     if (text) text.replaceChildren(this.text);
     else element.append(this.text);
@@ -87,27 +93,37 @@ class View {
   show(steps, pinned = null) {
     this.steps = steps;
     this.fork = forks(this.result && this.result.search, steps);
-    this.text.replaceChildren();
-    steps.forEach((step, index) => this.append(step, index));
     const said = steps.map((step) => step.text).join("");
     const text = this.result && this.branch === null ? this.result.text : "";
     // what no step brought, such as the rest of a trace that was cut off
-    if (text.startsWith(said)) this.text.append(text.slice(said.length));
-    this.pinned = this.hovered = this.lit = null;
-    this.stop = this.text.firstElementChild;
+    this.body.show(steps, text.startsWith(said) ? text.slice(said.length) : "", this.fork);
+    this.pinned = this.hovered = null;
+    this.lit = [];
+    this.stop = this.body.first;
     this.draw();
     if (pinned !== null && pinned < steps.length) this.pin(pinned);
     else this.mark();
   }
 
   append(step, index) {
-    const node = tokenElement(step, index);
-    if (this.fork.has(index)) node.classList.add("forked");
-    this.text.append(node);
-    if (index === 0) {
-      node.tabIndex = 0;
-      this.stop = node;
-    }
+    this.body.append(step);
+    if (index > 0 || this.body.formatted) return;
+    this.stop = this.body.first;
+    this.stop.tabIndex = 0;
+  }
+
+  // As Markdown, or as the text is.
+  format(on) {
+    this.body.format(on);
+    this.relight();
+  }
+
+  // The text has been drawn anew: what pointed at its elements points at the new ones.
+  relight() {
+    this.lit = [];
+    this.stop = (this.pinned !== null && this.node(this.pinned)) || this.body.first;
+    if (this.stop) this.stop.tabIndex = 0;
+    this.mark();
   }
 
   // Show the text of one branch of the search, or the answer again: null, or the number of the branch that was kept.
@@ -137,7 +153,12 @@ class View {
   draw() {
     const t = this.thresholds;
     this.strip.draw(this.steps, t, this.fork.keys());
-    this.scatter.draw(this.steps, t);
+    if (this.in3d) this.space.draw(this.steps, t, this.mode);
+    else this.scatter.draw(this.steps, t);
+    if (this.body.stale) {
+      this.body.refresh();
+      this.relight();
+    }
     this.about.replaceChildren(...summary(this.header, this.own, this.result));
     const odd = t && this.steps.some((s) => Number.isFinite(s.entropy) && Number.isFinite(s.varentropy)
       && s.action !== "inject" && regimeAt(s.entropy, s.varentropy, t) !== s.regime);
@@ -172,6 +193,25 @@ class View {
     return group;
   }
 
+  // The plane of entropy and varentropy, or the space of both along the answer.
+  planes() {
+    const group = el("div", { class: "exv-modes", role: "group", "aria-label": "dimensions" });
+    for (const [name, on] of [["2-D", false], ["3-D", true]]) {
+      const button = el("button", { type: "button", "aria-pressed": String(!on) }, name);
+      button.addEventListener("click", () => {
+        this.in3d = on;
+        for (const one of group.children) one.setAttribute("aria-pressed", String(one === button));
+        this.scatter.svg.toggleAttribute("hidden", on);
+        this.space.node.hidden = !on;
+        this.root.classList.toggle("in-3d", on);
+        this.draw();
+        this.mark();
+      });
+      group.append(button);
+    }
+    return group;
+  }
+
   // A person has chosen a mode; whoever shows several views may want it in all of them.
   chosen(mode) {
     this.tint(mode);
@@ -191,6 +231,7 @@ class View {
       radio.tabIndex = on ? 0 : -1;
     }
     this.legend.replaceChildren(legend(mode));
+    if (this.in3d) this.draw();
   }
 
   // pointing: a hovered token for the moment, a pinned one until another is; text and charts alike
@@ -215,26 +256,33 @@ class View {
     this.mark();
   }
 
+  // The element of a token; null where it has none, as signs of Markdown have.
   node(index) {
-    return this.text.children[index];
+    return this.body.element(index);
+  }
+
+  reveal(index) {
+    this.pin(index);
+    this.node(index)?.scrollIntoView({ block: "nearest" });
   }
 
   mark() {
     const index = this.current !== null && this.current < this.steps.length ? this.current : null;
-    if (this.lit) {
-      this.lit.classList.remove("on");
-      this.lit.removeAttribute("aria-selected");
+    for (const node of this.lit) {
+      node.classList.remove("on");
+      node.removeAttribute("aria-selected");
     }
     const step = index === null ? null : this.steps[index];
     const words = step && spoken(step, index);
-    if (step) {
-      this.lit = this.node(index);
-      this.lit.classList.add("on");
-      this.lit.setAttribute("aria-selected", "true");
-      this.lit.setAttribute("aria-label", words);
+    this.lit = step ? this.body.pieces(index) : [];
+    for (const node of this.lit) {
+      node.classList.add("on");
+      node.setAttribute("aria-selected", "true");
+      node.setAttribute("aria-label", words);
     }
     this.strip.cursor(index, words);
     this.scatter.cursor(index);
+    if (this.in3d) this.space.cursor(index);
     this.scatter.svg.setAttribute("aria-label", `entropy against varentropy of ${count(this.steps.length, "token")}`);
     const key = step ? `${this.branch}/${index}/${this.fork.get(index)?.length}` : null;
     if (key === this.shown && this.panel.hasChildNodes()) return;
@@ -248,15 +296,13 @@ class View {
     const close = el("button", { type: "button", class: "close", "aria-label": "close" }, "×");
     close.addEventListener("click", () => this.pin(null));
     const branches = this.fork.get(index) || [];
-    const context = { thresholds: this.thresholds, branches, onBranch: (number) => this.read(number) };
+    const onForce = this.onForce && ((candidate) => this.onForce(index, candidate));
+    const context = { thresholds: this.thresholds, branches, onBranch: (number) => this.read(number), onForce };
     this.panel.replaceChildren(close, ...detail(step, index, context));
   }
 
   listen() {
-    const token = (event) => {
-      const node = event.target.closest ? event.target.closest(".t[data-i]") : null;
-      return node && this.text.contains(node) ? Number(node.dataset.i) : null;
-    };
+    const token = (event) => this.body.at(event);
     // a finger points by touching; without this, its emulated hover would stay behind
     const mouse = (event) => event.pointerType !== "touch";
     this.text.addEventListener("pointerover", (event) => mouse(event) && this.hover(token(event)));
@@ -267,7 +313,7 @@ class View {
     });
     this.text.addEventListener("click", (event) => {
       const index = token(event);
-      if (index !== null) this.node(index).focus({ preventScroll: true });
+      if (index !== null) event.target.closest(".t[data-i]").focus({ preventScroll: true });
     });
     const charts = [
       [this.strip.svg, (event) => this.strip.at(event.clientX)],
@@ -278,9 +324,7 @@ class View {
       svg.addEventListener("pointerleave", () => this.hover(null));
       svg.addEventListener("click", (event) => {
         const index = at(event);
-        if (index === null) return;
-        this.pin(index);
-        this.node(index).scrollIntoView({ block: "nearest" });
+        if (index !== null) this.reveal(index);
       });
     }
     for (const place of [this.text, this.strip.svg]) {
@@ -304,7 +348,7 @@ class View {
     const from = this.current ?? (move < 0 ? last + 1 : -1);
     const index = ends[event.key] ?? Math.min(Math.max(from + move, 0), last);
     this.pin(index);
-    if (focus) this.node(index).focus();
-    else this.node(index).scrollIntoView({ block: "nearest" });
+    if (focus) this.node(index)?.focus();
+    else this.node(index)?.scrollIntoView({ block: "nearest" });
   }
 }
