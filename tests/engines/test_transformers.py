@@ -335,11 +335,11 @@ def test_chat_follows_the_template_and_keeps_markup_in_messages_plain(smol: Tran
 @pytest.mark.parametrize(
     ("messages", "message"),
     [
-        ([], "non-empty"),
-        ("hello", "non-empty"),
-        ([{"role": "user"}], "role and content"),
+        ([], "at least one"),
+        ("hello", "at least one"),
+        ([{"role": "user"}], "message 0 must be"),
         ([{"role": "robot", "content": "x"}], "system, user, assistant"),
-        ([{"role": "user", "content": None}], "only text"),
+        ([{"role": "user", "content": None}], "must be text, not NoneType"),
     ],
 )
 def test_a_misshapen_conversation_is_refused(smol: TransformersEngine, messages: Any, message: str) -> None:

@@ -45,6 +45,9 @@ class GrammarMatcher:
         self._endless = ""
         self.length = length
 
+    free = False
+    """Whether every token is allowed, without a look at the vocabulary."""
+
     @property
     def complete(self) -> bool:
         """Whether the text is one that the grammar allows and nothing can follow."""
@@ -93,6 +96,17 @@ class GrammarMatcher:
         self._planned = self._planned[1:] if self._planned[:1] == (token,) else ()
         if self._matcher.consume_token(token):
             self.length += 1
+
+    def take(self, token: int, data: bytes) -> bool:
+        """Take the end of a token, `data`, that is cut where the text begins; a control token as itself. Whether the
+        grammar has it."""
+        of_byte = self._words.of_byte
+        parts = [of_byte.get(byte, -1) for byte in data] if self._words.lengths[token] else [token]
+        for part in parts:
+            if part < 0 or not self._matcher.consume_token(part):
+                return False
+            self.length += 1
+        return not self._matcher.is_error()
 
     def rewind(self, length: int) -> None:
         """Forget everything after the first `length` tokens."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +18,19 @@ from entropix.errors import CapabilityError, ParameterError
 WHITESPACE = r"\x20|\n[\x20\t]{0,24}"
 """What may stand between two parts of JSON text: nothing, a space, or a line break with its indentation. Without a
 bound a small model may never stop breaking lines."""
+
+FLEXIBLE = {
+    "whitespace_flexible": True,
+    "whitespace_pattern": WHITESPACE,
+    "item_separator": ",",
+    "key_separator": ":",
+}
+COMPACT = {
+    "whitespace_flexible": False,
+    "item_separator": rf",({WHITESPACE})?",
+    "key_separator": r":\x20?",
+}
+"""How JSON may be spaced: llguidance takes separators as regular expressions."""
 
 KINDS = {"json_schema": "JSON schema", "regex": "regular expression", "lark": "Lark grammar"}
 
@@ -58,22 +71,26 @@ class Vocabulary:
         warnings = start.warnings if grammar.lenient else ()
         return Compiled(start, grammar, self.size, tuple(f"constraint: left out: {text}" for text in warnings))
 
+    def rule(self, grammar: Grammar, *, compact: bool = False) -> str:
+        """The right-hand side of a Lark rule for texts of a JSON schema. compact: white space stands behind separators
+        only. Raises ParameterError."""
+        try:
+            return self._json_rule(grammar, COMPACT if compact else FLEXIBLE)
+        except ValueError as error:
+            raise ParameterError(f"constraint: this {KINDS[grammar.kind]} cannot be used: {error}") from None
+
+    def _json_rule(self, grammar: Grammar, spacing: Mapping[str, Any]) -> str:
+        # overrides: what a schema may say about itself in "x-guidance" is not for its sender to decide
+        options = {"lenient": grammar.lenient, "coerce_one_of": grammar.lenient, **spacing}
+        asked = json.dumps(with_exact_formats(json.loads(grammar.text)))
+        schema = json.loads(self._library.LLMatcher.grammar_from_json_schema(asked, overrides=options))
+        return f"%json {json.dumps(schema['grammars'][0]['json_schema'])}"
+
     def _source(self, grammar: Grammar) -> Any:
         """`grammar` in llguidance's own form. Raises ValueError."""
         library = self._library.LLMatcher
         if grammar.kind == "json_schema":
-            # overrides: what a schema may say about itself in "x-guidance" is not for its sender to decide
-            options = {
-                "lenient": grammar.lenient,
-                "coerce_one_of": grammar.lenient,
-                "whitespace_flexible": True,
-                "whitespace_pattern": WHITESPACE,
-                "item_separator": ",",
-                "key_separator": ":",
-            }
-            asked = json.dumps(with_exact_formats(json.loads(grammar.text)))
-            schema = json.loads(library.grammar_from_json_schema(asked, overrides=options))
-            text = f"start: %json {json.dumps(schema['grammars'][0]['json_schema'])}"
+            text = f"start: {self._json_rule(grammar, FLEXIBLE)}"
         elif grammar.kind == "regex":
             text = json.loads(library.grammar_from_regex(grammar.text))["grammars"][0]["lark_grammar"]
         else:

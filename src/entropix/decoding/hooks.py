@@ -86,6 +86,11 @@ class Matcher(Protocol):
     """How far one branch's text has come in its constraint."""
 
     @property
+    def free(self) -> bool:
+        """Whether every token is allowed now; `allowed` is then not asked."""
+        ...
+
+    @property
     def complete(self) -> bool:
         """Whether the text is whole and nothing may follow it."""
         ...

@@ -142,7 +142,7 @@ class Branch:
 
     @property
     def constrained(self) -> bool:
-        return self.matcher is not None
+        return self.matcher is not None and not self.matcher.free
 
     @property
     def live(self) -> bool:

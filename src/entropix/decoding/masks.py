@@ -63,7 +63,8 @@ def no_numbers(engine: Engine) -> ModelError:
 
 
 def _is_masked(branch: Branch) -> bool:
-    return bool(branch.job.request.logit_bias or branch.banned) or branch.matcher is not None
+    matcher = branch.matcher
+    return bool(branch.job.request.logit_bias or branch.banned) or (matcher is not None and not matcher.free)
 
 
 def _constrain(xp: Any, line: Array, branch: Branch) -> str:
@@ -71,7 +72,7 @@ def _constrain(xp: Any, line: Array, branch: Branch) -> str:
     bias = branch.job.request.logit_bias
     for token, value in bias.items():
         line[token] += value
-    if branch.matcher is None:
+    if branch.matcher is None or branch.matcher.free:
         forbids = any(value == -np.inf for value in bias.values())
         return "logit_bias: every token is forbidden" if forbids and _is_empty(xp, line) else ""
     allowed = branch.matcher.allowed()

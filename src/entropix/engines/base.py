@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from entropix.types import Capabilities, ModelInfo, Observation
 
-Message: TypeAlias = Mapping[str, str]
-"""One chat turn: `{"role": "system" | "user" | "assistant", "content": …}`."""
+Message: TypeAlias = Mapping[str, Any]
+"""One chat turn: `{"role": "system" | "user" | "assistant" | "tool", "content": text}`, and what else the template
+reads, such as `tool_calls`."""
 
 
 class Tokenizer(Protocol):
@@ -33,6 +34,11 @@ class Tokenizer(Protocol):
     @property
     def has_chat_template(self) -> bool: ...
 
+    @property
+    def template(self) -> str:
+        """The source of the chat template, "" without one."""
+        ...
+
     def encode(self, text: str, *, special: bool = False, begin: bool = False) -> list[int]:
         """Tokens of `text`. `special`: markup such as <|im_end|> becomes its token instead of plain text.
         `begin`: prepend the model's beginning-of-text token, if it wants one."""
@@ -46,8 +52,18 @@ class Tokenizer(Protocol):
         """`token` for a person, never empty: control tokens by their name, undecodable bytes escaped."""
         ...
 
-    def chat(self, messages: Sequence[Message]) -> list[int]:
+    def chat(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Mapping[str, Any]] = (),
+        variables: Mapping[str, Any] | None = None,
+        begun: str = "",
+    ) -> list[int]:
         """Tokens of a conversation in the model's own template, ready for the assistant's answer.
+
+        tools: what the template is to show as callable; variables: further names that it reads, such as
+        enable_thinking; begun: how the answer begins, already written. Control markup in any of the strings is text.
 
         Raises PromptError when the model has no template or the template refuses the messages."""
         ...

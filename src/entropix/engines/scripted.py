@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise, takewhile
+from typing import Any
 
 import numpy as np
 
@@ -58,6 +59,10 @@ class ScriptedTokenizer:
     end_tokens = frozenset({END})
     has_chat_template = True
 
+    def __init__(self, template: str = "") -> None:
+        self.template = template
+        """What stands for a chat template where one is asked for what it knows."""
+
     def encode(self, text: str, *, special: bool = False, begin: bool = False) -> list[int]:
         out = [BEGIN] if begin else []
         while text:
@@ -76,14 +81,21 @@ class ScriptedTokenizer:
     def label(self, token: int) -> str:
         return SPECIAL.get(token) or bytes([token]).decode("ascii", "backslashreplace")
 
-    def chat(self, messages: Sequence[Message]) -> list[int]:
+    def chat(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Mapping[str, Any]] = (),
+        variables: Mapping[str, Any] | None = None,
+        begun: str = "",
+    ) -> list[int]:
         if not messages:
             raise PromptError("messages: the list is empty; give at least one message")
         out = [BEGIN]
         for message in messages:
             out.append(ASSISTANT if message["role"] == "assistant" else USER)
             out += [*self.encode(message["content"]), END]
-        return [*out, ASSISTANT]
+        return [*out, ASSISTANT, *self.encode(begun)]
 
 
 @dataclass(eq=False)
@@ -105,9 +117,10 @@ class ScriptedEngine:
         sequences: int = 16,
         context: int = 4096,
         cells: int | None = None,
+        template: str = "",
     ) -> None:
         self.script = script or hashed()
-        self.tokenizer = ScriptedTokenizer()
+        self.tokenizer = ScriptedTokenizer(template)
         self.capabilities = Capabilities(
             attention, fork, rewind, sequences, context, sequences * context if cells is None else cells, sequences
         )

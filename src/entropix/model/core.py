@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Unpack, overload
 
@@ -47,7 +48,6 @@ class Model:
         if profile is None:
             profile = find(engine.info)
         self.profile = profile if isinstance(profile, Profile) else named(profile)
-        self._vocabulary: Vocabulary | None = None
         self._template: str | None = None
         self._worker = Worker(engine)
 
@@ -163,15 +163,16 @@ class Model:
 
         The first one reads the whole vocabulary, which takes a few tenths of a second. Raises ParameterError, and
         CapabilityError when llguidance is not installed."""
-        if isinstance(asked, Constraint):
-            return asked
-        grammar = make_grammar(asked)
-        if self._vocabulary is None:
-            self._vocabulary = Vocabulary(self.tokenizer, self.info.vocabulary)
-        return self._vocabulary.compile(grammar)
+        return asked if isinstance(asked, Constraint) else self.vocabulary.compile(make_grammar(asked))
 
-    def encode(self, prompt: Any, raw: bool = False) -> list[int]:
-        """The tokens that a prompt starts an answer from. Raises PromptError."""
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """This model's tokens for constraints. Raises CapabilityError when llguidance is not installed."""
+        return Vocabulary(self.tokenizer, self.info.vocabulary)
+
+    def encode(self, prompt: Any, raw: bool = False, **template: Any) -> list[int]:
+        """The tokens that a prompt starts an answer from. template: options of `Tokenizer.chat`, for a conversation.
+        Raises PromptError."""
         tokenizer = self.tokenizer
         if isinstance(prompt, str):
             if not prompt:
@@ -192,9 +193,9 @@ class Model:
             if not isinstance(message.get("role"), str) or not isinstance(message.get("content"), str):
                 raise PromptError(f"message {n} needs the texts 'role' and 'content'")
             _check_text(message["content"], f"message {n}")
-        if not prompt[-1]["content"]:
+        if not prompt[-1]["content"] and prompt[-1]["role"] not in ("tool", "assistant"):
             raise PromptError("the last message is empty; give at least one character")
-        return tokenizer.chat(prompt)
+        return tokenizer.chat(prompt, **template)
 
     def close(self) -> None:
         """Give the model's memory back. Waits for a model call of another thread; what that thread decodes ends with

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
 import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from entropix.decoding import Job
 from entropix.engines import Tokenizer
 from entropix.serve.asking import Asked
+from entropix.serve.shapes import Shape
 from entropix.serve.ticket import MailItem
 from entropix.trace.records import result_record, step_record, to_json
-from entropix.types import Candidate, Result, Step
+from entropix.types import Result, Step
 
 FINISH = {
     "end": "stop",
@@ -28,100 +28,11 @@ FINISH = {
 """Our finish reasons in OpenAI's terms. An answer is cancelled, and still sent, only by its time limit; of one that its
 constraint let not go on, as of one cut off, clients must not take the text for whole."""
 
-IMPOSSIBLE = -9999.0
-"""The log-probability that OpenAI's API states where there is none: of injected tokens, and of probability 0."""
-
 DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
 
 
-class Shape(Protocol):
-    """How one endpoint writes answers."""
-
-    kind: str
-    chunk_kind: str
-    prefix: str
-
-    def choice(self, index: int, text: str, logprobs: Any, finish: str) -> dict[str, Any]: ...
-
-    def begin(self) -> dict[str, Any] | None:
-        """The part of a choice that its first chunk consists of; None for no such chunk."""
-        ...
-
-    def delta(self, text: str) -> str:
-        """The JSON members that hold a chunk's text."""
-        ...
-
-    def last(self) -> str:
-        """The same for a chunk without text."""
-        ...
-
-    def logprobs(self, steps: Sequence[Step], top: int, tokenizer: Tokenizer, offset: int) -> Any: ...
-
-
-class ChatShape:
-    kind, chunk_kind, prefix = "chat.completion", "chat.completion.chunk", "chatcmpl"
-
-    def choice(self, index: int, text: str, logprobs: Any, finish: str) -> dict[str, Any]:
-        message = {"role": "assistant", "content": text, "refusal": None}
-        return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": finish}
-
-    def begin(self) -> dict[str, Any] | None:
-        return {"delta": {"role": "assistant", "content": ""}}
-
-    def delta(self, text: str) -> str:
-        return f'"delta": {{"content": {json.dumps(text)}}}'
-
-    def last(self) -> str:
-        return '"delta": {}'
-
-    def logprobs(self, steps: Sequence[Step], top: int, tokenizer: Tokenizer, offset: int) -> Any:
-        def entry(token: int, label: str, logprob: float) -> dict[str, Any]:
-            return {"token": label, "logprob": logprob, "bytes": list(tokenizer.piece(token))}
-
-        content = [
-            {
-                **entry(step.token, step.label, _finite(step.logprob)),
-                "top_logprobs": [entry(c.token, c.label, _logprob(c)) for c in step.leading[:top]],
-            }
-            for step in steps
-        ]
-        return {"content": content, "refusal": None}
-
-
-class CompletionShape:
-    kind, chunk_kind, prefix = "text_completion", "text_completion", "cmpl"
-
-    def choice(self, index: int, text: str, logprobs: Any, finish: str) -> dict[str, Any]:
-        return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish}
-
-    def begin(self) -> dict[str, Any] | None:
-        return None
-
-    def delta(self, text: str) -> str:
-        return f'"text": {json.dumps(text)}'
-
-    def last(self) -> str:
-        return '"text": ""'
-
-    def logprobs(self, steps: Sequence[Step], top: int, tokenizer: Tokenizer, offset: int) -> Any:
-        offsets = []
-        for step in steps:
-            offsets.append(offset)
-            offset += len(step.text)
-        return {
-            "tokens": [step.label for step in steps],
-            "token_logprobs": [_finite(step.logprob) for step in steps],
-            # the token that was taken is always there, so there can be one more than were asked for
-            "top_logprobs": [
-                {c.label: _logprob(c) for c in step.leading[:top]} | {step.label: _finite(step.logprob)}
-                for step in steps
-            ],
-            "text_offset": offsets,
-        }
-
-
-def _shown(steps: Sequence[Step], tokenizer: Tokenizer, finish_reason: str) -> list[Step]:
+def shown_steps(steps: Sequence[Step], tokenizer: Tokenizer, finish_reason: str) -> list[Step]:
     """The steps that log-probabilities are stated of: without the token that ends the answer, and without those of
     which a stop text has left nothing."""
     shown = [step for step in steps if step.token not in tokenizer.end_tokens]
@@ -146,14 +57,6 @@ def _vote(result: Result) -> dict[str, Any]:
     return {"vote": found}
 
 
-def _finite(logprob: float | None) -> float:
-    return IMPOSSIBLE if logprob is None or not math.isfinite(logprob) else logprob
-
-
-def _logprob(candidate: Candidate) -> float:
-    return math.log(candidate.before) if candidate.before > 0 else IMPOSSIBLE
-
-
 class Writer:
     """Writes the answer to one request."""
 
@@ -168,7 +71,7 @@ class Writer:
         }
         self.jobs: dict[int, Job] = {}
         self._offsets = [0] * len(asked.requests)
-        self._opening = ""
+        self.head_of_chunk = ""
 
     def result(self, job: Job) -> Result:
         result = self.asked.model.result(job)
@@ -184,14 +87,30 @@ class Writer:
             result = self.result(job)
             logprobs = None
             if top is not None:
-                shown = _shown(result.steps, self.tokenizer, result.finish_reason)
+                shown = shown_steps(result.steps, self.tokenizer, result.finish_reason)
                 logprobs = self.shape.logprobs(shown, top, self.tokenizer, 0)
-            choices.append(self.shape.choice(index, result.text, logprobs, FINISH[result.finish_reason]))
-            steps = {} if recorded is None else {"steps": self._steps(result.steps)}
+            choices.append(self.choice(index, result, logprobs))
+            steps = {} if recorded is None else {"steps": self.records(result.steps)}
             begun = {} if self.asked.prefix is None else {"prefix": self.asked.prefix}
-            ours.append({"index": index, **begun, **steps, **_vote(result), "result": self._told(result)})
+            ours.append({"index": index, **begun, **steps, **self.ours(index, result)})
         answer = {**self.head, "object": self.shape.kind, "choices": choices, "usage": self.usage()}
         return to_json({**answer, "entropix": {"choices": ours}}).encode()
+
+    def choice(self, index: int, result: Result, logprobs: Any) -> dict[str, Any]:
+        """One whole answer as the endpoint writes it."""
+        return self.shape.choice(index, result.text, logprobs, FINISH[result.finish_reason])
+
+    def finish(self, index: int, result: Result) -> str:
+        """The finish reason of a choice whose steps have been written."""
+        return FINISH[result.finish_reason]
+
+    def further(self, index: int, result: Result) -> dict[str, Any]:
+        """What else of ours belongs to a choice."""
+        return {}
+
+    def ours(self, index: int, result: Result) -> dict[str, Any]:
+        """What `entropix` says of a choice."""
+        return {**_vote(result), **self.further(index, result), "result": self._told(result)}
 
     def _told(self, result: Result) -> dict[str, Any]:
         """A result's record, without its text, which stands in the choice; of a search with its branches' steps only
@@ -203,7 +122,7 @@ class Writer:
                 branch["steps"] = []
         return record
 
-    def _steps(self, steps: Sequence[Step]) -> list[dict[str, Any]]:
+    def records(self, steps: Sequence[Step]) -> list[dict[str, Any]]:
         most = self.asked.recorded or 0
         return [step_record(s if len(s.leading) <= most else replace(s, leading=s.leading[:most])) for s in steps]
 
@@ -226,14 +145,14 @@ class Writer:
     def opening(self, usage: bool) -> bytes:
         """The first chunk of every choice. usage: every chunk has the member `usage`."""
         head = {**self.head, "object": self.shape.chunk_kind, **({"usage": None} if usage else {})}
-        self._opening = "data: " + json.dumps(head)[:-1] + ', "choices": ['
+        self.head_of_chunk = "data: " + json.dumps(head)[:-1] + ', "choices": ['
         begin = self.shape.begin()
         if begin is None:
             return b""
         parts = json.dumps(begin)[1:-1]
         ours = "" if self.asked.prefix is None else f', "entropix": {json.dumps({"prefix": self.asked.prefix})}'
         return "".join(
-            f'{self._opening}{{"index": {i}, {parts}, "logprobs": null, "finish_reason": null}}]{ours}}}\n\n'
+            f'{self.head_of_chunk}{{"index": {i}, {parts}, "logprobs": null, "finish_reason": null}}]{ours}}}\n\n'
             for i in range(len(self.asked.requests))
         ).encode()
 
@@ -244,20 +163,28 @@ class Writer:
             if item.steps:
                 self._chunk(out, item)
             if item.progress is not None:
-                ours = to_json({"index": item.choice, "progress": item.progress})
-                out.append(
-                    f'{self._opening}{{"index": {item.choice}, {self.shape.last()}, "logprobs": null, '
-                    f'"finish_reason": null}}], "entropix": {ours}}}\n\n'
-                )
+                out.append(self.standing(item))
             if item.job is not None:
-                self.jobs[item.choice] = item.job
-                result = self.result(item.job)
-                ours = to_json({"index": item.choice, **_vote(result), "result": self._told(result)})
-                out.append(
-                    f'{self._opening}{{"index": {item.choice}, {self.shape.last()}, "logprobs": null, '
-                    f'"finish_reason": "{FINISH[result.finish_reason]}"}}], "entropix": {ours}}}\n\n'
-                )
+                out.append(self.ending(item.choice, item.job))
         return "".join(out).encode()
+
+    def standing(self, item: MailItem) -> str:
+        """A chunk that says how a search stands."""
+        ours = to_json({"index": item.choice, "progress": item.progress})
+        return (
+            f'{self.head_of_chunk}{{"index": {item.choice}, {self.shape.last()}, "logprobs": null, '
+            f'"finish_reason": null}}], "entropix": {ours}}}\n\n'
+        )
+
+    def ending(self, choice: int, job: Job) -> str:
+        """The chunk with which a choice ends."""
+        self.jobs[choice] = job
+        result = self.result(job)
+        ours = to_json({"index": choice, **self.ours(choice, result)})
+        return (
+            f'{self.head_of_chunk}{{"index": {choice}, {self.shape.last()}, "logprobs": null, '
+            f'"finish_reason": "{self.finish(choice, result)}"}}], "entropix": {ours}}}\n\n'
+        )
 
     def _chunk(self, out: list[str], item: MailItem) -> None:
         text = "".join([step.text for step in item.steps])
@@ -266,15 +193,15 @@ class Writer:
             return
         logprobs, ours = "null", ""
         if top is not None:
-            shown = _shown(item.steps, self.tokenizer, item.job.finish_reason if item.job is not None else "")
+            shown = shown_steps(item.steps, self.tokenizer, item.job.finish_reason if item.job is not None else "")
             if not (shown or text or recorded is not None):
                 return
             logprobs = to_json(self.shape.logprobs(shown, top, self.tokenizer, self._offsets[item.choice]))
             self._offsets[item.choice] += len(text)
         if recorded is not None:
-            ours = f', "entropix": {to_json({"index": item.choice, "steps": self._steps(item.steps)})}'
+            ours = f', "entropix": {to_json({"index": item.choice, "steps": self.records(item.steps)})}'
         out.append(
-            f'{self._opening}{{"index": {item.choice}, {self.shape.delta(text)}, "logprobs": {logprobs}, '
+            f'{self.head_of_chunk}{{"index": {item.choice}, {self.shape.delta(text)}, "logprobs": {logprobs}, '
             f'"finish_reason": null}}]{ours}}}\n\n'
         )
 

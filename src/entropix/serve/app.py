@@ -18,18 +18,21 @@ from starlette.responses import Response
 
 from entropix.model import Model
 from entropix.serve import schema
-from entropix.serve.answers import ChatShape, CompletionShape, Shape, Writer
+from entropix.serve.answers import Writer
 from entropix.serve.asking import Asked, Reader, no_such_model
 from entropix.serve.errors import ApiError, failed
 from entropix.serve.guard import AccessGuard
 from entropix.serve.info import describe
 from entropix.serve.metrics import Collector
 from entropix.serve.refusals import on_invalid
+from entropix.serve.responses.routes import add_responses
 from entropix.serve.scheduler import Scheduler
 from entropix.serve.settings import Settings
+from entropix.serve.shapes import ChatShape, CompletionShape, Shape
 from entropix.serve.static import add_page
 from entropix.serve.streaming import AnswerResponse
 from entropix.serve.ticket import Ticket
+from entropix.serve.tools.writing import SpokenWriter
 from entropix.trace import entropix_version
 
 T = TypeVar("T")
@@ -73,6 +76,7 @@ class Server:
             },
         )
         self._routes()
+        add_responses(self.inner, self.reader, self.answer)
         add_page(self.inner)
         paths = frozenset(path for route in self.inner.routes if (path := getattr(route, "path", "")))
         self.guard = AccessGuard(self.inner, settings, paths)
@@ -81,7 +85,7 @@ class Server:
             cors = Middleware(
                 CORSMiddleware,
                 allow_origins=list(settings.origins),
-                allow_methods=["GET", "POST"],
+                allow_methods=["GET", "POST", "DELETE"],
                 allow_headers=["*"],  # clients add their own, such as x-stainless-os; the origin is what is checked
                 expose_headers=["x-request-id", "retry-after", "www-authenticate"],
             )
@@ -104,10 +108,12 @@ class Server:
     async def _prepare(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._preparing, work)
 
-    async def answer(self, shape: Shape, body: schema.Common, read: Callable[[], Asked], http: Request) -> Response:
+    async def answer(
+        self, http: Request, read: Callable[[], Asked], write: Callable[[Asked], Writer], *, stream: bool, usage: bool
+    ) -> Response:
+        """What becomes of a request. read: what it asks; write: how the answer is sent; both may raise ApiError."""
         self.scheduler.check_open()
         asked = await self._prepare(read)
-        stream = bool(body.stream)
         ticket = Ticket(
             asked.requests,
             client=http.state.client,
@@ -115,7 +121,7 @@ class Server:
             streams=stream,
             progress=asked.progress,
         )
-        writer = Writer(shape, asked)
+        writer = write(asked)
         facts = http.state.log
 
         def report(writer: Writer) -> None:
@@ -129,8 +135,14 @@ class Server:
             )
 
         self.scheduler.submit(ticket)
-        usage = bool(body.stream_options and body.stream_options.include_usage)
         return AnswerResponse(ticket, writer, stream=stream, usage=usage, cancel=self.scheduler.cancel, report=report)
+
+    async def _openai(self, shape: Shape, body: schema.Common, read: Callable[[], Asked], http: Request) -> Response:
+        def write(asked: Asked) -> Writer:
+            return Writer(shape, asked) if asked.manner.plain else SpokenWriter(shape, asked)
+
+        usage = bool(body.stream_options and body.stream_options.include_usage)
+        return await self.answer(http, read, write, stream=bool(body.stream), usage=usage)
 
     def _routes(self) -> None:
         app, reader, scheduler = self.inner, self.reader, self.scheduler
@@ -138,12 +150,12 @@ class Server:
         @app.post("/v1/chat/completions", responses=STREAMS, response_class=Response, tags=["OpenAI"])
         async def chat_completions(body: schema.ChatRequest, http: Request) -> Response:
             """Answer a conversation."""
-            return await self.answer(ChatShape(), body, lambda: reader.chat(body), http)
+            return await self._openai(ChatShape(), body, lambda: reader.chat(body), http)
 
         @app.post("/v1/completions", responses=STREAMS, response_class=Response, tags=["OpenAI"])
         async def completions(body: schema.CompletionRequest, http: Request) -> Response:
             """Continue one or several texts."""
-            return await self.answer(CompletionShape(), body, lambda: reader.completion(body), http)
+            return await self._openai(CompletionShape(), body, lambda: reader.completion(body), http)
 
         @app.get("/v1/models", responses=ERRORS, tags=["OpenAI"])
         async def models() -> dict[str, Any]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from entropix.constraints import json_schema
 from entropix.decoding import Constraint, Request, check_request
+from entropix.decoding.request import LEADING
 from entropix.errors import EntropixError, ParameterError
 from entropix.model import Model
 from entropix.policies import POLICIES, Policy, parameters, parse_spec
@@ -20,11 +20,14 @@ from entropix.search.effort import POLICY as BALLOTS
 from entropix.search.effort import REPEATED, make_pool, plan_effort
 from entropix.search.pool import Pool
 from entropix.search.seeds import derived
+from entropix.serve.conversation import constraint_of, manner_of, read_conversation
 from entropix.serve.effort import level_of
 from entropix.serve.errors import ApiError, invalid
 from entropix.serve.lengths import check_length
-from entropix.serve.schema import ChatRequest, Common, CompletionRequest, Extension, Format
+from entropix.serve.schema import ChatRequest, Common, CompletionRequest, Extension
 from entropix.serve.settings import Settings
+from entropix.serve.tools.history import Template
+from entropix.serve.tools.speech import PLAIN, Manner
 
 COMPLETION_TOKENS = 16
 """max_tokens of /v1/completions where none is given, as OpenAI has it."""
@@ -36,7 +39,8 @@ class Asked:
     was asked for. notes: what the reader of the answer should know. top: how many leading candidates a token's
     log-probabilities show, None for no log-probabilities. recorded: how many a step record shows, None for no step
     records. prefix: the text of the tokens that the answers go on from, None without any; a character that they begin
-    and do not end is the answer's. progress: whether it is wanted how searches stand."""
+    and do not end is the answer's. progress: whether it is wanted how searches stand. manner: how the texts of the
+    answers are to be read."""
 
     requests: tuple[Request, ...]
     prompts: int
@@ -46,6 +50,7 @@ class Asked:
     recorded: int | None
     prefix: str | None = None
     progress: bool = False
+    manner: Manner = PLAIN
 
 
 class Reader:
@@ -53,6 +58,11 @@ class Reader:
 
     def __init__(self, model: Model, settings: Settings, *, keep: bool, places: int) -> None:
         self.model, self.settings, self.keep, self.places = model, settings, keep, places
+
+    @cached_property
+    def template(self) -> Template:
+        """What the model's chat template can do."""
+        return Template(self.model.tokenizer)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -65,13 +75,15 @@ class Reader:
             raise invalid("top_logprobs: it needs logprobs: true", "top_logprobs")
         if asked.max_tokens is not None and asked.max_completion_tokens not in (None, asked.max_tokens):
             raise invalid("max_tokens and max_completion_tokens differ; give one of them", "max_completion_tokens")
-        roles = {"developer": "system"}
-        messages = [{"role": roles.get(m.role, m.role), "content": m.text} for m in asked.messages]
-        prompt = self._encode([m["content"] for m in messages], lambda: self.model.encode(messages), "messages")
-        given = [(prompt, messages[-1]["content"])]
+        said = read_conversation(asked, self.template)
+        options = {"tools": said.tools, "variables": said.variables, "begun": said.begun}
+        prompt = self._encode(said.texts, lambda: self.model.encode(said.turns, **options), "messages")
         top = (asked.top_logprobs or 0) if asked.logprobs else None
         most = asked.max_completion_tokens or asked.max_tokens
-        return self._asked(asked, given, most, top, "messages", self._constraint(asked.response_format))
+        constraint = constraint_of(said, self.template, self.model)
+        calls = said.toolset is not None
+        found = self._asked(asked, [(prompt, said.question)], most, top, "messages", constraint, calls=calls)
+        return replace(found, manner=manner_of(said, self.template, prompt))
 
     def completion(self, asked: CompletionRequest) -> Asked:
         """Raises ApiError naming what is wrong."""
@@ -83,20 +95,6 @@ class Reader:
             raise invalid(f"prompt: {len(given)} prompts are too many; allowed are {most}", "prompt")
         prompts = [(self._tokens(one), self._text(one)) for one in given]
         return self._asked(asked, prompts, asked.max_tokens or COMPLETION_TOKENS, asked.logprobs, "prompt")
-
-    def _constraint(self, wanted: Format | None) -> Constraint | None:
-        """What the answer's text must keep to; of a schema that is not strict, as much as is supported."""
-        if wanted is None or wanted.type == "text":
-            return None
-        schema: dict[str, Any] = {"type": "object"}
-        lenient = False
-        if wanted.type == "json_schema":
-            given = wanted.json_schema
-            schema, lenient = schema if given.schema_ is None else given.schema_, not given.strict
-        try:
-            return self.model.constraint(json_schema(schema, lenient=lenient))
-        except EntropixError as error:
-            raise invalid(f"response_format: {error}", "response_format") from None
 
     def _tokens(self, prompt: object) -> list[int]:
         if isinstance(prompt, list):
@@ -138,8 +136,10 @@ class Reader:
         top: int | None,
         param: str,
         constraint: Constraint | None = None,
+        calls: bool = False,
     ) -> Asked:
-        """prompts: each with the question in it, by which a vote recognises answers."""
+        """prompts: each with the question in it, by which a vote recognises answers. calls: the answer may be a call of
+        a tool, which no vote is held on."""
         settings = self.settings
         if asked.model not in self.names:
             raise no_such_model(asked.model, self.names)
@@ -171,6 +171,9 @@ class Reader:
         model = self._profiled(extension.profile)
         level, said = level_of(asked, settings.effort)
         limited += said
+        if calls and level not in (None, "none"):
+            level = "none"
+            limited.append("effort: an answer that may call tools is one text, on which no vote is held")
         given = extension.reproducible
         reproducible = settings.reproducible if given is None else given
         stop = (asked.stop,) if isinstance(asked.stop, str) else tuple(asked.stop or ())
@@ -193,7 +196,7 @@ class Reader:
                 max_tokens=max_tokens or settings.max_tokens,
                 stop=stop,
                 logit_bias=bias,
-                leading=max(top or 0, recorded or 0),
+                leading=max(top or 0, recorded or 0, LEADING if calls else 0),
                 keep=self.keep,
                 reproducible=reproducible,
                 search=votes[0][0],
@@ -218,7 +221,7 @@ class Reader:
             if token in tokenizer.end_tokens:
                 raise invalid(f"{name}: token {token} ends an answer, so nothing goes on from it", name)
         if prefix and constraint is not None:
-            raise invalid(f"{name}: with response_format an answer cannot begin with given tokens", name)
+            raise invalid(f"{name}: with response_format or tools an answer cannot begin with given tokens", name)
         return b"".join(map(tokenizer.piece, prefix))
 
     def check_defaults(self) -> None:

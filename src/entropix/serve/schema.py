@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
+
+from entropix.serve.messages import Choice, Format, FunctionTool, Message, Strict
 
 IGNORED = frozenset(
     {
@@ -43,10 +45,6 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
 
 Parameter = Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True)] | str
 Stop = Annotated[str, Field(min_length=1)]
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
 class Extension(Strict):
@@ -127,73 +125,6 @@ def _neutral(name: str, value: Any) -> bool:
     )
 
 
-class TextPart(Strict):
-    type: Literal["text", "refusal"]
-    text: str = Field(description="of a part of the type refusal, OpenAI's name for it is refusal")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_refusal(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("type") == "refusal" and "refusal" in data:
-            return {"text" if k == "refusal" else k: v for k, v in data.items()}
-        return data
-
-
-ECHOED = ("parsed", "reasoning", "reasoning_content")
-"""What clients add to an assistant's message, or other servers send with it, and send back: accepted and ignored."""
-
-
-class Message(Strict):
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | Annotated[list[TextPart], Field(min_length=1)]
-    name: str | None = Field(default=None, description="accepted and ignored")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_what_asks_for_nothing(cls, data: Any) -> Any:
-        """A message comes back as it was sent: with fields that are null or empty, and of an assistant without text."""
-        if not isinstance(data, dict):
-            return data
-        kept = {k: v for k, v in data.items() if k in cls.model_fields or not _is_empty(v)}
-        if kept.get("role") == "assistant":
-            kept = {k: v for k, v in kept.items() if k not in ECHOED}
-            refusal = kept.pop("refusal", "")
-            if _is_empty(kept.get("content")):
-                kept["content"] = refusal
-        return kept
-
-    @property
-    def text(self) -> str:
-        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-
-
-def _is_empty(value: Any) -> bool:
-    return value is None or (isinstance(value, (str, list, dict)) and not value)
-
-
-class TextFormat(Strict):
-    type: Literal["text"]
-
-
-class JsonFormat(Strict):
-    type: Literal["json_object"]
-
-
-class JsonSchema(Strict):
-    name: str
-    description: str | None = None
-    schema_: dict[str, Any] | None = Field(default=None, alias="schema")
-    strict: bool | None = None
-
-
-class JsonSchemaFormat(Strict):
-    type: Literal["json_schema"]
-    json_schema: JsonSchema
-
-
-Format = Annotated[TextFormat | JsonFormat | JsonSchemaFormat, Field(discriminator="type")]
-
-
 class ChatRequest(Common):
     """POST /v1/chat/completions"""
 
@@ -202,6 +133,18 @@ class ChatRequest(Common):
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
     response_format: Format | None = None
+    tools: Annotated[list[FunctionTool], Field(max_length=128)] | None = Field(
+        default=None, description="functions that the model may ask for; their arguments keep to their schemas"
+    )
+    tool_choice: Choice | None = None
+    parallel_tool_calls: bool | None = Field(default=None, description="false: at most one call")
+    chat_template_kwargs: dict[str, Any] | None = Field(
+        default=None, description="further names for the chat template, such as enable_thinking"
+    )
+    continue_final_message: bool | None = Field(
+        default=None, description="whether a last message of the assistant is continued; by default it is"
+    )
+    add_generation_prompt: bool | None = Field(default=None, description="the opposite of continue_final_message")
 
 
 Tokens = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]

@@ -4,33 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from entropix.engines.base import Message
+from entropix.engines.messages import map_strings, strings
 from entropix.errors import ModelError, PromptError
 
-ROLES = ("system", "user", "assistant")
+T = TypeVar("T")
+
 PRIVATE_USE = range(0x100000, 0x10FFFE)
-
-
-def check_messages(messages: Any) -> list[dict[str, str]]:
-    """Copies of the messages; PromptError when one has the wrong shape."""
-    if isinstance(messages, str | bytes) or not isinstance(messages, Sequence) or not messages:
-        raise PromptError('a conversation is a list of at least one {"role": …, "content": …}')
-    checked = []
-    for i, message in enumerate(messages):
-        try:
-            role, content = message["role"], message["content"]
-        except (KeyError, TypeError, IndexError):
-            raise PromptError(f'message {i} must be {{"role": …, "content": …}}, not {message!r}') from None
-        if role not in ROLES:
-            raise PromptError(f"message {i} has the role {role!r}: allowed are {', '.join(ROLES)}")
-        if not isinstance(content, str):
-            raise PromptError(f"the content of message {i} must be text, not {type(content).__name__}")
-        checked.append({"role": role, "content": content})
-    return checked
 
 
 class ChatTemplate:
@@ -70,9 +54,16 @@ class ChatTemplate:
         except jinja2.TemplateError as error:
             raise PromptError(f"the model's chat template does not compile: {error}") from error
 
-    def render(self, messages: Sequence[Message]) -> str:
+    def render(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]] = (),
+        variables: Mapping[str, Any] | None = None,
+    ) -> str:
+        """The conversation up to where the assistant begins. Raises PromptError where the template does."""
+        names = {**(variables or {}), **self.names, **({"tools": tools} if tools else {})}
         try:
-            return self.template.render(messages=messages, add_generation_prompt=True, **self.names)
+            return self.template.render(**names, messages=messages, add_generation_prompt=True)
         except Exception as error:  # a template is a program of its own and may fail in any way
             raise PromptError(f"the model's chat template refuses these messages: {error}") from error
 
@@ -82,19 +73,19 @@ def to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None, *
 
 
 def hide_markup(
-    messages: list[dict[str, str]], has_markup: Callable[[str], bool], markup: Callable[[], Sequence[str]]
-) -> dict[str, str]:
-    """Put placeholder characters for control markup into the messages' contents, in place.
+    value: T, has_markup: Callable[[str], bool], markup: Callable[[], Sequence[str]]
+) -> tuple[T, dict[str, str]]:
+    """`value`, of nested lists and dicts, with placeholder characters for control markup in its strings.
 
-    has_markup: whether a text holds any; markup: all there is, asked only then. Returns placeholder → markup.
-    The placeholders are private-use characters that occur in no message, so a template that trims or searches
+    has_markup: whether a text holds any; markup: all there is, asked only then. Also returns placeholder → markup.
+    The placeholders are private-use characters that occur in no string, so a template that trims or searches
     its contents still works, and whatever it renders can be split at them again.
     """
-    marked = [m for m in messages if has_markup(m["content"])]
-    if not marked:
-        return {}
+    found = strings(value)
+    if not has_markup("\n".join(found)):
+        return value, {}
     pattern = re.compile("|".join(re.escape(text) for text in sorted(markup(), key=len, reverse=True)))
-    taken = {c for m in messages for c in m["content"]}
+    taken = {c for text in found for c in text}
     unused = (chr(c) for c in PRIVATE_USE if chr(c) not in taken)
     placeholders: dict[str, str] = {}
 
@@ -103,9 +94,8 @@ def hide_markup(
             placeholders[match[0]] = next(unused)
         return placeholders[match[0]]
 
-    for message in marked:
-        message["content"] = pattern.sub(replace, message["content"])
-    return {placeholder: text for text, placeholder in placeholders.items()}
+    hidden = map_strings(value, lambda text: pattern.sub(replace, text))
+    return hidden, {placeholder: text for text, placeholder in placeholders.items()}
 
 
 def split_markup(rendered: str, hidden: dict[str, str]) -> list[tuple[str, bool]]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 from entropix.engines.base import Message
-from entropix.engines.llama_cpp.chat import ChatTemplate, check_messages, hide_markup, split_markup
+from entropix.engines.llama_cpp.chat import ChatTemplate, hide_markup, split_markup
 from entropix.engines.llama_cpp.library import load, metadata
 from entropix.engines.llama_cpp.runs import check_runs, recurses
+from entropix.engines.messages import check_messages
 from entropix.errors import ModelError, ParameterError, PromptError
 
 CLOSED = "this model was closed; load it again"
@@ -58,8 +59,8 @@ class LlamaCppTokenizer:
         self._pieces: list[bytes | None] = [None] * self.size
         self._labels: dict[int, str] = {}
         self._recurses = recurses(metadata(model, "tokenizer.ggml.model"), metadata(model, "tokenizer.ggml.pre"))
-        self._template = metadata(model, "tokenizer.chat_template")
-        self.has_chat_template = bool(self._template)
+        self.template = metadata(model, "tokenizer.chat_template") or ""
+        self.has_chat_template = bool(self.template)
         self._bos: int = self._llama.llama_vocab_bos(self._vocab)
         self._eos: int = self._llama.llama_vocab_eos(self._vocab)
         named = metadata(model, "tokenizer.ggml.bos_token_id") is not None  # else llama.cpp assumes one
@@ -115,12 +116,20 @@ class LlamaCppTokenizer:
         with self.uses:
             return bytes(self._llama.llama_vocab_get_text(self._vocab, token) or b"").decode("utf-8", "replace")
 
-    def chat(self, messages: Sequence[Message]) -> list[int]:
-        checked = check_messages(messages)
+    def chat(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Mapping[str, Any]] = (),
+        variables: Mapping[str, Any] | None = None,
+        begun: str = "",
+    ) -> list[int]:
         template = self._chat_template
-        hidden = hide_markup(checked, self._has_markup, lambda: self._markup)
+        asked = (check_messages(messages), list(tools), begun)
+        (turns, shown, begun), hidden = hide_markup(asked, self._has_markup, lambda: self._markup)
+        rendered = template.render(turns, shown, variables) + begun
         tokens: list[int] = []
-        for text, special in split_markup(template.render(checked), hidden):
+        for text, special in split_markup(rendered, hidden):
             tokens += self.encode(text, special=special)
         if self._adds_bos and tokens[:1] != [self._bos]:
             tokens.insert(0, self._bos)
@@ -128,11 +137,11 @@ class LlamaCppTokenizer:
 
     @cached_property
     def _chat_template(self) -> ChatTemplate:
-        if not self._template:
+        if not self.template:
             raise PromptError("this model has no chat template: give it plain text, or use an instruct model")
         bos = self.raw(self._bos) if self._bos >= 0 else ""
         eos = self.raw(self._eos) if self._eos >= 0 else ""
-        return ChatTemplate(self._template, bos=bos, eos=eos)
+        return ChatTemplate(self.template, bos=bos, eos=eos)
 
     def _has_markup(self, text: str) -> bool:
         return self.encode(text, special=True) != self.encode(text)

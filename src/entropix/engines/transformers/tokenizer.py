@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from entropix.engines.base import Message
+from entropix.engines.messages import check_messages, map_strings, strings
 from entropix.errors import PromptError
 
-ROLES = ("system", "user", "assistant")
 PRIVATE = 0xF0000  # first of a plane of code points that no text uses
 BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
@@ -28,7 +28,9 @@ class TransformersTokenizer:
         self._pieces: dict[int, bytes] = {}
         self._spelling = _spelling(tokenizer)
         self._begin = self._begin_tokens()
-        self.has_chat_template = bool(getattr(tokenizer, "chat_template", None))
+        source = getattr(tokenizer, "chat_template", None) or ""
+        self.template: str = source if isinstance(source, str) else source.get("tool_use", source.get("default", ""))
+        self.has_chat_template = bool(source)
         begin = tokenizer.bos_token_id
         self.begin_token: int | None = None if begin is None else int(begin)
         ends = {int(i) for i in more_ends} | self._turn_end()
@@ -58,7 +60,14 @@ class TransformersTokenizer:
         """The vocabulary's own string of `token`, "" beyond the vocabulary."""
         return str(self._hf.convert_ids_to_tokens(token) or "") if 0 <= token < len(self._hf) else ""
 
-    def chat(self, messages: Sequence[Message]) -> list[int]:
+    def chat(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Mapping[str, Any]] = (),
+        variables: Mapping[str, Any] | None = None,
+        begun: str = "",
+    ) -> list[int]:
         """Tokens of a conversation in the model's own template, ready for the assistant's answer.
 
         Control markup inside a message stays plain text. Raises PromptError when the model has no template or
@@ -67,20 +76,22 @@ class TransformersTokenizer:
             raise PromptError(
                 "this model's tokenizer has no chat template; give a plain text prompt, or choose an instruct model"
             )
-        turns = _checked(messages)
-        contents = "".join(turn["content"] for turn in turns)
+        asked = (check_messages(messages), list(tools), begun)
+        contents = "\n".join(strings(asked))
         found = sorted(set(self._control_pattern.findall(contents)))
         free = (chr(c) for c in range(PRIVATE, PRIVATE + 0xFFFE) if chr(c) not in contents)
         hidden = dict(zip(found, free, strict=False))
-
-        for turn in turns:
-            turn["content"] = self._control_pattern.sub(lambda match: hidden[match[0]], turn["content"])
-        text = self._render(turns, prompt=True)
+        if hidden:
+            pattern = self._control_pattern
+            asked = map_strings(asked, lambda text: pattern.sub(lambda match: hidden[match[0]], text))
+        turns, shown, begun = asked
+        text = self._render(turns, prompt=True, **{**(variables or {}), **({"tools": shown} if shown else {})}) + begun
         return self._encode_hiding(text, hidden) if hidden else self.encode(text, special=True)
 
-    def _render(self, turns: list[dict[str, str]], *, prompt: bool) -> str:
+    def _render(self, turns: list[dict[str, Any]], *, prompt: bool, **variables: Any) -> str:
         try:
-            return str(self._hf.apply_chat_template(turns, tokenize=False, add_generation_prompt=prompt))
+            options = {**variables, "tokenize": False, "add_generation_prompt": prompt}
+            return str(self._hf.apply_chat_template(turns, **options))
         except Exception as error:  # templates are programs, and raise what they like
             raise PromptError(f"the model's chat template refuses these messages: {error}") from error
 
@@ -153,23 +164,6 @@ def _spelling(tokenizer: Any) -> str:
     if "ByteLevel" in kinds:
         return "bytes"
     return "sentencepiece" if kinds & {"Metaspace", "ByteFallback"} else "other"
-
-
-def _checked(messages: Any) -> list[dict[str, str]]:
-    """A copy of `messages` with their shape checked."""
-    if isinstance(messages, str | bytes | Mapping) or not messages:
-        raise PromptError('a conversation is a non-empty list of {"role": …, "content": …} messages')
-    turns = []
-    for number, message in enumerate(messages, 1):
-        if not isinstance(message, Mapping) or set(message) != {"role", "content"}:
-            raise PromptError(f"message {number} must have exactly the keys role and content, not {message!r}")
-        if message["role"] not in ROLES:
-            raise PromptError(f"message {number} has role {message['role']!r}; allowed are {', '.join(ROLES)}")
-        if not isinstance(message["content"], str):
-            kind = type(message["content"]).__name__
-            raise PromptError(f"message {number} has content of type {kind}; only text is allowed")
-        turns.append({"role": message["role"], "content": message["content"]})
-    return turns
 
 
 def _byte_alphabet() -> dict[str, int]:

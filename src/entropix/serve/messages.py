@@ -1,0 +1,152 @@
+"""Messages, tools and formats of a chat request as they are allowed to be."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class TextPart(Strict):
+    type: Literal["text", "refusal"]
+    text: str = Field(description="of a part of the type refusal, OpenAI's name for it is refusal")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_refusal(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("type") == "refusal" and "refusal" in data:
+            return {"text" if k == "refusal" else k: v for k, v in data.items()}
+        return data
+
+
+NAME = r"^[A-Za-z0-9_.-]{1,128}$"
+
+ECHOED = ("parsed",)
+"""What clients add to an assistant's message and send back: accepted and ignored."""
+
+
+class Called(Strict):
+    name: str
+    arguments: str = Field(description="JSON text, as the model wrote it")
+
+
+class ToolCall(Strict):
+    """A call that an assistant's message holds."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: Called
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_what_asks_for_nothing(cls, data: Any) -> Any:
+        """Clients put deltas together and send them back with their index."""
+        return {k: v for k, v in data.items() if k != "index"} if isinstance(data, dict) else data
+
+
+class Message(Strict):
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | Annotated[list[TextPart], Field(min_length=1)]
+    name: str | None = Field(default=None, description="of a tool, for its template; else ignored")
+    tool_calls: Annotated[list[ToolCall], Field(min_length=1)] | None = None
+    tool_call_id: str | None = Field(default=None, description="of which call this is the result")
+    reasoning_content: str | None = Field(default=None, description="an assistant's reasoning, for its template")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_what_asks_for_nothing(cls, data: Any) -> Any:
+        """A message comes back as it was sent: with fields that are null or empty, and of an assistant without text."""
+        if not isinstance(data, dict):
+            return data
+        kept = {k: v for k, v in data.items() if k in cls.model_fields or not _is_empty(v)}
+        if kept.get("role") == "assistant":
+            kept = {k: v for k, v in kept.items() if k not in ECHOED}
+            reasoning = kept.pop("reasoning", None)  # vLLM's name for it
+            if _is_empty(kept.get("reasoning_content")) and isinstance(reasoning, str) and reasoning:
+                kept["reasoning_content"] = reasoning
+            if _is_empty(kept.get("tool_calls")):
+                kept.pop("tool_calls", None)
+            refusal = kept.pop("refusal", "")
+            if _is_empty(kept.get("content")):
+                kept["content"] = refusal or ""
+        elif _is_empty(kept.get("tool_calls")):
+            kept.pop("tool_calls", None)
+        if kept.get("role") == "tool" and _is_empty(kept.get("content")):
+            kept["content"] = ""
+        return kept
+
+    @model_validator(mode="after")
+    def _fits_its_role(self) -> Message:
+        if self.tool_calls and self.role != "assistant":
+            raise PydanticCustomError("tool_calls", "only an assistant's message has tool_calls")
+        return self
+
+    @property
+    def text(self) -> str:
+        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, (str, list, dict)) and not value)
+
+
+class Function(Strict):
+    name: Annotated[str, Field(pattern=NAME)]
+    description: str | None = None
+    parameters: dict[str, Any] | None = Field(default=None, description="JSON schema of the arguments")
+    strict: bool | None = None
+
+
+class FunctionTool(Strict):
+    type: Literal["function"]
+    function: Function
+
+
+class FunctionName(Strict):
+    name: str
+
+
+class ChosenTool(Strict):
+    type: Literal["function"]
+    function: FunctionName
+
+
+class AllowedTools(Strict):
+    mode: Literal["auto", "required"]
+    tools: Annotated[list[ChosenTool], Field(min_length=1)]
+
+
+class AllowedChoice(Strict):
+    type: Literal["allowed_tools"]
+    allowed_tools: AllowedTools
+
+
+Choice = Literal["none", "auto", "required"] | Annotated[ChosenTool | AllowedChoice, Field(discriminator="type")]
+
+
+class TextFormat(Strict):
+    type: Literal["text"]
+
+
+class JsonFormat(Strict):
+    type: Literal["json_object"]
+
+
+class JsonSchema(Strict):
+    name: str
+    description: str | None = None
+    schema_: dict[str, Any] | None = Field(default=None, alias="schema")
+    strict: bool | None = None
+
+
+class JsonSchemaFormat(Strict):
+    type: Literal["json_schema"]
+    json_schema: JsonSchema
+
+
+Format = Annotated[TextFormat | JsonFormat | JsonSchemaFormat, Field(discriminator="type")]
