@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from entropix.engines.llama_cpp.chat import ChatTemplate
-from entropix.engines.scripted import ScriptedEngine, ScriptedTokenizer, saying
+from entropix.engines.llama_cpp.chat import ChatTemplate, hide_markup, split_markup
+from entropix.engines.scripted import SPECIAL, ScriptedEngine, ScriptedTokenizer, saying
 
 HERMES = """{%- if tools %}<|im_start|>system
 <tools>{% for tool in tools %}{{ tool | tojson }}{% endfor %}</tools> Answer within <tool_call></tool_call>.<|im_end|>
@@ -57,8 +57,12 @@ class Templated(ScriptedTokenizer):
         variables: Mapping[str, Any] | None = None,
         begun: str = "",
     ) -> list[int]:
-        rendered = ChatTemplate(self.template, bos="<begin>", eos="<end>").render(messages, tools, variables)
-        return self.encode(rendered + begun + "<assistant>", special=True)
+        names = list(SPECIAL.values())
+        given = (list(messages), list(tools), begun)
+        (turns, shown, begun), hidden = hide_markup(given, lambda text: any(n in text for n in names), lambda: names)
+        rendered = ChatTemplate(self.template, bos="<begin>", eos="<end>").render(turns, shown, variables)
+        parts = split_markup(rendered + begun + "<assistant>", hidden)
+        return [token for text, special in parts for token in self.encode(text, special=special)]
 
 
 def templated(template: str, text: str, **options: Any) -> ScriptedEngine:

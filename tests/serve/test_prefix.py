@@ -91,4 +91,4 @@ def test_a_prefix_under_a_format_is_refused(serving: Serving) -> None:
     }
     answer = httpx.post(f"{server.url}/v1/chat/completions", json=body)
     assert answer.status_code == 400
-    assert "with response_format an answer cannot begin with given tokens" in answer.json()["error"]["message"]
+    assert "with response_format or tools an answer cannot begin with given tokens" in answer.json()["error"]["message"]

@@ -50,6 +50,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     decoding.add_argument(
         "-e", "--effort", choices=list(LEVELS), help="as in `entropix ask`; reasoning_effort of a request goes before"
     )
+    decoding.add_argument(
+        "--no-parse-special",
+        action="store_true",
+        help="markup such as <|im_end|> in the prompts of completions is text",
+    )
+    decoding.add_argument("--strict", action="store_true", help="refuse what would be answered with a note")
     add_profile_option(decoding)  # type: ignore[arg-type]  # an argument group takes arguments as a parser does
     network = parser.add_argument_group("network")
     network.add_argument("--host", default=default.host, help="address to listen on (default: %(default)s)")
@@ -108,6 +114,8 @@ def run(args: argparse.Namespace) -> int:
         policy=args.policy,
         search=args.search,
         reproducible=args.reproducible,
+        parse_special=not args.no_parse_special,
+        strict=args.strict,
         effort=args.effort,
         places=args.parallel,
         queue=args.queue,

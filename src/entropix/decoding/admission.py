@@ -30,6 +30,8 @@ def check_request(engine: Engine, request: Request) -> tuple[bool, list[str]]:
     if request.reproducible:
         _check_reproducible(engine, request)
     wants, notes = _attention(engine, request)
+    if request.forced and (request.search is not None or request.constraint is not None):
+        raise ParameterError("forced: given tokens are scored without a search and without a constraint; leave one out")
     if request.search is not None:
         notes += request.search.check(capabilities, request.policy)
     notes += constraint.notes if constraint is not None else ()

@@ -16,6 +16,7 @@ from entropix.decoding.step import SURPRISAL, WHOLE, Part
 from entropix.engines import Engine, SequenceHandle, guard_of
 from entropix.errors import CapacityError
 from entropix.policies import Policy
+from entropix.sampling import Filters
 from entropix.types import Array, State
 
 BREATH = 0.002
@@ -28,11 +29,12 @@ answers wait no longer. A chunk is a multiple of what llama.cpp computes in one 
 
 @dataclass(eq=False)
 class Group:
-    """Running branches that decide by the same policy; the policy sees them as one batch."""
+    """Running branches that decide by the same policy and filters; the policy sees them as one batch."""
 
     policy: Policy
     attention: bool
     injection: tuple[int, ...] = ()
+    filters: Filters | None = None
     branches: list[Branch] = field(default_factory=list)
     joining: list[Branch] = field(default_factory=list)
     state: State | None = None
@@ -54,7 +56,7 @@ class Group:
             after.pop(SURPRISAL, None)  # the branches know theirs
             self.later = after
 
-        return Part(self.policy, rows, lambda _: before, keep, injection, self.attention)
+        return Part(self.policy, rows, lambda _: before, keep, injection, self.attention, self.filters)
 
     def advance(self) -> None:
         """Move the state on. Until then the step can be taken again."""
@@ -260,8 +262,10 @@ class Batch:
         return cast(SequenceHandle, cast(Any, self.engine).open(tokens, prompt=len(request.tokens)))
 
     def _join(self, branch: Branch) -> None:
-        key = branch.job.request.policy, branch.job.attention, branch.job.injection
-        group = next((g for g in self.groups if (g.policy, g.attention, g.injection) == key), None)
+        request = branch.job.request
+        filters = request.filters if request.filters is not None and request.filters.active else None
+        key = request.policy, branch.job.attention, branch.job.injection, filters
+        group = next((g for g in self.groups if (g.policy, g.attention, g.injection, g.filters) == key), None)
         if group is None:
             group = Group(*key)
             self.groups.append(group)

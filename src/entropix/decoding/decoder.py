@@ -15,7 +15,10 @@ from entropix.decoding.request import Request
 from entropix.decoding.step import Taken, noise_keys, take_step
 from entropix.engines import Engine, guard_of
 from entropix.sampling import WINDOW
+from entropix.sampling.repetition import BREAKERS
 from entropix.types import Action, Kind, Observation, Regime, State, Step
+
+BREAKS = tuple(text.encode() for text in BREAKERS)
 
 
 class Decoder:
@@ -96,7 +99,7 @@ class Decoder:
         self, rows: list[Branch], observation: Observation
     ) -> tuple[Recorder, Taken, dict[int, str], list[int]]:
         """Measure, decide and choose. The policies' states move on at the very end, so that it can be done again."""
-        logits, impossible = apply_masks(observation.logits, rows)
+        logits, impossible = apply_masks(observation.logits, rows, self._breaks)
         groups = self._batch.groups
         asked = frozenset().union(*(group.policy.asked for group in groups))
         logits, signals, broken = measured(logits, observation, asked)
@@ -109,6 +112,11 @@ class Decoder:
         for group in groups:
             group.advance()
         return recorder, taken, impossible, broken
+
+    def _breaks(self, token: int) -> bool:
+        """Whether a token ends a repetition, for DRY."""
+        piece = self.engine.tokenizer.piece(token)
+        return any(text in piece for text in BREAKS)
 
     def run(self) -> Iterator[Event]:
         """Steps until nothing is left. Closing the iterator cancels what still runs."""
@@ -171,7 +179,8 @@ class Decoder:
             branch.confidence += [confidence] * taken
         if history is not None:
             history += [state or branch.state] * taken
-        ended = not injects and step.token in self.engine.tokenizer.end_tokens and not request.ignore_end
+        chosen = not injects and before >= len(request.forced)
+        ended = chosen and step.token in self.engine.tokenizer.end_tokens and not request.ignore_end
         if branch.matcher is not None and not ended:
             branch.matcher.accept(step.token)
             ended = branch.matcher.complete
@@ -182,8 +191,19 @@ class Decoder:
             wanted = request.max_tokens
             reason = "length" if wanted is not None and len(branch.tokens) >= wanted else "context"
         branch.finish_reason = reason
+        if not chosen and not injects and branch.given is None:
+            self._begin_to_choose(branch)
         if reason and branch.job.explorer is not None:
             self._batch.pause(branch)
+
+    def _begin_to_choose(self, branch: Branch) -> None:
+        """The last given token has come: the text and the policy begin here, as after a prompt."""
+        branch.stream.finish()
+        branch.stream = branch.job.new_stream()
+        if not branch.finish_reason and branch.status is Status.RUNNING:
+            self._batch.leave(branch)
+            branch.state = None
+            self._batch.add(branch)
 
     def fork(self, branch: Branch, step: Step, why: str, state: State | None, seed: int) -> Branch:
         """A further branch that shares everything `branch` has taken and continues with `step`."""
@@ -285,6 +305,8 @@ class Decoder:
                 continue
             step = recorder.step(row, len(branch.tokens), branch.length, tokenizer, job.request.leading, job.attention)
             injects = recorder.forced[row] >= 0
+            if branch.given is not None:
+                step, injects = recorder.given(row, step, branch.given, tokenizer), False
             if job.explorer is None:
                 try:
                     self.accept(branch, step, injects=injects)

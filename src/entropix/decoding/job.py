@@ -136,6 +136,12 @@ class Branch:
         return next((-step.logprob for step in reversed(self.steps) if step.logprob is not None), math.nan)
 
     @property
+    def given(self) -> int | None:
+        """The next token where it is not to be chosen."""
+        forced = self.job.request.forced
+        return forced[len(self.tokens)] if len(self.tokens) < len(forced) else None
+
+    @property
     def siblings(self) -> list[Branch]:
         """All branches of its answer, itself included."""
         return self.job.branches
@@ -181,14 +187,16 @@ class Job:
     def __post_init__(self) -> None:
         constraint = self.request.constraint
         matcher = None if constraint is None else constraint.begin()
-        self.trunk = Branch(self, 0, self.request.seed, stream=self.new_stream(), matcher=matcher)
+        self.trunk = Branch(
+            self, 0, self.request.seed, stream=self.new_stream(given=bool(self.request.forced)), matcher=matcher
+        )
         self.branches.append(self.trunk)
         if self.request.search is not None:
             self.explorer = self.request.search.begin(self)
 
-    def new_stream(self) -> TextStream:
-        """The text of an answer that has no token yet."""
-        return TextStream(self.request.stop, self.request.before)
+    def new_stream(self, *, given: bool = False) -> TextStream:
+        """The text of an answer that has no token yet. given: of tokens that are not chosen, which no text stops."""
+        return TextStream(() if given else self.request.stop, self.request.before)
 
     @property
     def idle(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,16 +12,19 @@ from entropix.arrays import namespace
 from entropix.decoding.job import Branch
 from entropix.engines import Engine
 from entropix.errors import ModelError
+from entropix.sampling.repetition import penalise
 from entropix.signals import measure_unchecked
 from entropix.types import Array, Observation, Signals
 
 
-def apply_masks(logits: Array, rows: Sequence[Branch]) -> tuple[Array, dict[int, str]]:
-    """The logits with each request's bias, each branch's constraint and its bans, `(rows, vocabulary)`.
+def apply_masks(
+    logits: Array, rows: Sequence[Branch], breaks: Callable[[int], bool] = lambda token: False
+) -> tuple[Array, dict[int, str]]:
+    """The logits with each request's penalties and bias, each branch's constraint and its bans, `(rows, vocabulary)`.
 
-    They are copied only when there is something to apply, since the engine's are read-only. Also returns the rows
-    that bias and constraint leave no token, with the reason; their logits stay as they were. Bans are what a search
-    would rather not see again: where they would leave nothing, they do not count.
+    They are copied only when there is something to apply, since the engine's are read-only. Also returns the rows that
+    bias and constraint leave no token, with the reason; their logits stay as they were. Bans are what a search would
+    rather not see again: where they would leave nothing, they do not count. breaks: whether a token ends a repetition.
     """
     touched = [row for row, branch in enumerate(rows) if _is_masked(branch)]
     if not touched:
@@ -31,6 +34,9 @@ def apply_masks(logits: Array, rows: Sequence[Branch]) -> tuple[Array, dict[int,
     impossible = {}
     for row in touched:
         branch = rows[row]
+        settings = branch.job.request.repetition
+        if settings is not None and settings.active:
+            penalise(masked[row], settings, branch.job.request.tokens, branch.tokens, xp, breaks)
         reason = _constrain(xp, masked[row], branch)
         if reason:
             impossible[row] = reason
@@ -63,8 +69,9 @@ def no_numbers(engine: Engine) -> ModelError:
 
 
 def _is_masked(branch: Branch) -> bool:
-    matcher = branch.matcher
-    return bool(branch.job.request.logit_bias or branch.banned) or (matcher is not None and not matcher.free)
+    matcher, request = branch.matcher, branch.job.request
+    penalised = request.repetition is not None and request.repetition.active
+    return bool(request.logit_bias or branch.banned or penalised) or (matcher is not None and not matcher.free)
 
 
 def _constrain(xp: Any, line: Array, branch: Branch) -> str:

@@ -33,7 +33,10 @@ class Redraw:
         window = map_arrays(lambda array: array[rows], window)
         keys = noise_keys([(seed, branch.length) for seed in seeds], window.logits)
         logits = self.taken.logits[rows]
-        recorder = Recorder(Taken(signals, decided, *draw(logits, window, decided.decisions, keys), logits))
+        kept = self.taken.kept
+        kept = None if kept is None else (kept[0][rows], kept[1][rows])
+        drawn = draw(logits, window, decided.decisions, keys, kept)
+        recorder = Recorder(Taken(signals, decided, *drawn, logits))
         job = branch.job
         return [
             recorder.step(n, len(branch.tokens), branch.length, self.tokenizer, job.request.leading, job.attention)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ class Recorder:
     """One batched step in host memory, from which each row's Step is made."""
 
     def __init__(self, taken: Taken) -> None:
+        self.whole = taken.logits
         signals, decisions, window, choice = taken.signals, taken.decided.decisions, taken.window, taken.choice
         self.entropy = _list(signals.entropy)
         self.varentropy = _list(signals.varentropy)
@@ -86,6 +88,13 @@ class Recorder:
             horizon=0 if len(drawn) > 1 else None,
             leading=self._leading(row, tokenizer, leading, greedy),
         )
+
+    def given(self, row: int, step: Step, token: int, tokenizer: Tokenizer) -> Step:
+        """`step` of a token that was not chosen."""
+        found = np.flatnonzero(self.ids[row] == token)
+        logprob = float(self.whole[row, token]) - self.normaliser[row]
+        rank = int(found[0]) if len(found) else None
+        return replace(step, token=token, label=tokenizer.label(token), logprob=logprob, rank=rank, drawn=())
 
     def confidence(self, row: int, n: int) -> float:
         """`signals.token_confidence` of the row's n likeliest tokens."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from entropix.errors import ParameterError
 from entropix.numeric import is_integer, plain
 from entropix.policies import Policy
+from entropix.sampling import Filters, Repetition
 
 if TYPE_CHECKING:
     from entropix.decoding.hooks import Constraint, Search
@@ -33,8 +34,11 @@ class Request:
     takes longer. search: how more than one continuation is explored, None for one. constraint: what the text must be,
     for this model; it ends the answer when nothing may follow, and nothing is injected into it. notes: what the reader
     of the answer must know of how it was asked. before: the bytes of the tokens at the prompt's end that the answer
-    goes on from, so that a character which they begin is whole in its text. risk: the share of wrong answers that is
-    accepted, None for any; the loop does not read it.
+    goes on from, so that a character which they begin is whole in its text. forced: tokens that come first, each with
+    its log-probability, whatever is chosen; they count in max_tokens, and are not in the answer's text. risk: the
+    share of wrong answers that is accepted, None for any; the loop does not read it.
+    filters: tokens that the policy does not get to draw from, found on what was measured. repetition: penalties on what
+    has been said, in the logits that are measured.
     """
 
     tokens: Sequence[int]
@@ -53,6 +57,9 @@ class Request:
     notes: tuple[str, ...] = ()
     risk: float | None = None
     before: bytes = b""
+    forced: Sequence[int] = ()
+    filters: Filters | None = None
+    repetition: Repetition | None = None
 
     def __post_init__(self) -> None:
         for name in ("seed", "max_tokens", "leading"):

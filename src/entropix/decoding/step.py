@@ -16,7 +16,20 @@ import numpy as np
 
 from entropix.arrays import map_arrays, namespace, take_along
 from entropix.policies import Policy
-from entropix.sampling import WINDOW, Choice, Window, choose, noise_key, reach, top_window, widened
+from entropix.sampling import (
+    WINDOW,
+    Choice,
+    Filters,
+    Window,
+    choose,
+    noise_key,
+    reach,
+    restored,
+    survivors,
+    thinned,
+    top_window,
+    widened,
+)
 from entropix.types import Action, Array, Decisions, Regime, Signals, State
 
 PENDING = "step.pending"
@@ -36,7 +49,8 @@ class Part:
 
     rows: the part's rows, a slice; or a mask `(rows,)`, where the host does not know them: then the policy decides for
     all rows, and those of the mask count. state(level): the state of the rows that it decides for, before the decision;
-    keep(level, state): after it. injection: the tokens of the policy's text, None where none may be injected.
+    keep(level, state): after it. injection: the tokens of the policy's text, None where none may be injected. filters:
+    what is taken out of the window before the draw.
     """
 
     policy: Policy
@@ -45,6 +59,7 @@ class Part:
     keep: Callable[[int, State], None]
     injection: Array | None = None
     attention: bool = True
+    filters: Filters | None = None
 
 
 @dataclass(slots=True)
@@ -66,6 +81,8 @@ class Taken:
     window: Window
     choice: Choice
     logits: Array
+    kept: tuple[Array, Array] | None = None
+    """`(rows, K)`: the tokens of the window that filters leave, and `(rows,)`: which rows have any."""
 
     @property
     def tokens(self) -> Array:
@@ -95,6 +112,8 @@ def take_step(
     most = max(part.policy.max_candidates for part in parts) if blind else None
     top = top_window(logits, window) if blind else None
     decided: Decided | None = None
+    kept: tuple[Array, Array] | None = None
+    filters = any(part.filters is not None for part in parts)
     for n in range(levels):
         states = [part.state(n) for part in parts]
         watched = any(SURPRISAL in state for state in states)
@@ -102,24 +121,38 @@ def take_step(
         here = _join(parts, [one for one, _ in found])
         decided = here if decided is None or level is None else merge(level == n, here, decided)
         if watched or n == levels - 1:
-            seen = top_window(logits, max(reach(decided.decisions, window), shown)) if top is None else top
-            seen, choice = draw(logits, seen, decided.decisions, keys, most=most)
+            width = max(window if filters else reach(decided.decisions, window), shown)
+            seen = top_window(logits, width) if top is None else top.narrow()
+            kept = _kept(parts, seen, signals, keys) if filters else None
+            seen, choice = draw(logits, seen, decided.decisions, keys, kept, most=most)
         surprisal = _surprisal(signals, seen, choice) if watched else None
         for part, before, (one, after) in zip(parts, states, found, strict=True):
             if SURPRISAL in before:
                 after = {**after, SURPRISAL: _watch(part, before[SURPRISAL], one.forced, surprisal)}
             part.keep(n, after)
     assert decided is not None
-    return Taken(signals, decided, seen, choice, logits)
+    return Taken(signals, decided, seen, choice, logits, kept)
 
 
 def draw(
-    logits: Array, window: Window, decisions: Decisions, keys: Array, *, most: int | None = None
+    logits: Array,
+    window: Window,
+    decisions: Decisions,
+    keys: Array,
+    kept: tuple[Array, Array] | None = None,
+    *,
+    most: int | None = None,
 ) -> tuple[Window, Choice]:
-    """Each row's draw, and the window with what lies behind it where a row looks there; arguments as in `choose`."""
+    """Each row's draw, and the window with what lies behind it where a row looks there; arguments as in `choose`. kept:
+    as in `Taken`."""
+    whole = window = window.narrow()
+    order = None
+    if kept is not None:
+        window, decisions, order = thinned(window, decisions, *kept)
     if most is None:
-        window = widened(logits, window.narrow(), decisions, keys, max(1, *decisions.candidates.tolist()))
-    return window, choose(window, decisions, keys, most=most)
+        window = widened(logits, window, decisions, keys, max(1, *decisions.candidates.tolist()))
+    choice = choose(window, decisions, keys, most=most)
+    return (window, choice) if order is None else restored(whole, window, choice, order)
 
 
 def _decide(logits: Array, signals: Signals, part: Part, state: State) -> tuple[Decided, State]:
@@ -158,6 +191,25 @@ def _decide(logits: Array, signals: Signals, part: Part, state: State) -> tuple[
     regime = xp.where(going_on, xp.full_like(decisions.regime, int(Regime.CLARIFY)), decisions.regime)
     forced = xp.where(forces, token, xp.full_like(token, -1))
     return Decided(replace(decisions, regime=regime), forced, going_on), after
+
+
+def _kept(parts: Sequence[Part], window: Window, signals: Signals, keys: Array) -> tuple[Array, Array]:
+    """The tokens of the window that each part's filters leave, `(rows, K)`, and the rows that have filters."""
+    xp = namespace(window.logits)
+    keep = xp.ones_like(window.logits, dtype=xp.bool)
+    limited = xp.zeros_like(keys, dtype=xp.bool)
+    for part in parts:
+        if part.filters is None:
+            continue
+        if type(part.rows) is slice:
+            at = part.rows
+            keep[at] = survivors(part.filters, window.logits[at], signals.entropy[at], keys[at])
+            limited[at] = True
+        else:
+            found = survivors(part.filters, window.logits, signals.entropy, keys)
+            keep = xp.where(part.rows[:, None], found, keep)
+            limited = limited | part.rows
+    return keep, limited
 
 
 def _nothing(action: Array) -> tuple[Array, Array]:

@@ -23,6 +23,7 @@ from entropix.models import DEFAULT, load_engine
 from entropix.policies import Policy, make_policy, parse_spec
 from entropix.profiles import Profile, find, named
 from entropix.profiles.confidence import Setting, parse_risk
+from entropix.sampling import Filters, Repetition, make_filters, make_repetition
 from entropix.search import SearchPlan, make_search
 from entropix.search.answers import Extractor
 from entropix.search.assessment import Assessment, assess
@@ -79,19 +80,20 @@ class Model:
     def generate(self, prompt: Prompt | Several, **options: Unpack[Options]) -> Result | list[Result]:
         """Answer a prompt, or several as one batch.
 
-        prompt: a string (a user message if the model has a chat template, unless raw=True), a conversation (a list
-        of {"role", "content"} messages), or a list of either. Options: policy="entropix" (a name, "name:key=value"
-        or a Policy), seed=None (drawn for each prompt, and recorded; one that is given holds for each prompt, whose
-        noise is the same alone and in any batch), max_tokens=512 (None: until the context is full), stop=(), raw=False,
-        attention=None, logit_bias={}, leading=8 candidates recorded a step, search=None ("tree",
-        "vote:n=8,answer=number", … or strategy objects; docs/search.md), constraint=None (what the text must be: a
-        JSON schema as a dict, or `json_schema`, `regex`, `lark` of entropix.constraints; docs/constraints.md),
-        effort=None ("none", "low", "medium", "high": as many texts as the answer needs; docs/effort.md), with it
-        answer=None (what a text answers: an extractor's name or a function; None to recognise it), ballots=None (so
-        many per question, which move to the questions that are least decided), risk=None (0.1 or "10%":
-        an answer that is not sure enough to keep wrong ones at this share is `abstained`; needs a calibration);
-        reproducible=False (True: text and log-probabilities depend on nothing beside the request, at a price;
-        docs/engines.md); further keywords are the policy's parameters.
+        prompt: a string (a user message if the model has a chat template, unless raw=True), a conversation (a list of
+        {"role", "content"} messages), or a list of either. Options: policy="entropix" (a name, "name:key=value" or a
+        Policy), seed=None (drawn for each prompt, and recorded; one that is given holds for each prompt, whose noise is
+        the same alone and in any batch), max_tokens=512 (None: until the context is full), stop=(), raw=False,
+        attention=None, logit_bias={}, leading=8 candidates recorded a step, filters=None ("top_k=40,min_p=0.05", under
+        any policy), repetition=None ("repetition=1.1,presence=0.5"; docs/policies.md), search=None ("tree",
+        "vote:n=8,answer=number", … or strategy objects; docs/search.md), constraint=None (what the text must be: a JSON
+        schema as a dict, or `json_schema`, `regex`, `lark` of entropix.constraints; docs/constraints.md), effort=None
+        ("none", "low", "medium", "high": as many texts as the answer needs; docs/effort.md), with it answer=None (what
+        a text answers: an extractor's name or a function; None to recognise it), ballots=None (so many per question,
+        which move to the questions that are least decided), risk=None (0.1 or "10%": an answer that is not sure enough
+        to keep wrong ones at this share is `abstained`; needs a calibration); reproducible=False (True: text and
+        log-probabilities depend on nothing beside the request, at a price; docs/engines.md); further keywords are the
+        policy's parameters.
 
         Returns a Result, or a list of them for a list. Raises EntropixError subclasses with a message to show; an
         answer of several that fails alone has finish_reason "error" and a note, and nothing is raised.
@@ -170,16 +172,18 @@ class Model:
         """This model's tokens for constraints. Raises CapabilityError when llguidance is not installed."""
         return Vocabulary(self.tokenizer, self.info.vocabulary)
 
-    def encode(self, prompt: Any, raw: bool = False, **template: Any) -> list[int]:
-        """The tokens that a prompt starts an answer from. template: options of `Tokenizer.chat`, for a conversation.
-        Raises PromptError."""
+    def encode(
+        self, prompt: Any, raw: bool = False, *, special: bool = False, begin: bool = True, **template: Any
+    ) -> list[int]:
+        """The tokens that a prompt starts an answer from. special, begin: of plain text, as in `Tokenizer.encode`.
+        template: options of `Tokenizer.chat`, for a conversation. Raises PromptError."""
         tokenizer = self.tokenizer
         if isinstance(prompt, str):
             if not prompt:
                 raise PromptError("the prompt is empty; give at least one character")
             _check_text(prompt, "the prompt")
             if raw or not tokenizer.has_chat_template:
-                return tokenizer.encode(prompt, begin=True)
+                return tokenizer.encode(prompt, special=special, begin=begin)
             return tokenizer.chat([{"role": "user", "content": prompt}])
         if not _is_conversation(prompt):
             raise PromptError(
@@ -225,6 +229,8 @@ class Model:
         attention: bool | None = None,
         logit_bias: Mapping[int, float] | None = None,
         leading: int = LEADING,
+        filters: Filters | str | None = None,
+        repetition: Repetition | str | None = None,
         search: Any = None,
         constraint: Constraint | Grammar | Mapping[str, Any] | None = None,
         effort: str | None = None,
@@ -257,6 +263,8 @@ class Model:
             max_tokens=max_tokens,
             stop=(stop,) if isinstance(stop, str) else tuple(stop),
             logit_bias=dict(logit_bias or {}),
+            filters=make_filters(filters),
+            repetition=make_repetition(repetition),
             attention=attention,
             leading=leading,
             keep=keep,

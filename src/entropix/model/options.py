@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from entropix.constraints import Grammar
     from entropix.decoding import Constraint
     from entropix.policies import Policy
+    from entropix.sampling import Filters, Repetition
     from entropix.search import SearchPlan, Strategy
 
 Conversation: TypeAlias = Sequence[Message]
@@ -74,6 +75,8 @@ class Asking(Parameters, total=False):
     raw: bool
     attention: bool | None
     logit_bias: Mapping[int, float] | None
+    filters: Filters | str | None
+    repetition: Repetition | str | None
     leading: int
     reproducible: bool
     constraint: Constraint | Grammar | Mapping[str, Any] | None

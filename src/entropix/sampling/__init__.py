@@ -2,21 +2,30 @@
 
 from entropix.sampling.behind import Behind, widened
 from entropix.sampling.choose import Choice, apply_filters, choose, reach
+from entropix.sampling.filters import Filters, make_filters, restored, survivors, thinned
 from entropix.sampling.noise import keyed_gumbel, noise_key, position_keys, seed_key
+from entropix.sampling.repetition import Repetition, make_repetition
 from entropix.sampling.window import WINDOW, Window, top_window
 
 __all__ = [
     "WINDOW",
     "Behind",
     "Choice",
+    "Filters",
+    "Repetition",
     "Window",
     "apply_filters",
     "choose",
     "keyed_gumbel",
+    "make_filters",
+    "make_repetition",
     "noise_key",
     "position_keys",
     "reach",
+    "restored",
     "seed_key",
+    "survivors",
+    "thinned",
     "top_window",
     "widened",
 ]

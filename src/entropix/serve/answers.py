@@ -7,15 +7,20 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import Response
 
 from entropix.decoding import Job
 from entropix.engines import Tokenizer
-from entropix.serve.asking import Asked
+from entropix.serve.errors import ApiError
 from entropix.serve.shapes import Shape
 from entropix.serve.ticket import MailItem
 from entropix.trace.records import result_record, step_record, to_json
 from entropix.types import Result, Step
+
+if TYPE_CHECKING:
+    from entropix.serve.asking import Asked
 
 FINISH = {
     "end": "stop",
@@ -60,6 +65,10 @@ def _vote(result: Result) -> dict[str, Any]:
 class Writer:
     """Writes the answer to one request."""
 
+    stream_type = "text/event-stream"
+    keep_alive = KEEP_ALIVE
+    """Sent when nothing has come for a while."""
+
     def __init__(self, shape: Shape, asked: Asked) -> None:
         self.shape, self.asked = shape, asked
         self.tokenizer = asked.model.tokenizer
@@ -70,7 +79,7 @@ class Writer:
             "system_fingerprint": f"fp_{asked.model.info.fingerprint}",
         }
         self.jobs: dict[int, Job] = {}
-        self._offsets = [0] * len(asked.requests)
+        self.offsets = [0] * len(asked.requests)
         self.head_of_chunk = ""
 
     def result(self, job: Job) -> Result:
@@ -131,14 +140,23 @@ class Writer:
         the ledgers."""
         n = len(self.asked.requests) // self.asked.prompts
         first = [self.jobs[i] for i in range(0, len(self.asked.requests), n) if i in self.jobs]
-        prompt = sum(len(request.tokens) for request in self.asked.requests[::n])
-        completion = sum(len(job.tokens) for job in self.jobs.values())
+        prompt = sum(len(request.tokens) + len(request.forced) for request in self.asked.requests[::n])
+        said = (max(len(job.tokens) - len(job.request.forced), 0) for job in self.jobs.values())
+        completion = 0 if self.asked.silent else sum(said)
         return {
             "prompt_tokens": prompt,
             "completion_tokens": completion,
             "total_tokens": prompt + completion,
             "prompt_tokens_details": {"cached_tokens": sum(job.ledger.shared for job in first)},
         }
+
+    def refused(self, error: ApiError) -> Response:
+        """What is sent instead of an answer."""
+        return error.response()
+
+    def failed(self, error: ApiError) -> bytes:
+        """What ends a stream that fails."""
+        return b"data: " + error.body + b"\n\n"
 
     # in chunks: texts that do not change are made once, as this runs once per token
 
@@ -196,8 +214,8 @@ class Writer:
             shown = shown_steps(item.steps, self.tokenizer, item.job.finish_reason if item.job is not None else "")
             if not (shown or text or recorded is not None):
                 return
-            logprobs = to_json(self.shape.logprobs(shown, top, self.tokenizer, self._offsets[item.choice]))
-            self._offsets[item.choice] += len(text)
+            logprobs = to_json(self.shape.logprobs(shown, top, self.tokenizer, self.offsets[item.choice]))
+            self.offsets[item.choice] += len(text)
         if recorded is not None:
             ours = f', "entropix": {to_json({"index": item.choice, "steps": self.records(item.steps)})}'
         out.append(

@@ -20,10 +20,12 @@ from entropix.model import Model
 from entropix.serve import schema
 from entropix.serve.answers import Writer
 from entropix.serve.asking import Asked, Reader, no_such_model
+from entropix.serve.echo import EchoWriter
 from entropix.serve.errors import ApiError, failed
 from entropix.serve.guard import AccessGuard
 from entropix.serve.info import describe
 from entropix.serve.metrics import Collector
+from entropix.serve.ollama.routes import add_ollama
 from entropix.serve.refusals import on_invalid
 from entropix.serve.responses.routes import add_responses
 from entropix.serve.scheduler import Scheduler
@@ -32,6 +34,7 @@ from entropix.serve.shapes import ChatShape, CompletionShape, Shape
 from entropix.serve.static import add_page
 from entropix.serve.streaming import AnswerResponse
 from entropix.serve.ticket import Ticket
+from entropix.serve.tokens import add_tokens
 from entropix.serve.tools.writing import SpokenWriter
 from entropix.trace import entropix_version
 
@@ -76,7 +79,9 @@ class Server:
             },
         )
         self._routes()
+        add_tokens(self.inner, self.reader)
         add_responses(self.inner, self.reader, self.answer)
+        add_ollama(self.inner, self.reader, self.answer)
         add_page(self.inner)
         paths = frozenset(path for route in self.inner.routes if (path := getattr(route, "path", "")))
         self.guard = AccessGuard(self.inner, settings, paths)
@@ -139,6 +144,8 @@ class Server:
 
     async def _openai(self, shape: Shape, body: schema.Common, read: Callable[[], Asked], http: Request) -> Response:
         def write(asked: Asked) -> Writer:
+            if asked.echo:
+                return EchoWriter(shape, asked)
             return Writer(shape, asked) if asked.manner.plain else SpokenWriter(shape, asked)
 
         usage = bool(body.stream_options and body.stream_options.include_usage)
@@ -147,16 +154,19 @@ class Server:
     def _routes(self) -> None:
         app, reader, scheduler = self.inner, self.reader, self.scheduler
 
+        @app.post("/chat/completions", include_in_schema=False)
         @app.post("/v1/chat/completions", responses=STREAMS, response_class=Response, tags=["OpenAI"])
         async def chat_completions(body: schema.ChatRequest, http: Request) -> Response:
             """Answer a conversation."""
             return await self._openai(ChatShape(), body, lambda: reader.chat(body), http)
 
+        @app.post("/completions", include_in_schema=False)
         @app.post("/v1/completions", responses=STREAMS, response_class=Response, tags=["OpenAI"])
         async def completions(body: schema.CompletionRequest, http: Request) -> Response:
             """Continue one or several texts."""
             return await self._openai(CompletionShape(), body, lambda: reader.completion(body), http)
 
+        @app.get("/models", include_in_schema=False)
         @app.get("/v1/models", responses=ERRORS, tags=["OpenAI"])
         async def models() -> dict[str, Any]:
             """The model, by each of its names."""

@@ -21,9 +21,12 @@ from entropix.search.effort import REPEATED, make_pool, plan_effort
 from entropix.search.pool import Pool
 from entropix.search.seeds import derived
 from entropix.serve.conversation import constraint_of, manner_of, read_conversation
+from entropix.serve.echo import check_echo, echoing
 from entropix.serve.effort import level_of
 from entropix.serve.errors import ApiError, invalid
 from entropix.serve.lengths import check_length
+from entropix.serve.prompts import fill
+from entropix.serve.sampling import filters_of, repetition_of
 from entropix.serve.schema import ChatRequest, Common, CompletionRequest, Extension
 from entropix.serve.settings import Settings
 from entropix.serve.tools.history import Template
@@ -39,8 +42,9 @@ class Asked:
     was asked for. notes: what the reader of the answer should know. top: how many leading candidates a token's
     log-probabilities show, None for no log-probabilities. recorded: how many a step record shows, None for no step
     records. prefix: the text of the tokens that the answers go on from, None without any; a character that they begin
-    and do not end is the answer's. progress: whether it is wanted how searches stand. manner: how the texts of the
-    answers are to be read."""
+    and do not end is the answer's. progress: whether it is wanted how searches stand. echo: the prompts, where
+    the answers begin with them; silent: and consist of nothing else. manner: how the
+    texts of the answers are to be read."""
 
     requests: tuple[Request, ...]
     prompts: int
@@ -50,6 +54,8 @@ class Asked:
     recorded: int | None
     prefix: str | None = None
     progress: bool = False
+    echo: tuple[str, ...] = ()
+    silent: bool = False
     manner: Manner = PLAIN
 
 
@@ -76,8 +82,8 @@ class Reader:
         if asked.max_tokens is not None and asked.max_completion_tokens not in (None, asked.max_tokens):
             raise invalid("max_tokens and max_completion_tokens differ; give one of them", "max_completion_tokens")
         said = read_conversation(asked, self.template)
-        options = {"tools": said.tools, "variables": said.variables, "begun": said.begun}
-        prompt = self._encode(said.texts, lambda: self.model.encode(said.turns, **options), "messages")
+        options: dict[str, Any] = {"tools": said.tools, "variables": said.variables, "begun": said.begun}
+        prompt = self.guarded(said.texts, lambda: self.model.encode(said.turns, **options), "messages")
         top = (asked.top_logprobs or 0) if asked.logprobs else None
         most = asked.max_completion_tokens or asked.max_tokens
         constraint = constraint_of(said, self.template, self.model)
@@ -93,17 +99,35 @@ class Reader:
         most = self.settings.max_choices
         if len(given) > most:
             raise invalid(f"prompt: {len(given)} prompts are too many; allowed are {most}", "prompt")
-        prompts = [(self._tokens(one), self._text(one)) for one in given]
-        return self._asked(asked, prompts, asked.max_tokens or COMPLETION_TOKENS, asked.logprobs, "prompt")
+        prompts = [(self._tokens(one, asked), self._text(one)) for one in given]
+        tokens = COMPLETION_TOKENS if asked.max_tokens is None else asked.max_tokens
+        if not asked.echo:
+            if asked.max_tokens == 0:
+                raise invalid("max_tokens: 0 asks for no text; give at least 1, or echo: true with it", "max_tokens")
+            return self._asked(asked, prompts, tokens, asked.logprobs, "prompt")
+        check_echo(asked)
+        found = self._asked(asked, prompts, tokens or 1, asked.logprobs, "prompt")
+        return echoing(found, [text for _, text in prompts], tokens)
 
-    def _tokens(self, prompt: object) -> list[int]:
+    def _tokens(self, prompt: object, asked: CompletionRequest) -> list[int]:
         if isinstance(prompt, list):
             vocabulary = self.model.info.vocabulary
             if any(token >= vocabulary for token in prompt):
                 raise invalid(f"prompt: this model's tokens are 0 … {vocabulary - 1}", "prompt")
+            if asked.suffix:
+                raise invalid("suffix: it goes with a prompt of text, not of tokens", "suffix")
             return prompt
         assert isinstance(prompt, str)
-        return self._encode([prompt], lambda: self.model.encode(prompt, raw=True), "prompt")
+        parses = (asked.entropix or Extension()).parse_special
+        special = self.settings.parse_special if parses is None else parses
+
+        def encode(text: str) -> list[int]:
+            return self.model.encode(text, raw=True, special=special, begin=asked.add_special_tokens is not False)
+
+        if not asked.suffix:
+            return self.guarded([prompt], lambda: encode(prompt), "prompt")
+        suffix, plain = asked.suffix, self.model.tokenizer.encode
+        return self.guarded([prompt, suffix], lambda: fill(self.model.tokenizer, prompt, suffix, plain), "prompt")
 
     def _text(self, prompt: object) -> str:
         if isinstance(prompt, str):
@@ -111,7 +135,7 @@ class Reader:
         assert isinstance(prompt, list)
         return b"".join(map(self.model.tokenizer.piece, prompt)).decode("utf-8", "replace")
 
-    def _encode(self, texts: Sequence[str], encode: Callable[[], list[int]], param: str) -> list[int]:
+    def guarded(self, texts: Sequence[str], encode: Callable[[], list[int]], param: str) -> list[int]:
         """The tokens of `texts` as `encode` makes them. Raises ApiError, first for what is far too long."""
         try:
             check_length(texts, self._longest, self.model.tokenizer.encode)
@@ -144,6 +168,7 @@ class Reader:
         if asked.model not in self.names:
             raise no_such_model(asked.model, self.names)
         n = asked.n or 1
+        max_tokens = None if max_tokens == -1 else max_tokens
         limited = []
         if n * len(prompts) > settings.max_choices:
             most = settings.max_choices // len(prompts)
@@ -176,8 +201,9 @@ class Reader:
             limited.append("effort: an answer that may call tools is one text, on which no vote is held")
         given = extension.reproducible
         reproducible = settings.reproducible if given is None else given
-        stop = (asked.stop,) if isinstance(asked.stop, str) else tuple(asked.stop or ())
+        stop = tuple(filter(None, [asked.stop] if isinstance(asked.stop, str) else asked.stop or ()))
         bias = self._bias(asked.logit_bias)
+        filters, repetition = filters_of(asked), repetition_of(asked)
         requests = []
         pool = self._pool(level, extension.ballots, n * len(prompts))
         for prompt, question in prompts:
@@ -203,11 +229,15 @@ class Reader:
                 constraint=constraint,
                 notes=(*notes, *why),
                 before=before,
+                filters=filters,
+                repetition=repetition,
             )
             self._check(first, param)
             # a search draws its own samples from the same derivation, so choices get a derivation of their own
             rest = [replace(first, seed=derived(seed, c, 0), keep=False, search=votes[c][0]) for c in range(1, n)]
             requests += [first, *rest]
+            if settings.strict and (refused := [*limited, *notes, *why]):
+                raise invalid(f"{refused[0]} (this server is strict and refuses what others would note)")
         prefix = begun(before) if extension.prefix else None
         return Asked(tuple(requests), len(prompts), model, tuple(limited), top, recorded, prefix, extension.progress)
 

@@ -12,7 +12,7 @@ from entropix.decoding import Constraint
 from entropix.errors import EntropixError
 from entropix.model import Model
 from entropix.serve.errors import ApiError, invalid
-from entropix.serve.messages import AllowedChoice, ChosenTool, Format, FunctionTool
+from entropix.serve.messages import AllowedChoice, ChosenTool, Format, FunctionTool, Message
 from entropix.serve.schema import ChatRequest
 from entropix.serve.tools.history import Template
 from entropix.serve.tools.speech import Manner
@@ -38,12 +38,12 @@ class Conversation:
     @property
     def texts(self) -> list[str]:
         """What of it is long where it is long."""
-        return [*(turn["content"] for turn in self.turns), str(self.tools), self.begun]
+        return [*(turn["content"] for turn in self.turns), *([str(self.tools)] if self.tools else []), self.begun]
 
 
 def read_conversation(asked: ChatRequest, template: Template) -> Conversation:
     """Raises ApiError naming what is wrong."""
-    messages = [_message(m) for m in asked.messages]
+    messages = read_messages(asked.messages)
     goes_on = _continues(asked)
     begun = ""
     if goes_on:
@@ -108,7 +108,12 @@ def read_tools(given: Sequence[FunctionTool] | None, choice: Any, parallel: bool
     return Toolset(tuple(tools[name] for name in chosen), required, parallel is not False)
 
 
-def _message(message: Any) -> dict[str, Any]:
+def read_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """Messages in the form that templates know."""
+    return [_message(message) for message in messages]
+
+
+def _message(message: Message) -> dict[str, Any]:
     """A message in the form that templates know."""
     role = "system" if message.role == "developer" else message.role
     turn: dict[str, Any] = {"role": role, "content": message.text}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from entropix.serve.messages import Choice, Format, FunctionTool, Message, Strict
@@ -28,15 +28,11 @@ IGNORED = frozenset(
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "audio": (),
     "best_of": (1,),
-    "echo": (False,),
-    "frequency_penalty": (0,),
     "function_call": ("none", "auto"),
     "functions": ([],),
     "modalities": (["text"],),
     "moderation": (),
     "prediction": (),
-    "presence_penalty": (0,),
-    "suffix": ("",),
     "tool_choice": ("none", "auto"),
     "tools": ([],),
     "web_search_options": (),
@@ -44,7 +40,17 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
 """OpenAI's fields that this server does not support, and the values with which, beside null, they ask for nothing."""
 
 Parameter = Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True)] | str
-Stop = Annotated[str, Field(min_length=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Penalty = Annotated[float, Field(ge=-2, le=2)]
+
+
+def _is_a_length(value: int) -> int:
+    if value == 0:
+        raise PydanticCustomError("no_length", "it must be at least 1, or -1 for the server's limit")
+    return value
+
+
+MaxTokens = Annotated[int, Field(ge=-1, json_schema_extra={"not": {"const": 0}}), AfterValidator(_is_a_length)]
 
 
 class Extension(Strict):
@@ -74,6 +80,9 @@ class Extension(Strict):
         default=None, description="how the texts of a vote are read, such as number; recognised by default"
     )
     profile: str | None = Field(default=None, description="thresholds of another profile, by name")
+    parse_special: bool | None = Field(
+        default=None, description="whether markup in the prompt of a completion becomes its token; by default it does"
+    )
     prefix: Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=65_536)] = Field(
         default=[],
         description="tokens that the answer begins with, such as another's up to a place; not repeated in it",
@@ -99,10 +108,24 @@ class Common(Strict):
     model: str
     n: int | None = Field(default=None, ge=1, le=128)
     seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
-    stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = None
-    max_tokens: int | None = Field(default=None, ge=1, description="most tokens of an answer")
+    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
+    max_tokens: MaxTokens | None = Field(default=None, description="most tokens of an answer; -1: the server's limit")
     temperature: float | None = Field(default=None, ge=0, le=2, description="the policy's base temperature; 0: greedy")
     top_p: float | None = Field(default=None, ge=0, le=1, description="the policy's base nucleus")
+    top_k: int | None = Field(default=None, ge=-1, description="filter: so many of the likeliest; 0, -1: all")
+    min_p: Share | None = Field(default=None, description="filter: least probability relative to the likeliest token")
+    typical_p: Share | None = Field(default=None, description="filter: locally typical sampling; 1: off")
+    top_h: Share | None = Field(default=None, description="filter: share of the entropy that is kept; 1: off")
+    xtc_probability: Share | None = Field(default=None, description="filter: how often top choices are left out")
+    xtc_threshold: Share | None = Field(default=None, description="filter: probability of a top choice")
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    repetition_penalty: float | None = Field(default=None, gt=0, le=10, description="of prompt and answer; 1: none")
+    repeat_penalty: float | None = Field(default=None, gt=0, le=10, description="llama.cpp's name of it")
+    repeat_last_n: int | None = Field(default=None, ge=-1, description="how far repetition_penalty and DRY look back")
+    dry_multiplier: float | None = Field(default=None, ge=0, le=100, description="penalty on repeated sequences")
+    dry_base: float | None = Field(default=None, ge=1, le=100)
+    dry_allowed_length: int | None = Field(default=None, ge=0)
     logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = Field(
         default=None, description="low, medium, high: as many texts as the answer needs to be sure of; docs/effort.md"
@@ -129,7 +152,7 @@ class ChatRequest(Common):
     """POST /v1/chat/completions"""
 
     messages: Annotated[list[Message], Field(min_length=1)]
-    max_completion_tokens: int | None = Field(default=None, ge=1, description="the newer name of max_tokens")
+    max_completion_tokens: MaxTokens | None = Field(default=None, description="the newer name of max_tokens")
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
     response_format: Format | None = None
@@ -155,6 +178,12 @@ class CompletionRequest(Common):
 
     prompt: str | Annotated[list[str], Field(min_length=1)] | Tokens | Annotated[list[Tokens], Field(min_length=1)]
     logprobs: int | None = Field(default=None, ge=0, le=20)
+    max_tokens: int | None = Field(
+        default=None, ge=-1, description="most tokens of an answer; -1: the server's limit; 0: with echo and logprobs"
+    )
+    echo: bool | None = Field(default=None, description="the prompt before the answer, also with its logprobs")
+    suffix: str | None = Field(default=None, description="what stands behind the text that is to be filled in")
+    add_special_tokens: bool | None = Field(default=None, description="false: no beginning-of-text token is added")
 
     @field_validator("prompt", mode="before")
     @classmethod

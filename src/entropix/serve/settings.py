@@ -21,10 +21,11 @@ class Settings:
 
     host, port: where to listen; 0 lets the system choose a port. keys: who may ask, empty for everybody on this
     machine. origins: other web pages that a browser lets ask (CORS). aliases: further names of the model. policy,
-    search, effort, reproducible: of a request that does not say. places: answers decoded at a time. queue: requests
-    that may wait beside those that are answered. kept: ended answers whose KV cache stays for the next turn;
-    kept_cells: most tokens in the older ones of them, None for a sixteenth of the cache. max_body: bytes of a
-    request. max_prompt: most tokens of a prompt, None for what the context holds. max_choices: answers per request.
+    search, effort, reproducible: of a request that does not say. parse_special: whether markup in the prompt of a
+    completion becomes its token. strict: what would be answered with a note is refused. places: answers decoded at a
+    time. queue: requests that may wait beside those that are answered. kept: ended answers whose KV cache stays for the
+    next turn; kept_cells: most tokens in the older ones of them, None for a sixteenth of the cache. max_body: bytes of
+    a request. max_prompt: most tokens of a prompt, None for what the context holds. max_choices: answers per request.
     max_tokens: of an answer. time_limit: seconds a request may take with its waiting. grace: seconds that running
     answers get to end when the server is asked to stop.
     """
@@ -37,6 +38,8 @@ class Settings:
     policy: str = "entropix"
     search: str | None = None
     reproducible: bool = False
+    parse_special: bool = True
+    strict: bool = False
     effort: str | None = None
     places: int = 16
     queue: int = 64

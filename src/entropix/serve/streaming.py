@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from entropix.serve.answers import KEEP_ALIVE, Writer
+from entropix.serve.answers import Writer
 from entropix.serve.errors import ApiError
 from entropix.serve.ticket import MailItem, Ticket
 
@@ -36,7 +36,7 @@ class AnswerResponse(Response):
         cancel: Callable[[Ticket], None],
         report: Callable[[Writer], None],
     ) -> None:
-        super().__init__(media_type="text/event-stream" if stream else "application/json")
+        super().__init__(media_type=writer.stream_type if stream else "application/json")
         del self.headers["content-length"]
         if stream:
             self.headers["cache-control"] = "no-cache"
@@ -55,9 +55,9 @@ class AnswerResponse(Response):
         except ApiError as error:
             ended = True  # the scheduler has given everything back
             if self.status is None:
-                await error.response()(scope, receive, send)
+                await self.writer.refused(error)(scope, receive, send)
             else:
-                await self._send(send, b"data: " + error.body + b"\n\n", more=False)
+                await self._send(send, self.writer.failed(error), more=False)
         except TimeoutError:
             return
         finally:
@@ -82,7 +82,7 @@ class AnswerResponse(Response):
             if gone.done():
                 return False
             left -= sum(item.job is not None for item in items)
-            data = self.writer.chunks(items) if items else KEEP_ALIVE
+            data = self.writer.chunks(items) if items else self.writer.keep_alive
             await self._send(send, opening + data if self.status is None else data)
         await self._send(send, self.writer.closing(self.usage), more=False)
         return True

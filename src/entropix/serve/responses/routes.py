@@ -41,6 +41,7 @@ def add_responses(app: FastAPI, reader: Reader, answer: Answer) -> None:
     """Routes that create, show and forget responses."""
     memory = Memory()
 
+    @app.post("/responses", include_in_schema=False)
     @app.post("/v1/responses", responses=ANSWERS, response_class=Response, tags=["OpenAI"])
     async def create(body: ResponseRequest, http: Request) -> Response:
         """Answer an input, or the next one of a response that is remembered."""

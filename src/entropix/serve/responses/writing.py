@@ -12,7 +12,7 @@ from entropix.serve.asking import Asked
 from entropix.serve.responses.schema import ResponseRequest
 from entropix.serve.shapes import ChatShape
 from entropix.serve.ticket import MailItem
-from entropix.serve.tools.speech import Call, Part, Speech
+from entropix.serve.tools.speech import Fragment, Speech, WrittenCall
 from entropix.serve.tools.writing import SpokenWriter
 from entropix.trace.records import to_json
 from entropix.types import Result
@@ -57,12 +57,12 @@ class ResponseWriter(SpokenWriter):
         return to_json(self._completed(job, result)).encode()
 
     @staticmethod
-    def _parts(speech: Speech) -> list[Part]:
+    def _parts(speech: Speech) -> list[Fragment]:
         """A whole answer in the order in which it is written."""
-        parts = [Part("reasoning", speech.reasoning)] if speech.reasoning else []
-        parts += [Part("content", speech.content)] if speech.content else []
+        parts = [Fragment("reasoning", speech.reasoning)] if speech.reasoning else []
+        parts += [Fragment("content", speech.content)] if speech.content else []
         for n, call in enumerate(speech.calls):
-            parts += [Part("call", call.name, n), Part("arguments", call.arguments, n)]
+            parts += [Fragment("call", call.name, n), Fragment("arguments", call.arguments, n)]
         return parts
 
     def _completed(self, job: Job, result: Result) -> dict[str, Any]:
@@ -146,7 +146,7 @@ class ResponseWriter(SpokenWriter):
         self._number += 1
         out.append(f"event: {kind}\ndata: {to_json(event)}\n\n")
 
-    def _write(self, out: list[str], parts: Sequence[Part]) -> None:
+    def _write(self, out: list[str], parts: Sequence[Fragment]) -> None:
         for part in parts:
             if part.kind == "call":
                 self._close(out, whole=True)
@@ -183,7 +183,7 @@ class ResponseWriter(SpokenWriter):
         self._event(out, "response.content_part.added", **place, part=part)
         item["logprobs"] = []
 
-    def _begin_call(self, out: list[str], call: Call) -> None:
+    def _begin_call(self, out: list[str], call: WrittenCall) -> None:
         item = {"id": _new("fc"), "type": "function_call", "call_id": call.id, "name": call.name, "arguments": ""}
         self._add(out, "function_call", {**item, "status": "in_progress"})
 

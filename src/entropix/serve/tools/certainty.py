@@ -7,14 +7,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from entropix.serve.tools.speech import Call, Span
+from entropix.serve.tools.speech import Span, WrittenCall
 from entropix.types import Step
 
 Spelled = Sequence[tuple[Step, Span]]
 """Each step with the characters that it added."""
 
 
-def certainties(calls: Sequence[Call], steps: Spelled, *, forced: bool) -> list[dict[str, Any]]:
+def certainties(calls: Sequence[WrittenCall], steps: Spelled, *, forced: bool) -> list[dict[str, Any]]:
     """Of each call `probability`: `call`, `name` and `arguments`, each the product of the probabilities of the tokens
     that write it, under what the grammar allowed there; a token that was forced counts 1. forced: a call was required,
     so that the first has no probability of being made. None stands for what cannot be said: an injected text, or
@@ -52,7 +52,7 @@ def _product(steps: Spelled, span: Span) -> float | None:
     return math.exp(total)
 
 
-def _members(call: Call) -> dict[str, Span]:
+def _members(call: WrittenCall) -> dict[str, Span]:
     """Where in the arguments each value stands."""
     if not call.whole:
         return {}

@@ -21,7 +21,7 @@ OPEN, CLOSE = "<think>", "</think>"
 
 
 @dataclass(slots=True)
-class Call:
+class WrittenCall:
     """A call as far as it has been written. lead: what stands before its name; whole: the arguments are complete."""
 
     id: str
@@ -34,7 +34,7 @@ class Call:
 
 
 @dataclass(slots=True)
-class Part:
+class Fragment:
     """A further bit of an answer. call: the number of the call that a name or arguments belong to."""
 
     kind: Literal["reasoning", "content", "call", "arguments"]
@@ -69,7 +69,7 @@ class Speech:
     manner: Manner
     content: str = ""
     reasoning: str = ""
-    calls: list[Call] = field(default_factory=list)
+    calls: list[WrittenCall] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         form = self.manner.form
@@ -80,16 +80,16 @@ class Speech:
         """Where `_held` begins in the text."""
         self._state = "reasoning" if self.manner.thinking else "start" if self.manner.thinks else "content"
 
-    def feed(self, text: str) -> list[Part]:
+    def feed(self, text: str) -> list[Fragment]:
         self._held += text
-        parts: list[Part] = []
+        parts: list[Fragment] = []
         while self._step(parts):
             pass
         return parts
 
-    def finish(self) -> list[Part]:
+    def finish(self) -> list[Fragment]:
         """The text has ended: what was held back is what it looks like."""
-        parts: list[Part] = []
+        parts: list[Fragment] = []
         if self._scanner is not None and not self.calls:
             self._held, self._scanner = self._scanner.text, None
         if self._scanner is None and self._held:
@@ -97,7 +97,7 @@ class Speech:
             self._say(parts, kind, len(self._held))
         return parts
 
-    def _step(self, parts: list[Part]) -> bool:
+    def _step(self, parts: list[Fragment]) -> bool:
         """Read on; whether there may be more to read."""
         if self._state == "start":
             return self._starts()
@@ -121,7 +121,7 @@ class Speech:
         self._state = "content"
         return True
 
-    def _reasons(self, parts: list[Part]) -> bool:
+    def _reasons(self, parts: list[Fragment]) -> bool:
         if not self.reasoning:
             self._skip(len(self._held) - len(self._held.lstrip()))
         end = self._held.find(CLOSE)
@@ -135,7 +135,7 @@ class Speech:
         self._say(parts, "reasoning", len(self._held[: len(self._held) - rest].rstrip()))
         return False
 
-    def _speaks(self, parts: list[Part]) -> bool:
+    def _speaks(self, parts: list[Fragment]) -> bool:
         if self.manner.thinks and not self.content:
             self._skip(len(self._held) - len(self._held.lstrip()))
         if self._triggers is None:
@@ -160,7 +160,7 @@ class Speech:
         found = self._triggers.find("." + self._held)
         return None if found is None else found - 1
 
-    def _say(self, parts: list[Part], kind: Literal["reasoning", "content"], length: int) -> None:
+    def _say(self, parts: list[Fragment], kind: Literal["reasoning", "content"], length: int) -> None:
         text = self._held[:length]
         if not text:
             return
@@ -168,7 +168,7 @@ class Speech:
             self.content += text
         else:
             self.reasoning += text
-        parts.append(Part(kind, text))
+        parts.append(Fragment(kind, text))
         self._skip(length)
 
     def _skip(self, length: int) -> None:
@@ -179,19 +179,19 @@ class Speech:
 class _Scanner:
     """Calls in a text that keeps to the grammar of its format."""
 
-    def __init__(self, form: CallFormat, calls: list[Call], at: int) -> None:
+    def __init__(self, form: CallFormat, calls: list[WrittenCall], at: int) -> None:
         self.form, self.calls, self.text = form, calls, ""
         self._origin = at
         self._read = 0
         """How much of the text has been read."""
         self._depth = 0
         self._quoted = False
-        self._open: Call | None = None
+        self._open: WrittenCall | None = None
         self._said = 0
 
-    def feed(self, text: str) -> list[Part]:
+    def feed(self, text: str) -> list[Fragment]:
         self.text += text
-        parts: list[Part] = []
+        parts: list[Fragment] = []
         while True:
             if self._open is None:
                 match = self.form.opening.search(self.text, self._read)
@@ -207,15 +207,15 @@ class _Scanner:
             self._grow(parts, call, end)
             if self.form.dialect != "json":
                 call.arguments = from_dialect(call.arguments, self.form.dialect)
-                parts.append(Part("arguments", call.arguments, len(self.calls) - 1))
+                parts.append(Fragment("arguments", call.arguments, len(self.calls) - 1))
             call.whole = True
             self._open, self._read = None, end
 
-    def _begin(self, match: re.Match[str], parts: list[Part]) -> None:
+    def _begin(self, match: re.Match[str], parts: list[Fragment]) -> None:
         name = match["name"]
         named = json.loads(f'"{name}"') if self.form.body != "plain" else name
         shift = self._origin
-        self._open = Call(
+        self._open = WrittenCall(
             new_id(),
             named,
             (shift + self._read, shift + match.start("name")),
@@ -223,16 +223,16 @@ class _Scanner:
             shift + match.end(),
         )
         self.calls.append(self._open)
-        parts.append(Part("call", named, len(self.calls) - 1))
+        parts.append(Fragment("call", named, len(self.calls) - 1))
         self._read = self._said = match.end()
         self._depth, self._quoted = 0, False
 
-    def _grow(self, parts: list[Part], call: Call, end: int) -> None:
+    def _grow(self, parts: list[Fragment], call: WrittenCall, end: int) -> None:
         text = self.text[self._said : end]
         self._said = end
         call.arguments += text
         if text and self.form.dialect == "json":
-            parts.append(Part("arguments", text, len(self.calls) - 1))
+            parts.append(Fragment("arguments", text, len(self.calls) - 1))
 
     def _arguments(self) -> int | None:
         """Where the arguments end, None while they go on. `_read` is how far they have been looked at."""

@@ -12,7 +12,7 @@ from entropix.serve.asking import Asked
 from entropix.serve.shapes import Shape
 from entropix.serve.ticket import MailItem
 from entropix.serve.tools.certainty import Spelled, calling, certainties
-from entropix.serve.tools.speech import CLOSE, OPEN, Part, Speech
+from entropix.serve.tools.speech import CLOSE, OPEN, Fragment, Speech
 from entropix.trace.records import to_json
 from entropix.types import Result, Step
 
@@ -96,7 +96,7 @@ class SpokenWriter(Writer):
                 out.append(self.ending(item.choice, item.job))
         return "".join(out).encode()
 
-    def _deltas(self, out: list[str], item: MailItem, parts: Sequence[Part]) -> None:
+    def _deltas(self, out: list[str], item: MailItem, parts: Sequence[Fragment]) -> None:
         logprobs, ours = self.reports(item)
         deltas = [self._delta(item.choice, part) for part in parts]
         if not deltas and (logprobs is not None or ours):
@@ -108,7 +108,7 @@ class SpokenWriter(Writer):
             )
             logprobs, ours = None, ""
 
-    def _delta(self, choice: int, part: Part) -> dict[str, Any]:
+    def _delta(self, choice: int, part: Fragment) -> dict[str, Any]:
         if part.kind == "call":
             call = self.speeches[choice].calls[part.call]
             function = {"name": call.name, "arguments": ""}

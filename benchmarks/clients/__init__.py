@@ -1,0 +1,1 @@
+"""The quick starts of clients that people use, against this server: client × feature."""

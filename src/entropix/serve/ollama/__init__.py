@@ -1,0 +1,1 @@
+"""Ollama's API, as far as its clients need it: a translation onto chat requests and completions."""

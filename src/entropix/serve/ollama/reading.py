@@ -1,0 +1,94 @@
+"""A request of Ollama's API → the chat request or completion that asks for the same."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from entropix.serve.errors import invalid
+from entropix.serve.ollama.schema import OllamaChat, OllamaGenerate, OllamaMessage, OllamaRequest
+from entropix.serve.schema import ChatRequest, CompletionRequest
+
+LATEST = ":latest"
+
+T = TypeVar("T", bound=BaseModel)
+
+
+def chat_of(asked: OllamaChat | OllamaGenerate) -> ChatRequest:
+    """Raises ApiError naming what is wrong."""
+    if isinstance(asked, OllamaChat):
+        messages = _messages(asked.messages)
+        tools = asked.tools or None
+    else:
+        if asked.images:
+            raise invalid("images: this server reads text only; leave them out", "images")
+        head = [{"role": "system", "content": asked.system}] if asked.system else []
+        messages, tools = [*head, {"role": "user", "content": asked.prompt}], None
+    body = {**_common(asked), "messages": messages, "tools": tools, "continue_final_message": None}
+    if asked.format == "json":
+        body["response_format"] = {"type": "json_object"}
+    elif isinstance(asked.format, dict):
+        schema = {"name": "format", "schema": asked.format}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    if isinstance(asked.think, bool):
+        body["chat_template_kwargs"] = {"enable_thinking": asked.think}
+    return _valid(ChatRequest, body)
+
+
+def completion_of(asked: OllamaGenerate) -> CompletionRequest:
+    """Of `raw` prompts and holes. Raises ApiError."""
+    body = {**_common(asked), "prompt": asked.prompt, "suffix": asked.suffix, "add_special_tokens": not asked.raw}
+    body["max_tokens"] = body["max_tokens"] or -1
+    return _valid(CompletionRequest, body)
+
+
+def _common(asked: OllamaRequest) -> dict[str, Any]:
+    options = asked.options.model_dump(exclude_none=True) if asked.options else {}
+    most = options.pop("num_predict", None)
+    for name, limit in (("temperature", 2.0), ("top_p", 1.0)):
+        if name in options:
+            options[name] = min(float(options[name]), limit)
+    seed = options.pop("seed", None)
+    return {
+        "model": asked.model.removesuffix(LATEST),
+        "max_tokens": most if most is not None and most > 0 else None,
+        "seed": None if seed in (None, 0, -1) else seed,
+        **options,
+    }
+
+
+def _messages(given: list[OllamaMessage]) -> list[dict[str, Any]]:
+    messages: list[dict[str, Any]] = []
+    waiting: list[str] = []
+    for n, message in enumerate(given):
+        if message.images:
+            raise invalid(f"messages.{n}.images: this server reads text only; leave them out", "messages")
+        made: dict[str, Any] = {"role": message.role, "content": message.content or ""}
+        if message.thinking:
+            made["reasoning_content"] = message.thinking
+        if message.tool_calls:
+            made["tool_calls"] = [
+                {
+                    "id": f"call{n}x{i}",
+                    "type": "function",
+                    "function": {"name": c.function.name, "arguments": json.dumps(c.function.arguments)},
+                }
+                for i, c in enumerate(message.tool_calls)
+            ]
+            waiting = [call["id"] for call in made["tool_calls"]]
+        if message.role == "tool":
+            # Ollama's results have no ids: they come in the order of the calls
+            made |= {"tool_call_id": waiting.pop(0) if waiting else "", "name": message.tool_name}
+        messages.append(made)
+    return messages
+
+
+def _valid(kind: type[T], body: dict[str, Any]) -> T:
+    try:
+        return kind.model_validate(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise invalid(f"{place}: {first['msg']}", place) from None
