@@ -2,6 +2,7 @@
 # make test       set up everything and run all checks and tests
 # make test-vllm  set up a vLLM for the CPU in an environment of its own and test the plug-in in its server
 # make test-llama-cpp-python  build the second choice of llama.cpp, which takes some minutes, and test with it
+# make test-clients  run clients' quick starts against the server, from an environment of their own
 # make bench      measure the overhead of every policy (README, Speed)
 # make check      lint, format and types only
 # make docs       build the documentation site into site/
@@ -10,11 +11,13 @@ PYTHON ?= python3
 VENV ?= .venv
 VLLM_VENV ?= .venv-vllm
 DOCS_VENV ?= .venv-docs
+CLIENTS_VENV ?= .venv-clients
+CLIENTS_MODEL ?= smollm2
 BIN = $(VENV)/bin
 VLLM_BIN = $(VLLM_VENV)/bin
 PROMPT ?= A farmer has 17 sheep. All but 9 run away. How many are left?
 
-.PHONY: demo test test-vllm test-llama-cpp-python bench check docs chromium clean
+.PHONY: demo test test-vllm test-llama-cpp-python test-clients bench check docs chromium clean
 
 demo: $(VENV)/.llama
 	$(BIN)/entropix generate --seed 1 --max-tokens 160 "$(PROMPT)"
@@ -32,6 +35,10 @@ test-llama-cpp-python: $(VENV)/.dev
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[llama-cpp-python]'
 	ENTROPIX_REQUIRE_SECOND=1 $(BIN)/python -m pytest tests/engines/test_library.py
 	ENTROPIX_LLAMA_CPP=llama-cpp-python $(BIN)/python -m pytest tests/engines
+
+# a model that calls tools by itself shows all of it: CLIENTS_MODEL=Qwen2.5-Coder-1.5B-Instruct.Q4_K_M.gguf
+test-clients: $(VENV)/.dev $(CLIENTS_VENV)/.ready
+	$(BIN)/python -m benchmarks.clients --model $(CLIENTS_MODEL) --python $(CLIENTS_VENV)/bin/python
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.overhead
@@ -81,5 +88,11 @@ $(DOCS_VENV)/.ready: constraints-docs.txt
 	$(DOCS_VENV)/bin/pip install --quiet --requirement constraints-docs.txt
 	touch $@
 
+$(CLIENTS_VENV)/.ready: Makefile
+	$(PYTHON) -m venv $(CLIENTS_VENV)
+	$(CLIENTS_VENV)/bin/pip install --quiet dspy instructor langchain-openai litellm llm ollama openai openai-agents \
+	  'pydantic-ai-slim[openai]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) $(DOCS_VENV) site
+	rm -rf $(VENV) $(VLLM_VENV) $(CLIENTS_VENV) $(DOCS_VENV) site
