@@ -6,6 +6,7 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 from entropix.cli.options import add_color_option, positive
 
@@ -25,6 +26,7 @@ examples:
   entropix replay runs/mine --stop none --weight count span --select vote likeliest
   entropix replay runs/mine --move 2 3 4 6
   entropix replay runs/mine --stop lead:3 --calibrate --risk 10%
+  entropix replay runs/mine --first greedy --polygraph stats.json
 
 exit codes: 0 done, 2 something given was wrong"""
 
@@ -79,6 +81,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--features", nargs="+", metavar="NAME", help="of the fit: agreement, margin, span, length (default: no margin)"
     )
+    parser.add_argument(
+        "--polygraph",
+        type=Path,
+        metavar="FILE",
+        help="write the ballots, beside the text of --first, in the form that lm-polygraph scores, and do nothing else",
+    )
     parser.add_argument("--baseline", metavar="NAME", help="what rules are compared with (default: the whole vote)")
     add_color_option(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="no notes")
@@ -113,6 +121,8 @@ def run(args: argparse.Namespace) -> int:
         for most in args.most
     ]
     manifest, outcomes = stored(args.run_directory)
+    if args.polygraph is not None:
+        return _export(args, screen, manifest, outcomes)
     beside = [args.baseline] if args.baseline else []
     found = replay(outcomes, rules, args.move, spec=args.spec, beside=beside, shuffles=args.shuffles)
     try:
@@ -132,3 +142,17 @@ def run(args: argparse.Namespace) -> int:
         "commands": [*manifest.get("commands", []), shlex.join(["entropix", *sys.argv[1:]])],
     }
     return show_report(summary, told, args.run_directory, "replay", screen)
+
+
+def _export(args: argparse.Namespace, screen: Any, manifest: dict[str, Any], outcomes: list[dict[str, Any]]) -> int:
+    """Write the ballots as lm-polygraph takes them."""
+    import json
+
+    from entropix.cli.eval import write_page
+    from entropix.evaluate.alternatives import base_of
+    from entropix.evaluate.polygraph import exported
+
+    made = exported(outcomes, base_of(outcomes, args.spec), args.first, str(manifest.get("model", "")))
+    print(write_page(args.polygraph, json.dumps(made) + "\n"))
+    screen.tell(f"{len(made['quality'])} answers with {', '.join(made['stats'])}")
+    return 0

@@ -30,10 +30,10 @@ def classes(answers: Sequence[str | None]) -> list[int]:
 
 
 class LabelShare(Estimator):
-    """1 − the winner's share of all texts, as `Result.share` has it."""
+    """1 − the winner's share of all texts, as `Result.share` has it; whether the text given says the same or not."""
 
     name: ClassVar[str] = "label-share"
-    summary: ClassVar[str] = "1 − the share of the texts that give the answer"
+    summary: ClassVar[str] = "1 − the share of the texts that give the most frequent answer"
     needs: ClassVar[Needs] = Needs.TEXTS
     unit: ClassVar[str] = "share"
     peer: ClassVar[str] = "LabelProb"
@@ -45,7 +45,8 @@ class LabelShare(Estimator):
         if sum(votes) == 1:  # the others were cut off, and a share of one means nothing
             return None
         cast = Counter(t.answer for t, votes_too in zip(seen.texts, votes, strict=True) if votes_too)
-        return 1.0 if seen.text.answer is None else 1 - cast[seen.text.answer] / len(seen.texts)
+        del cast[None]
+        return 1 - max(cast.values(), default=0) / len(seen.texts)
 
 
 class _Cocoa(Estimator):
