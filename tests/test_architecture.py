@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "profiles": CORE | {"decoding"},
     "models": FOUNDATION | {"engines"},
     "model": CORE | {"constraints", "decoding", "profiles", "models", "search", "uncertainty"},
-    "trace": CORE | {"decoding", "profiles"},
+    "trace": CORE | {"decoding", "profiles", "uncertainty"},
     "remote": FOUNDATION | {"signals", "policies", "profiles", "search", "uncertainty"},
     "search": CORE | {"decoding"},
     "uncertainty": FOUNDATION | {"engines", "search"},

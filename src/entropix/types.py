@@ -7,7 +7,7 @@ API standard: NumPy and torch today.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum, IntEnum
 from typing import Any, ClassVar, NamedTuple, TypeAlias
@@ -342,6 +342,9 @@ class Result:
     """Whether text and log-probabilities depend on nothing beside the request, to the bit."""
     uncertainties: Mapping[str, float] = field(default_factory=dict, compare=False, repr=False)
     """By every estimator that knows enough, by its name; computed when they are asked for. docs/uncertainty.md."""
+    spans: Sequence[Any] = field(default=(), compare=False, repr=False)
+    """The numbers, dates, names, quoted strings, identifiers or JSON values of the text, with what the model gave each:
+    `entropix.uncertainty.TextSpan`; found when they are asked for."""
 
     @property
     def confidence(self) -> float:

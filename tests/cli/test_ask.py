@@ -127,3 +127,12 @@ def test_a_risk_over_an_endpoint_is_refused(cli: Any) -> None:
     shown = cli("ask", "--risk", "10%", "--endpoint", "http://localhost:1/v1", "How many?")
     assert shown.code == 2
     assert "--risk does not go with --endpoint: no calibration" in shown.err
+
+
+def test_spans_show_the_text_with_what_is_doubtful_in_it_and_then_the_answer(cli: Any) -> None:
+    cli.script = saying("In 1887, so the answer is 9.", certainty=6)
+    shown = cli("ask", "--spans", "--color", "always", "--seed", "2", "How many are left?")
+    assert shown.out.endswith("\n9\n")
+    assert "4m1887" in shown.out
+    assert "spans: 2 of 2 are less than 90% sure" in shown.err
+    assert "1887 (number; " in shown.err

@@ -362,3 +362,11 @@ def test_d26_a_schema_file_that_cannot_be_read_is_not_told_what_a_schema_s_text_
     assert "is UTF-16" in outcome.err
     assert "begins with {" not in outcome.err
     assert "begins with {" in cli("generate", "-q", "--json-schema", str(tmp_path / "none.json"), "hi").err
+
+
+def test_spans_leave_the_text_as_it_is_on_a_pipe_and_list_what_is_doubtful(cli: Any) -> None:
+    cli.script = saying("It was 1887.", certainty=6)
+    shown = cli("generate", "--spans", "-p", "greedy", "When?", "And then?")
+    assert shown.out.count("It was 1887.\n") == 2
+    assert shown.err.count("1887 (number; ") == 2
+    assert cli("generate", "--spans", "-q", "-p", "greedy", "When?").out == "It was 1887.\n"

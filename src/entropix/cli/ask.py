@@ -12,6 +12,7 @@ from entropix.cli.options import (
     add_model_options,
     add_profile_option,
     add_prompt_options,
+    add_spans_option,
     named,
     positive,
     read_prompts,
@@ -80,6 +81,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_endpoint_options(parser)
     output = parser.add_argument_group("output")
     output.add_argument("--show", action="store_true", help="show the text that gives the answer, too")
+    add_spans_option(output)
     output.add_argument("--trace", type=named, metavar="FILE", help="write every step to FILE, one JSON line each")
     output.add_argument("--json", action="store_true", help="one JSON object per question, with every text")
     output.add_argument("-q", "--quiet", action="store_true", help="the answer and nothing else")
@@ -127,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
             policy=None if isinstance(args.policy, Default) else args.policy,
             seed=args.seed,
             max_tokens=args.max_tokens,
-            leading=0 if args.trace is None else 8,
+            leading=8 if args.trace or args.spans or args.json else 0,
         )
         writer = None
         if args.trace:
@@ -155,23 +157,28 @@ def print_all(
     for n, (question, result) in enumerate(zip(questions, results, strict=False)):
         if len(questions) > 1:
             write_heading(screen, n, len(questions), question)
-        print_answer(screen, result, show=args.show, risk=risk)
+        print_answer(screen, result, show=args.show, risk=risk, spans=args.spans)
 
 
-def print_answer(screen: Any, result: Any, *, show: bool, risk: float | None = None) -> None:
+def print_answer(screen: Any, result: Any, *, show: bool, risk: float | None = None, spans: bool = False) -> None:
     """The answer on standard output; how sure it is, from what, and the other answers on standard error. Where it
-    abstains, that it does so stands in the answer's place."""
+    abstains, that it does so stands in the answer's place. spans: the text that gives it, doubtful spans underlined."""
+    from entropix.cli.output import show_spans
     from entropix.cli.votes import tell_others
     from entropix.trace.terminal import write_text
 
     answer = result.text.strip() if result.answer is None else result.answer
+    if spans and not result.abstained:
+        show_spans(screen, result)
+        show = False
     if show and result.answer is not None and not result.abstained:
         write_text(screen.out, result.text.strip() + "\n\n")
     if result.abstained:
         write_text(screen.out, f"not sure enough to answer at a risk of {100 * (risk or 0):.3g} %\n")
         screen.tell(f"leading: {answer or '(no answer)'}")
     else:
-        write_text(screen.out, (answer or "(no answer)") + "\n")
+        if not (spans and result.answer is None):  # an open question's answer is the text, which stands there
+            write_text(screen.out, (answer or "(no answer)") + "\n")
     if result.answer is not None:
         screen.tell(f"{result.confidence:.0%} sure: {result.confidence_source}")
         tell_others(screen, result.search)

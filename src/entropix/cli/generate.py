@@ -130,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
         writer = TraceWriter(args.trace, header) if args.trace else None
         for note in model.notes:
             screen.tell(note)
-        show = JsonOutput(screen, prompts) if args.json else TextOutput(screen, prompts)
+        show = JsonOutput(screen, prompts) if args.json else TextOutput(screen, prompts, spans=args.spans)
         show.begin()
         try:
             with showing_tree(screen, stream, args.show_tree):

@@ -157,8 +157,18 @@ def add_output_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGro
         action=argparse.BooleanOptionalAction,
         help="say what the colours mean, or do not (default: when there are colours)",
     )
+    add_spans_option(group)
     group.add_argument("-q", "--quiet", action="store_true", help="only the answer: no legend, notes or summary")
     return group
+
+
+def add_spans_option(parser: Any) -> None:
+    parser.add_argument(
+        "--spans",
+        action="store_true",
+        help="underline the numbers, dates, names, quotes, identifiers and JSON values to distrust, and say how likely "
+        "they were; the text is printed when it is whole",
+    )
 
 
 def add_color_option(parser: Any) -> None:

@@ -21,8 +21,10 @@ from entropix.trace.terminal import (
     legend,
     make_console,
     one_line,
+    span_lines,
     summary,
     visible,
+    write_spans,
     write_step,
     write_text,
 )
@@ -94,17 +96,20 @@ class Printer:
 class TextOutput:
     """Answers as text: the first while it comes, those after it when all are done."""
 
-    def __init__(self, screen: Screen, prompts: Sequence[str]) -> None:
+    def __init__(self, screen: Screen, prompts: Sequence[str], *, spans: bool = False) -> None:
+        """spans: print an answer when it is whole, its doubtful spans underlined."""
         self.screen = screen
         self.prompts = prompts
+        self.spans = spans
         self.printer = Printer(screen)
 
     def begin(self) -> None:
-        self.screen.explain()
+        if not self.spans:
+            self.screen.explain()
         self._heading(0)
 
     def step(self, index: int, step: Step) -> None:
-        if index == 0:
+        if index == 0 and not self.spans:
             self.printer.step(step)
 
     def end(self, results: Sequence[Result]) -> None:
@@ -112,7 +117,10 @@ class TextOutput:
             if n:
                 self._heading(n)
                 self.printer = Printer(self.screen)
-            self.printer.finish(result)
+            if self.spans:
+                show_spans(self.screen, result)
+            else:
+                self.printer.finish(result)
             self.screen.summarise(result)
 
     def abort(self) -> None:
@@ -123,6 +131,15 @@ class TextOutput:
     def _heading(self, n: int) -> None:
         if len(self.prompts) > 1:
             write_heading(self.screen, n, len(self.prompts), self.prompts[n])
+
+
+def show_spans(screen: Screen, result: Result) -> None:
+    """The answer with its doubtful spans underlined, and what they are on standard error."""
+    write_spans(screen.out, result)
+    if not result.text.endswith("\n"):
+        write_text(screen.out, "\n")
+    for line in span_lines(result):
+        screen.tell(line)
 
 
 class JsonOutput:

@@ -71,7 +71,7 @@ def answer(
 def show_results(args: argparse.Namespace, screen: Screen, prompts: list[str], results: list[Result]) -> None:
     if not results:
         return
-    output = JsonOutput(screen, prompts[: len(results)]) if args.json else TextOutput(screen, prompts)
+    output = JsonOutput(screen, prompts[: len(results)]) if args.json else TextOutput(screen, prompts, spans=args.spans)
     output.begin()
     output.end(results)
     if args.show_tree:

@@ -32,7 +32,7 @@ from entropix.search.effort import POLICY as BALLOT_POLICY
 from entropix.search.effort import REPEATED, check_effort_alone, make_pool, plan_effort
 from entropix.search.pool import Pool
 from entropix.types import ModelInfo, Result
-from entropix.uncertainty import Uncertainties, observed
+from entropix.uncertainty import Spans, Uncertainties, observed, spans_of
 
 DEFAULT_POLICY = "entropix"
 
@@ -336,11 +336,12 @@ class Model:
         known = self.profile.confidences
         setting = self.setting(request.policy, request.search) if known else None
         verdict = judge(job.search, request.search, setting, known, request.risk)
-        steps, search = tuple(job.steps), job.search
+        # what is computed later reads what the answer was now
+        text, steps, ended, search = job.stream.text, tuple(job.steps), job.finish_reason, job.search
         extract = extractor_of(request.search)
         return Result(
-            text=job.stream.text,
-            finish_reason=job.finish_reason,
+            text=text,
+            finish_reason=ended,
             tokens=tuple(job.tokens),
             prompt_tokens=len(request.tokens),
             steps=steps,
@@ -358,7 +359,8 @@ class Model:
             abstained=verdict.abstained,
             risk_bound=verdict.risk_bound,
             reproducible=request.reproducible,
-            uncertainties=Uncertainties(lambda: observed(steps, job.finish_reason, search, extract)),
+            uncertainties=Uncertainties(lambda: observed(steps, ended, search, extract)),
+            spans=Spans(lambda: spans_of(text, steps)),
         )
 
 

@@ -22,7 +22,7 @@ from entropix.search.exploration import Exploration
 from entropix.search.host import Host, ended
 from entropix.search.seeds import derived
 from entropix.types import Ledger, Result, Step, Thresholds
-from entropix.uncertainty import Uncertainties, observed
+from entropix.uncertainty import Spans, Uncertainties, observed, spans_of
 
 TICK = 0.1
 """Seconds after which a caller's `watch` and `progress` are called while nothing comes."""
@@ -366,6 +366,7 @@ class Answering(Host):
             search=record,
             thresholds=thresholds,
             uncertainties=Uncertainties(lambda: observed(steps, ended, record, extract)),
+            spans=Spans(lambda: spans_of(winner.text, steps)),
         )
 
     def _ledger(self, winner: Text) -> tuple[Ledger, int]:

@@ -27,6 +27,7 @@ MODULES = (
     "charts.js",
     "space.js",
     "detail.js",
+    "spans.js",
     "summary.js",
     "viewer.js",
     "file.js",

@@ -11,6 +11,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from entropix.types import Action, BranchRecord, Candidate, Ledger, Regime, Result, SearchRecord, Step, Thresholds
+from entropix.uncertainty import Spans, TextSpan, spans_of
 
 DIGITS = 6
 """Significant digits of the numbers in a record."""
@@ -78,6 +79,7 @@ def result_record(result: Result) -> dict[str, Any]:
         "uncertainty_source": result.uncertainty_source,
         "token_uncertainty": result.token_uncertainty,
         "uncertainties": dict(result.uncertainties),
+        "spans": [span_record(span) for span in result.spans],
         "surprisal": result.surprisal,
         "mean_entropy": result.mean_entropy,
         "regime_shares": result.regime_shares,
@@ -91,6 +93,12 @@ def result_record(result: Result) -> dict[str, Any]:
         "confidence_source": result.confidence_source,
         "search": None if result.search is None else search_record(result.search),
     }
+
+
+def span_record(span: TextSpan) -> dict[str, Any]:
+    """A span with its characters and steps; alternatives as [label, p]."""
+    record = {f.name: getattr(span, f.name) for f in fields(TextSpan)}
+    return {**record, "alternatives": [list(pair) for pair in span.alternatives]}
 
 
 def search_record(search: SearchRecord) -> dict[str, Any]:
@@ -175,8 +183,9 @@ def result_from(record: Mapping[str, Any], header: Mapping[str, Any], steps: tup
     uncertainties = record.get("uncertainties") or {}
     if not isinstance(uncertainties, Mapping):
         raise ValueError("'uncertainties' is not an object")
+    text = _text(record, "text")
     return Result(
-        text=_text(record, "text"),
+        text=text,
         finish_reason=_text(record, "finish_reason"),
         tokens=tuple(step.token for step in steps),
         prompt_tokens=_whole(record, "prompt_tokens", 0),
@@ -195,6 +204,7 @@ def result_from(record: Mapping[str, Any], header: Mapping[str, Any], steps: tup
         abstained=record.get("abstained") is True,
         risk_bound=_real(record, "risk_bound"),
         reproducible=record.get("reproducible") is True,
+        spans=Spans(lambda: spans_of(text, steps)),
         uncertainties={str(name): _number(value, "uncertainties") for name, value in uncertainties.items()},
     )
 

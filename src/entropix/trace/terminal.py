@@ -16,6 +16,7 @@ from rich.style import Style
 from rich.text import Text
 
 from entropix.types import Action, Ledger, Regime, Result, Step
+from entropix.uncertainty.spans import DOUBTFUL, doubtful
 
 ColorChoice: TypeAlias = Literal["auto", "always", "never"]
 ColorSystem: TypeAlias = Literal["auto", "standard", "256", "truecolor"]
@@ -149,6 +150,33 @@ def write_text(console: Console, text: str, style: Style | None = None) -> None:
     if console.is_terminal or console.file.isatty():
         text = visible(text)
     console.print(Segments([Segment(text, style)]), end="", soft_wrap=True)
+
+
+def write_spans(console: Console, result: Result) -> None:
+    """Print an answer with its doubtful spans underlined, in bold too where they are less likely than not; on a pipe
+    the text alone."""
+    at = 0
+    for span in result.spans:
+        if not span.doubtful:
+            continue
+        write_text(console, result.text[at : span.start])
+        write_text(console, span.text, Style(underline=True, bold=True if span.probability < 0.5 else None))
+        at = span.end
+    write_text(console, result.text[at:])
+
+
+def span_lines(result: Result, most: int = 8) -> list[str]:
+    """The doubtful spans of an answer, least sure first, each on a line with what else was likely at its least likely
+    token; a line for none."""
+    found = doubtful(result.spans)
+    if not found:
+        return [f"spans: none of {len(result.spans)} is less than {DOUBTFUL:.0%} sure"]
+    lines = [f"spans: {len(found)} of {len(result.spans)} are less than {DOUBTFUL:.0%} sure"]
+    for span in found[:most]:
+        others = ", ".join(f"{one_line(label, 20) or '␣'} {p:.0%}" for label, p in span.alternatives if p >= 0.01)
+        least = f"{one_line(span.least, 20)} {span.least_probability:.0%}" + (f"; else {others}" if others else "")
+        lines.append(f"  {span.probability:4.0%}  {one_line(span.text, 40)} ({span.kind}; {least})")
+    return lines + ([f"  and {len(found) - most} more"] if len(found) > most else [])
 
 
 def legend(console: Console) -> Text:

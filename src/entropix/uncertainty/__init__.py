@@ -9,6 +9,7 @@ from entropix.errors import PluginError
 from entropix.registry import Registry
 from entropix.uncertainty.base import Estimator, Needs
 from entropix.uncertainty.readings import Observed, Reading, StepsReading, branch_readings, observed
+from entropix.uncertainty.spans import Spans, TextSpan, doubtful, spans_of
 
 ESTIMATORS: Registry[type[Estimator]] = Registry("entropix.estimators", "estimator", Estimator)
 
@@ -22,11 +23,15 @@ __all__ = [
     "Needs",
     "Observed",
     "Reading",
+    "Spans",
     "StepsReading",
+    "TextSpan",
     "Uncertainties",
     "branch_readings",
+    "doubtful",
     "estimate",
     "observed",
+    "spans_of",
 ]
 
 

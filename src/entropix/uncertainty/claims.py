@@ -22,13 +22,14 @@ SAME, OTHER, NEITHER = "same", "other", "neither"
 
 _EDGES = re.compile(r"^[\W_]+|[\W_]+$")
 _NUMBER = re.compile(r"^[+-]?\d+(?:[.,]\d+)*$")
-_FUNCTION_WORDS = """
+_WORDS = """
     a an the this that these those some any each is are was were be been being has have had do does did will would
     can could may might shall should must of in on at by to for from with into about as than then so and or but nor if
     when while because since it its he she they we you i him her them us me his their our your my there here which who
     whom whose what also not just only very more most such
 """
-_FUNCTION = frozenset(_FUNCTION_WORDS.split())
+FUNCTION_WORDS = frozenset(_WORDS.split())
+"""English words that say nothing by themselves."""
 
 
 @lru_cache(maxsize=65536)
@@ -45,7 +46,7 @@ def claim_of(label: str) -> Claim | None:
     if not any(c.isalpha() for c in word):
         return None
     word = word.casefold()
-    return None if word in _FUNCTION else ("word", word)
+    return None if word in FUNCTION_WORDS else ("word", word)
 
 
 def relation(chosen: Claim | None, other: Claim | None) -> str:

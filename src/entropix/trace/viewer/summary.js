@@ -1,6 +1,7 @@
 // What is known about a whole answer, and the tree of its search.
 
 import { fate } from "./detail.js";
+import { distrust } from "./spans.js";
 import { REGIMES, count, el, number, percent, tokenElement } from "./tokens.js";
 
 export const ENDINGS = {
@@ -60,6 +61,8 @@ export function summary(header, steps, result) {
     ["regimes", words],
   ];
   if (result) {
+    const spans = distrust(result.spans);
+    if (spans) rows.push(["to distrust", spans]);
     const search = result.search;
     if (search && Object.keys(search.shares || {}).length) {
       const votes = Object.entries(search.shares).map(([answer, share]) => `${answer}: ${percent(share, 0)}`);

@@ -12,6 +12,7 @@ import { Scatter, Strip, regimeAt } from "./charts.js";
 import { detail } from "./detail.js";
 import { Space } from "./space.js";
 import { forks, path, summary, tree } from "./summary.js";
+import { markSpans } from "./spans.js";
 import { Text } from "./text.js";
 import { MODES, count, el, legend, spoken } from "./tokens.js";
 
@@ -160,6 +161,7 @@ class View {
       this.relight();
     }
     this.about.replaceChildren(...summary(this.header, this.own, this.result));
+    if (this.branch === null && this.result) markSpans(this.text, this.result.spans);
     const odd = t && this.steps.some((s) => Number.isFinite(s.entropy) && Number.isFinite(s.varentropy)
       && s.action !== "inject" && regimeAt(s.entropy, s.varentropy, t) !== s.regime);
     const notes = [];

@@ -1,0 +1,244 @@
+"""Where in a text to distrust it: its numbers, dates, names, quoted strings, identifiers and JSON values, each with the
+probability of its tokens."""
+
+from __future__ import annotations
+
+import math
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, NamedTuple, overload
+
+from entropix.search.numerals import numerals
+from entropix.types import Step
+from entropix.uncertainty.claims import FUNCTION_WORDS
+from entropix.uncertainty.values import scan
+
+KINDS = ("number", "date", "name", "quote", "identifier", "value")
+DOUBTFUL = 0.9
+"""Spans of at least this probability are not shown as doubtful."""
+ALTERNATIVES = 4
+
+_MONTH = (
+    r"(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?"
+    r"|Nov(?:ember)?|Dec(?:ember)?)\b\.?"
+)
+_FOUND = re.compile(
+    rf"""
+    (?P<date>
+        (?<![\d/.-])\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}(?![\d])(?:[T ]\d{{2}}:\d{{2}}(?::\d{{2}})?)?
+      | (?<![\d/.-])\d{{1,2}}[-/.]\d{{1,2}}[-/.](?:\d{{4}}|\d{{2}})(?![\d/-]|\.\d)
+      | \b{_MONTH}\ \d{{1,2}}(?:st|nd|rd|th)?(?:,?\ \d{{4}})?(?!\d)
+      | \b\d{{1,2}}(?:st|nd|rd|th)?\ (?:of\ )?{_MONTH}(?:,?\ \d{{4}})?(?!\d)
+      | \b{_MONTH}\ \d{{4}}\b
+      | \d{{4}}年(?:\d{{1,2}}月(?:\d{{1,2}}日)?)?
+    )
+  | (?P<identifier>
+        `[^`\n]{{1,200}}`
+      | \b[A-Za-z_]\w{{0,80}}(?:\.[A-Za-z_]\w{{0,80}}){{0,8}}\(\)?
+      | \b[A-Za-z]\w{{0,80}}_\w{{1,80}}\b
+      | \b[a-z]{{1,40}}[A-Z]\w{{0,80}}\b
+    )
+  | (?P<quote> “[^”\n]{{1,300}}” | «[^»\n]{{1,300}}» | „[^“”\n]{{1,300}}[“”] | 「[^」\n]{{1,300}}」
+      | (?<![\w"])"[^"\n]{{1,300}}"(?!\w) | (?<![\w'’])'[^'\n]{{2,200}}'(?![\w]) )
+    """,
+    re.VERBOSE,
+)
+_FENCED = re.compile(r"\A\s*```(?:json)?[ \t]*\n(.*?)\n?```\s*\Z", re.DOTALL)
+_WORD = re.compile(r"[^\W\d_](?:[\w'’&-]{0,60}\w)?\.?")
+_BETWEEN = frozenset(
+    [
+        "of",
+        "de",
+        "del",
+        "della",
+        "van",
+        "von",
+        "der",
+        "den",
+        "the",
+        "la",
+        "le",
+        "du",
+        "da",
+        "di",
+        "al",
+        "bin",
+        "ibn",
+        "y",
+        "e",
+    ]
+)
+_STARTERS = (
+    "yes no here let let's first second next then finally therefore thus hence however although first now today to"
+)
+_NO_NAME = FUNCTION_WORDS | frozenset(_STARTERS.split())
+_SENTENCE_END = re.compile(r"(?:[.!?:;…。！？]['\"”’)\]*_]{0,3}|[\n\r*#>|•-])\s*[\"“'‘(\[*_]{0,3}\Z")
+_NEAR = 12
+"""Characters before a word that say whether it begins a sentence."""
+_FEW = 25
+"""A text of so few words is an answer, and a word that begins a sentence may be a name."""
+
+
+class SpanPlace(NamedTuple):
+    """Something in a text that can be wrong: its kind, and its characters."""
+
+    kind: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class TextSpan:
+    """A place in an answer's text with what the model gave it.
+
+    start, end: characters of the text; first, last: the steps that hold them, `last` included. probability: Π p of the
+    model's own tokens among them, before temperature, which grows smaller with their number; None where there is none,
+    as in injected text. least: the label of the least likely token, its p, and the other tokens that were likely there
+    with theirs, as (label, p)."""
+
+    kind: str
+    start: int
+    end: int
+    text: str
+    first: int
+    last: int
+    probability: float | None
+    least: str
+    least_probability: float | None
+    alternatives: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def uncertainty(self) -> float:
+        """1 − probability; 0 where no token was the model's own."""
+        return 0.0 if self.probability is None else 1 - self.probability
+
+    @property
+    def doubtful(self) -> bool:
+        return self.probability is not None and self.probability < DOUBTFUL
+
+
+def places(text: str) -> list[SpanPlace]:
+    """The places in a text that can be wrong, in order and without overlap, in time linear in the text. Of a text that
+    is JSON, alone or in one fence, they are its values; strings without their quotes."""
+    fenced = _FENCED.match(text)
+    start, content = (fenced.start(1), fenced[1]) if fenced else (0, text)
+    if content.lstrip()[:1] in ("{", "[") and (found := scan(content)) is not None:
+        return [SpanPlace("value", start + value.start, start + value.end) for value in found]
+    taken = [SpanPlace(str(m.lastgroup), m.start(), m.end()) for m in _FOUND.finditer(text)]
+    taken = merged(taken, (SpanPlace("number", n.start, n.end) for n in numerals(text)))
+    return merged(taken, names(text))
+
+
+def merged(first: Sequence[SpanPlace], others: Iterator[SpanPlace]) -> list[SpanPlace]:
+    """Both in order, of two that overlap the one of `first`. Each is in order and without overlap itself."""
+    starts, ends = [p.start for p in first], [p.end for p in first]
+    free = [p for p in others if bisect_right(ends, p.start) == bisect_left(starts, p.end)]
+    return sorted([*first, *free], key=lambda p: p.start)
+
+
+def names(text: str) -> Iterator[SpanPlace]:
+    """Runs of capitalised words. A single one that begins a sentence is a name where the text is no more than a few
+    sentences, or where it is capitalised within a sentence as well."""
+    words = list(_WORD.finditer(text))
+    capital = [m[0][0].isupper() and m[0] not in ("I", "I'm", "I’m") for m in words]
+    begins = [m.start() == 0 or bool(_SENTENCE_END.search(text[max(m.start() - _NEAR, 0) : m.start()])) for m in words]
+    for k in range(1, len(words)):  # the point of an initial, as in J. S. Bach, ends no sentence
+        begins[k] &= not (
+            capital[k - 1] and re.fullmatch(r"\w\.", words[k - 1][0]) and words[k].start() - words[k - 1].end() == 1
+        )
+    within = {m[0].rstrip(".") for m, c, b in zip(words, capital, begins, strict=True) if c and not b}
+    n = 0
+    while n < len(words):
+        if not capital[n] or (begins[n] and _no_name(words[n][0])):
+            n += 1
+            continue
+        last = n
+        for k in range(n + 1, min(n + 8, len(words))):
+            if text[words[k - 1].end() : words[k].start()] != " " or begins[k]:
+                break
+            if capital[k]:
+                last = k
+            elif words[k][0] not in _BETWEEN:
+                break
+        word = words[n][0].rstrip(".")
+        if last > n or not begins[n] or word in within or len(words) <= _FEW:
+            end = words[last].end()
+            # a point ends the sentence but for initials, as in J. S. Bach
+            yield SpanPlace(
+                "name", words[n].start(), end - 1 if text[end - 1] == "." and len(words[last][0]) > 2 else end
+            )
+        n = last + 1
+
+
+def _no_name(word: str) -> bool:
+    """Whether a word has its capital from the sentence that it begins."""
+    word = re.split(r"['’.]", word.casefold())[0]
+    return word in _NO_NAME
+
+
+def spans_of(text: str, steps: Sequence[Step], found: Sequence[SpanPlace] | None = None) -> list[TextSpan]:
+    """The places of an answer's text, or those of `found`, with what its steps gave them. text: what the steps' texts
+    join to. Time is linear in the text and the steps."""
+    found = places(text) if found is None else found
+    ends = list(accumulate(len(step.text) for step in steps))
+    made = []
+    for place in found:
+        first, last = bisect_right(ends, place.start), bisect_left(ends, place.end)
+        if first >= len(steps) or place.end > ends[-1]:
+            continue  # the text has more than the steps, as one that was read from a damaged trace may
+        while first and not steps[first - 1].text and steps[first - 1].logprob is not None:
+            first -= 1  # the first bytes of a character
+        made.append(_span(place, text, steps, first, last))
+    return made
+
+
+def _span(place: SpanPlace, text: str, steps: Sequence[Step], first: int, last: int) -> TextSpan:
+    own = [s for s in steps[first : last + 1] if s.logprob is not None]
+    said = text[place.start : place.end]
+    if not own:
+        return TextSpan(place.kind, place.start, place.end, said, first, last, None, "", None)
+    least = min(own, key=lambda s: s.logprob if s.logprob is not None else 0.0)
+    probability = math.exp(min(math.fsum(s.logprob for s in own if s.logprob is not None), 0.0))
+    others = tuple((c.label, c.before) for c in least.leading if c.token != least.token)[:ALTERNATIVES]
+    return TextSpan(
+        place.kind, place.start, place.end, said, first, last, probability,
+        least.label, math.exp(min(least.logprob or 0.0, 0.0)), others,
+    )  # fmt: skip
+
+
+class Spans(Sequence[TextSpan]):
+    """An answer's spans in the order of the text, found when they are first asked for."""
+
+    def __init__(self, make: Callable[[], Sequence[TextSpan]]) -> None:
+        self._make = make
+        self._made: Sequence[TextSpan] | None = None
+
+    @property
+    def _spans(self) -> Sequence[TextSpan]:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    @overload
+    def __getitem__(self, index: int) -> TextSpan: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[TextSpan]: ...
+    def __getitem__(self, index: int | slice) -> TextSpan | Sequence[TextSpan]:
+        return self._spans[index]
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    def __repr__(self) -> str:
+        return repr(list(self._spans))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return tuple, (tuple(self._spans),)
+
+
+def doubtful(spans: Sequence[Any]) -> list[Any]:
+    """Those to distrust, the least sure first."""
+    return sorted((s for s in spans if s.doubtful), key=lambda s: (s.probability, s.start))
