@@ -1,4 +1,4 @@
-# make demo       set up what the default model needs and decode a prompt with it
+# make demo       set up what the default model needs and ask it something that it knows and something that it does not
 # make test       set up everything and run all checks and tests
 # make test-vllm  set up a vLLM for the CPU in an environment of its own and test the plug-in in its server
 # make test-llama-cpp-python  build the second choice of llama.cpp, which takes some minutes, and test with it
@@ -15,12 +15,14 @@ CLIENTS_VENV ?= .venv-clients
 CLIENTS_MODEL ?= smollm2
 BIN = $(VENV)/bin
 VLLM_BIN = $(VLLM_VENV)/bin
-PROMPT ?= A farmer has 17 sheep. All but 9 run away. How many are left?
+KNOWN ?= How many days are in a week?
+UNKNOWN ?= What is 17 * 23?
 
 .PHONY: demo test test-vllm test-llama-cpp-python test-clients bench check docs chromium clean
 
 demo: $(VENV)/.llama
-	$(BIN)/entropix generate --seed 1 --max-tokens 160 "$(PROMPT)"
+	@echo "Asking a model of 135 million parameters something that it knows and something that is beyond it:"
+	$(BIN)/entropix ask --effort low --seed 1 "$(KNOWN)" "$(UNKNOWN)"
 
 test: check chromium
 	$(BIN)/python -m pytest -n auto --dist loadfile
