@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from dataclasses import dataclass
+from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from entropix.engines import Engine, EngineKind
 from entropix.errors import ModelError, ParameterError
 from entropix.folders import SPLIT, expanded, found, hub_directory
-from entropix.models import embedded
+from entropix.models import embedded, hub, stores
 from entropix.registry import Registry
 
 DEFAULT = embedded.NAME
@@ -23,7 +24,8 @@ FORMATS = {"llama_cpp": "gguf", "transformers": "transformers"}
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """A model that could be loaded: state is "cached", or "to download" for the embedded one before its first use."""
+    """A model that could be loaded: state is "cached", "Ollama" or "LM Studio" for what these keep, or "to download"
+    for the embedded one before its first use."""
 
     name: str
     engine: str
@@ -47,6 +49,13 @@ def available() -> list[ModelEntry]:
                 continue
             size = sum(part.stat().st_size for part in parts)
             entries.append(ModelEntry(SPLIT.sub("", path.stem), "llama_cpp", str(path), "cached", size))
+    entries += [
+        ModelEntry(name, "llama_cpp", str(p), "cached", size) for name, p, size in hub.in_cache(hub_directory())
+    ]
+    entries += [ModelEntry(name, "llama_cpp", str(path), "Ollama", size) for name, path, size in stores.ollama()]
+    for name, files in stores.lm_studio():
+        size = sum(file.stat().st_size for file in files)
+        entries.append(ModelEntry(name, "llama_cpp", str(files[0]), "LM Studio", size))
     for folder in found(hub_directory(), "models--*"):
         for snapshot in found(folder, "snapshots/*/config.json")[:1]:
             name = folder.name.removeprefix("models--").replace("--", "/", 1)
@@ -76,14 +85,20 @@ def resolve(name: str | Path) -> tuple[str, str]:
         )
     if os.path.exists(path):
         return "llama_cpp", str(whole(path))
-    for entry in available():
-        if entry.name.lower() == text.lower():
+    known = available()
+    for entry in known:
+        if entry.name.lower() in (text.lower(), f"{text.lower()}:latest"):
             return entry.engine, str(whole(Path(entry.path)))
+    on_hub = hub.parse(text)
+    if on_hub is not None:
+        return "llama_cpp", str(hub.get(on_hub))
     if path.suffix == ".gguf" or text.count("/") != 1 or text.startswith((".", "/", "~")):
-        names = ", ".join(entry.name for entry in available()) or "none"
+        names = [entry.name for entry in known]
+        close = get_close_matches(text, names, 1)
         raise ModelError(
-            f"there is no model {text!r}: not a file, not a directory, not one of the names known here ({names}); "
-            "a hub name looks like organisation/model"
+            f"there is no model {text!r}: not a file, not a directory, not one of the names known here "
+            f"({', '.join(names)}){f'; did you mean {close[0]}?' if close else ''}; a hub name looks like "
+            "organisation/model, or organisation/model:Q4_K_M for a GGUF file"
         )
     return "transformers", text
 
