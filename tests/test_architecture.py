@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "trace": CORE | {"decoding", "profiles", "uncertainty"},
     "remote": FOUNDATION | {"signals", "policies", "profiles", "search", "uncertainty"},
     "search": CORE | {"decoding"},
-    "uncertainty": FOUNDATION | {"engines", "search"},
+    "uncertainty": FOUNDATION | {"signals", "engines", "search"},
     "evaluate": MODEL,
     "serve": MODEL,
     "plugins": set(),

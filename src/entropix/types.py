@@ -176,7 +176,8 @@ class Step:
     the later tokens of an injected text, which were not decided one by one. attention: (entropy, varentropy,
     agreement, interaction) or None. drawn: the ranks of the candidates that were compared, in the
     order they were drawn. horizon: how many tokens after each candidate the comparison looked at; 0 means that
-    likelihoods were compared and nothing else, None that there was no comparison. truncated: entropy and varentropy
+    likelihoods were compared and nothing else, None that there was no comparison. mass: how much of the model's
+    probability the constraint has left; None without one, and beside a bias. truncated: entropy and varentropy
     are of only so many of the likeliest tokens, renormalised, as an endpoint shows no more; None: of all.
     """
 
@@ -201,6 +202,7 @@ class Step:
     horizon: int | None = None
     leading: tuple[Candidate, ...] = ()
     truncated: int | None = None
+    mass: float | None = None
 
 
 class Kind(Enum):
@@ -342,9 +344,10 @@ class Result:
     """Whether text and log-probabilities depend on nothing beside the request, to the bit."""
     uncertainties: Mapping[str, float] = field(default_factory=dict, compare=False, repr=False)
     """By every estimator that knows enough, by its name; computed when they are asked for. docs/uncertainty.md."""
+    fields: Any = field(default=None, compare=False, repr=False)
+    """Of a JSON text its values with what the model gave each, indexed like it: `entropix.uncertainty.Fields`."""
     spans: Sequence[Any] = field(default=(), compare=False, repr=False)
-    """The numbers, dates, names, quoted strings, identifiers or JSON values of the text, with what the model gave each:
-    `entropix.uncertainty.TextSpan`; found when they are asked for."""
+    """What in the text can be wrong, with what the model gave it: `entropix.uncertainty.TextSpan`, found when asked."""
 
     @property
     def confidence(self) -> float:

@@ -229,7 +229,7 @@ def test_where_nothing_is_possible_the_answer_ends_with_the_reason_and_no_other_
 class Exhausted:
     """A matcher that reaches its limits after two tokens, as llguidance's can, on the way of one branch."""
 
-    vocabulary, notes, complete = VOCABULARY, (), False
+    vocabulary, notes, complete, free = VOCABULARY, (), False, False
 
     def __init__(self, taken: tuple[int, ...] = ()) -> None:
         self.taken = taken
@@ -322,8 +322,8 @@ def test_unconstrained_rows_alone_are_neither_copied_nor_masked(scripted: Model,
     seen: list[tuple[bool, int]] = []
     plain = loop.apply_masks
 
-    def watched(logits: Array, rows: Any) -> Any:
-        out = plain(logits, rows)
+    def watched(logits: Array, rows: Any, *breaks: Any) -> Any:
+        out = plain(logits, rows, *breaks)
         seen.append((out[0] is logits, len(rows)))
         return out
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from entropix.decoding.admission import check_request
 from entropix.decoding.batch import Batch, parts_of
 from entropix.decoding.job import Branch, Event, Job, Status
-from entropix.decoding.masks import apply_masks, measured, no_numbers
+from entropix.decoding.masks import apply_masks, free_normalisers, measured, no_numbers
 from entropix.decoding.proposal import TOP, Proposal, Redraw
 from entropix.decoding.record import Recorder
 from entropix.decoding.request import Request
@@ -108,7 +108,7 @@ class Decoder:
         shown = max(max(b.job.request.leading, TOP if b.job.explorer is not None else 1) for b in rows)
         keys = noise_keys([(b.seed, b.length) for b in rows], logits)
         taken = take_step(logits, signals, parts_of(groups, signals.entropy), keys, window=self.window, shown=shown)
-        recorder = Recorder(taken)
+        recorder = Recorder(taken, free_normalisers(observation.logits, rows))
         for group in groups:
             group.advance()
         return recorder, taken, impossible, broken

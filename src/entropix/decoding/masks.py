@@ -46,6 +46,22 @@ def apply_masks(
     return masked, impossible
 
 
+def free_normalisers(logits: Array, rows: Sequence[Branch]) -> dict[int, float]:
+    """The log-sum-exp of the engine's own logits `(rows, vocabulary)`, by row, where nothing but a constraint changes
+    them: with that of the masked ones it says how much of the model's probability the constraint has left."""
+    found = {}
+    for row, branch in enumerate(rows):
+        request, matcher = branch.job.request, branch.matcher
+        penalised = request.repetition is not None and request.repetition.active
+        if matcher is None or matcher.free or request.logit_bias or penalised:
+            continue
+        if not branch.banned.get(len(branch.tokens)):
+            normaliser = measure_unchecked(logits[row : row + 1]).normaliser
+            assert normaliser is not None
+            found[row] = float(normaliser[0])
+    return found
+
+
 def measured(logits: Array, observation: Observation, asked: frozenset[str]) -> tuple[Array, Signals, list[int]]:
     """The logits, their signals, and the rows of a model that computes no numbers: NaN, +inf, or nothing finite.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +21,9 @@ REGIMES = tuple(Regime)
 class Recorder:
     """One batched step in host memory, from which each row's Step is made."""
 
-    def __init__(self, taken: Taken) -> None:
+    def __init__(self, taken: Taken, free: Mapping[int, float] | None = None) -> None:
+        """free: of rows with a constraint, the log-sum-exp of the logits without it."""
+        self.free = free or {}
         self.whole = taken.logits
         signals, decisions, window, choice = taken.signals, taken.decided.decisions, taken.window, taken.choice
         self.entropy = _list(signals.entropy)
@@ -87,6 +90,7 @@ class Recorder:
             drawn=drawn if len(drawn) > 1 else (),
             horizon=0 if len(drawn) > 1 else None,
             leading=self._leading(row, tokenizer, leading, greedy),
+            mass=min(math.exp(self.normaliser[row] - self.free[row]), 1.0) if row in self.free else None,
         )
 
     def given(self, row: int, step: Step, token: int, tokenizer: Tokenizer) -> Step:

@@ -32,7 +32,7 @@ from entropix.search.effort import POLICY as BALLOT_POLICY
 from entropix.search.effort import REPEATED, check_effort_alone, make_pool, plan_effort
 from entropix.search.pool import Pool
 from entropix.types import ModelInfo, Result
-from entropix.uncertainty import Spans, Uncertainties, observed, spans_of
+from entropix.uncertainty import EnumOptions, Spans, Uncertainties, fields_of, observed, options_of, spans_of
 
 DEFAULT_POLICY = "entropix"
 
@@ -116,6 +116,13 @@ class Model:
         """`generate` with effort: as many texts as the answer needs. `answer`, `confidence` and `confidence_source` of
         the result say what they agree on, `search.shares` the other answers. One text answers an open question."""
         return _answered(self.stream(question, effort=effort, **options), question)
+
+    def options(
+        self, prompt: Any, result: Result, schema: Mapping[str, Any], *, raw: bool = False
+    ) -> dict[tuple[str | int, ...], EnumOptions]:
+        """What the model gives every option of a JSON schema's enums where `result` has chosen one, by the path:
+        exact, as each is forwarded. prompt, raw: the answer's. Raises ParameterError and CapacityError."""
+        return options_of(self.engine, self.encode(prompt, raw), result.text, result.steps, schema)
 
     def assess(self, question: str, answers: Sequence[str]) -> Assessment:
         """How likely the model finds each of `answers` to a question, the leading one first, such as those of
@@ -360,6 +367,7 @@ class Model:
             risk_bound=verdict.risk_bound,
             reproducible=request.reproducible,
             uncertainties=Uncertainties(lambda: observed(steps, ended, search, extract)),
+            fields=fields_of(text, steps, search) if ended else None,
             spans=Spans(lambda: spans_of(text, steps)),
         )
 

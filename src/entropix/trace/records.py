@@ -11,7 +11,8 @@ from numbers import Integral, Real
 from typing import Any
 
 from entropix.types import Action, BranchRecord, Candidate, Ledger, Regime, Result, SearchRecord, Step, Thresholds
-from entropix.uncertainty import Spans, TextSpan, spans_of
+from entropix.uncertainty import Spans, TextSpan, fields_of, spans_of
+from entropix.uncertainty.fields import field_record
 
 DIGITS = 6
 """Significant digits of the numbers in a record."""
@@ -80,6 +81,7 @@ def result_record(result: Result) -> dict[str, Any]:
         "token_uncertainty": result.token_uncertainty,
         "uncertainties": dict(result.uncertainties),
         "spans": [span_record(span) for span in result.spans],
+        "fields": None if result.fields is None else result.fields.record(field_record),
         "surprisal": result.surprisal,
         "mean_entropy": result.mean_entropy,
         "regime_shares": result.regime_shares,
@@ -172,6 +174,7 @@ def step_from(record: Mapping[str, Any]) -> Step:
         horizon=_whole(record, "horizon", None),
         leading=tuple(_candidate(c) for c in leading),
         truncated=_whole(record, "truncated", None),
+        mass=_real(record, "mass"),
     )
 
 
@@ -183,7 +186,7 @@ def result_from(record: Mapping[str, Any], header: Mapping[str, Any], steps: tup
     uncertainties = record.get("uncertainties") or {}
     if not isinstance(uncertainties, Mapping):
         raise ValueError("'uncertainties' is not an object")
-    text = _text(record, "text")
+    text, search = _text(record, "text"), _search(record.get("search"))
     return Result(
         text=text,
         finish_reason=_text(record, "finish_reason"),
@@ -197,13 +200,14 @@ def result_from(record: Mapping[str, Any], header: Mapping[str, Any], steps: tup
         model=_text(record, "model", str(header.get("model") or "")),
         seconds=_real(record, "seconds") or 0.0,
         notes=tuple(str(note) for note in _list(record, "notes", ())),
-        search=_search(record.get("search")),
+        search=search,
         thresholds=thresholds_from(header),
         calibrated=_real(record, "calibrated"),
         calibration=_text(record, "calibration", ""),
         abstained=record.get("abstained") is True,
         risk_bound=_real(record, "risk_bound"),
         reproducible=record.get("reproducible") is True,
+        fields=fields_of(text, steps, search) if record.get("fields") else None,
         spans=Spans(lambda: spans_of(text, steps)),
         uncertainties={str(name): _number(value, "uncertainties") for name, value in uncertainties.items()},
     )

@@ -8,6 +8,8 @@ from typing import Any
 from entropix.errors import PluginError
 from entropix.registry import Registry
 from entropix.uncertainty.base import Estimator, Needs
+from entropix.uncertainty.fields import Field, Fields, fields_of
+from entropix.uncertainty.options import EnumOptions, options_of
 from entropix.uncertainty.readings import Observed, Reading, StepsReading, branch_readings, observed
 from entropix.uncertainty.spans import Spans, TextSpan, doubtful, spans_of
 
@@ -19,7 +21,10 @@ BASELINES = ("length", "msp")
 __all__ = [
     "BASELINES",
     "ESTIMATORS",
+    "EnumOptions",
     "Estimator",
+    "Field",
+    "Fields",
     "Needs",
     "Observed",
     "Reading",
@@ -30,7 +35,9 @@ __all__ = [
     "branch_readings",
     "doubtful",
     "estimate",
+    "fields_of",
     "observed",
+    "options_of",
     "spans_of",
 ]
 

@@ -1,0 +1,123 @@
+"""The probability of every option of an enum, by fork and forward: of all of them, not of those in a top-k."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import Any
+
+import numpy as np
+
+from entropix.arrays import to_numpy
+from entropix.engines import Engine, guard_of
+from entropix.errors import ParameterError
+from entropix.signals import measure_unchecked
+from entropix.types import Step
+from entropix.uncertainty.values import Path, scan
+
+
+@dataclass(frozen=True, slots=True)
+class EnumOptions:
+    """An enum's options where an answer has chosen one. probabilities: of each, among the options; mass: what the model
+    gives all of them together without a constraint; chosen: the option that the answer has."""
+
+    probabilities: dict[Any, float]
+    mass: float
+    chosen: Any
+
+
+def enums(schema: Mapping[str, Any], path: Path) -> list[Any] | None:
+    """The options that a JSON schema allows at a path: its `enum`, or both truth values of a boolean; None where there
+    are none, or where that depends on other values."""
+    at: Any = schema
+    for key in path:
+        at = _referred(schema, at)
+        if isinstance(key, str):
+            at = at.get("properties", {}).get(key) if isinstance(at, Mapping) else None
+        else:
+            prefix = at.get("prefixItems", []) if isinstance(at, Mapping) else []
+            at = prefix[key] if key < len(prefix) else at.get("items") if isinstance(at, Mapping) else None
+        if not isinstance(at, Mapping):
+            return None
+    at = _referred(schema, at)
+    if isinstance(at.get("enum"), Sequence):
+        return [v for v in at["enum"] if v is None or isinstance(v, (str, int, float, bool))]
+    return [True, False] if at.get("type") == "boolean" else None
+
+
+def _referred(schema: Mapping[str, Any], at: Any) -> Any:
+    for _ in range(20):  # a reference to a reference, but not for ever
+        if not isinstance(at, Mapping) or not str(at.get("$ref", "")).startswith("#/"):
+            return at
+        target: Any = schema
+        for part in at["$ref"][2:].split("/"):
+            target = target.get(part) if isinstance(target, Mapping) else None
+        at = target
+    return at
+
+
+def options_of(
+    engine: Engine, prompt: Sequence[int], text: str, steps: Sequence[Step], schema: Mapping[str, Any]
+) -> dict[Path, EnumOptions]:
+    """Of every value of a JSON answer that is one of a schema's options, what the model gives each of them there.
+
+    prompt: the tokens before the answer. Every option stands in the answer's place with what ends it, in the
+    tokenizer's own tokens, and is forwarded from the shared prefix; no token is drawn. Raises ParameterError for a text
+    that is no JSON, CapacityError where the engine has no room."""
+    found = scan(text, partial=True)
+    if not found:
+        raise ParameterError("options are read off a JSON answer, and this text is none")
+    ends = list(accumulate(len(step.text) for step in steps))
+    made = {}
+    for value in found:
+        allowed = enums(schema, value.path)
+        if not allowed or value.value not in allowed:
+            continue
+        begin = value.start - isinstance(value.value, str)
+        first = next(n for n, end in enumerate(ends) if end > begin)
+        lead = text[ends[first] - len(steps[first].text) : begin]
+        # a number or a word is ended by what stands behind it in the answer, or could go on
+        behind = "" if isinstance(value.value, str) else text[value.end : value.end + 1]
+        texts = [lead + json.dumps(v, ensure_ascii=False) + behind for v in allowed]
+        context = [*prompt, *(step.token for step in steps[:first])]
+        sums = np.asarray(likelihoods(engine, context, [engine.tokenizer.encode(t) for t in texts]))
+        total = float(np.logaddexp.reduce(sums))
+        made[value.path] = EnumOptions(
+            {v: math.exp(s - total) for v, s in zip(allowed, sums.tolist(), strict=True)},
+            math.exp(min(total, 0.0)),
+            value.value,
+        )
+    return made
+
+
+def likelihoods(engine: Engine, context: Sequence[int], continuations: Sequence[Sequence[int]]) -> list[float]:
+    """ln p of each continuation after `context`: the context is forwarded once, and forked."""
+    with guard_of(engine):
+        root = engine.open(context)
+        try:
+            shown = engine.forward([(root, list(context[len(root.tokens) :]))])
+            first = _logprobs(shown.logits)[0]
+            found = []
+            for tokens in continuations:
+                total = float(first[tokens[0]])
+                if len(tokens) > 1:
+                    (branch,) = engine.fork(root)
+                    try:
+                        for token, following in pairwise(tokens):
+                            total += float(_logprobs(engine.forward([(branch, [token])]).logits)[0][following])
+                    finally:
+                        engine.close(branch)
+                found.append(total)
+            return found
+        finally:
+            engine.close(root)
+
+
+def _logprobs(logits: Any) -> np.ndarray[Any, Any]:
+    normaliser = measure_unchecked(logits).normaliser
+    assert normaliser is not None
+    found: np.ndarray[Any, Any] = np.asarray(to_numpy(logits)) - np.asarray(to_numpy(normaliser))[:, None]
+    return found

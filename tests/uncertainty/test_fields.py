@@ -1,0 +1,170 @@
+"""Fields of a JSON answer: the probability of each value under its constraint, what it left, every option."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from entropix import Model, Result
+from entropix.engines.scripted import ScriptedEngine, hashed
+from entropix.errors import ParameterError
+from entropix.trace.records import result_record, to_json
+from entropix.types import Action, Regime, Step
+from entropix.uncertainty import Field, Fields, fields_of
+from entropix.uncertainty.options import enums
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"colour": {"enum": ["red", "green", "grey"]}, "n": {"type": "integer", "minimum": 0, "maximum": 99}},
+    "required": ["colour", "n"],
+    "additionalProperties": False,
+}
+
+
+def steps_of(*pieces: tuple[str, float, float | None]) -> tuple[str, list[Step]]:
+    """(text, p under the constraint, mass that it left) of each token."""
+    made = [
+        Step(n, n, n, text or "x", text, Regime.FLOW, Action.SAMPLE, 0.1, logprob=math.log(p), mass=mass)
+        for n, (text, p, mass) in enumerate(pieces)
+    ]
+    return "".join(text for text, _, _ in pieces), made
+
+
+def leaf(node: Field | Fields) -> Field:
+    assert isinstance(node, Field)
+    return node
+
+
+def test_a_value_has_the_product_of_its_own_tokens_up_to_the_one_that_ends_it() -> None:
+    first = [('{"a": ', 1, 0.9), ('"', 1, 0.5), ("no", 0.5, 0.1), ("ne", 0.8, 1), ('", ', 0.9, 1)]
+    text, steps = steps_of(*first, ('"b": 7', 0.4, 0.8), ("}", 0.5, 1))
+    fields = fields_of(text, steps)
+    assert fields is not None
+    a, b = leaf(fields["a"]), leaf(fields.b)
+    assert (a.value, text[a.start : a.end], a.path) == ("none", "none", ("a",))
+    assert (a.probability, a.mass) == (pytest.approx(0.36), 0.1)
+    assert a.unconstrained == pytest.approx(0.036)
+    assert (a.least, a.least_probability) == ("no", pytest.approx(0.5))
+    assert (b.value, b.probability, b.mass) == (7, pytest.approx(0.2), 0.8)
+    assert b.confidence == b.probability
+
+
+def test_fields_are_indexed_like_the_value() -> None:
+    value = {"who": {"name": "Ann", "tags": ["x", {"y": None}]}, "ok": True, "empty": {}, "record": ""}
+    text = json.dumps(value, indent=1)
+    fields = fields_of(text, [Step(0, 0, 0, text, text, Regime.FLOW, Action.SAMPLE, logprob=-0.5)])
+    assert fields is not None
+    assert leaf(fields.who.name).value == leaf(fields["who"]["name"]).value == "Ann"
+    assert [leaf(fields["who"]["tags"][-2]).value, leaf(fields.who.tags[1].y).value] == ["x", None]
+    assert list(fields) == ["who", "ok", "record"]
+    assert [f.value for f in fields.leaves()] == ["Ann", "x", None, True, ""]
+    assert fields.record(lambda f: f.value) == {"who": value["who"], "ok": True, "record": ""}
+    with pytest.raises(AttributeError, match="no field 'whom'; it has who, ok, record"):
+        _ = fields.whom
+    with pytest.raises(KeyError):
+        _ = fields["empty"]
+
+
+@pytest.mark.parametrize("text", ["", "no JSON", "7", "🙂"])
+def test_other_texts_have_no_fields(text: str) -> None:
+    assert fields_of(text, [Step(0, 0, 0, text, text, Regime.FLOW, Action.SAMPLE, logprob=-0.5)]) is None
+
+
+def test_of_a_text_that_was_cut_off_the_whole_values_are_there() -> None:
+    text, steps = steps_of(('{"a": "yes", ', 0.5, None), ('"b": "n', 0.5, None))
+    fields = fields_of(text, steps)
+    assert fields is not None
+    assert [f.path for f in fields.leaves()] == [("a",)]
+    assert (leaf(fields.a).mass, leaf(fields.a).unconstrained) == (None, None)
+
+
+@pytest.fixture
+def model() -> Model:
+    pytest.importorskip("llguidance")
+    return Model(ScriptedEngine(hashed(sharpness=1.5)))
+
+
+def answered(model: Model, **options: Any) -> Result:
+    result = model.generate("hi", policy="sample", constraint=SCHEMA, seed=3, max_tokens=60, **options)
+    assert isinstance(result, Result)
+    return result
+
+
+def test_what_the_constraint_left_is_the_models_own_probability_of_what_it_allows(model: Model) -> None:
+    result = answered(model)
+    assert result.fields is not None
+    engine, tokens = model.engine, model.encode("hi")
+    for step in result.steps:
+        assert step.mass is not None
+        assert 0 < step.mass <= 1
+        sequence = engine.open([])
+        logits = np.asarray(engine.forward([(sequence, tokens)]).logits)[0].astype(float)
+        engine.close(sequence)
+        p = np.exp(logits - np.logaddexp.reduce(logits))
+        # forced text is one token, whose own probability is what was left
+        if step.logprob == 0:
+            assert step.mass == pytest.approx(p[step.token], rel=1e-3)
+        assert math.exp(step.logprob or 0) * step.mass == pytest.approx(p[step.token], rel=1e-3)
+        tokens = [*tokens, step.token]
+    assert json.loads(to_json(result_record(result)))["fields"]["colour"]["value"] == leaf(result.fields.colour).value
+
+
+def test_every_option_of_an_enum_has_its_exact_probability(model: Model) -> None:
+    result = answered(model)
+    found = model.options("hi", result, SCHEMA)
+    assert set(found) == {("colour",)}
+    options = found[("colour",)]
+    assert set(options.probabilities) == {"red", "green", "grey"}
+    assert sum(options.probabilities.values()) == pytest.approx(1)
+    assert options.chosen == leaf(result.fields.colour).value
+    # by hand: every option's tokens one after the other, each after its whole context
+    begin = result.text.index('"', result.text.index(":"))
+    context = [*model.encode("hi"), *(step.token for step in result.steps[:begin])]
+    by_hand = {}
+    for option in options.probabilities:
+        tokens, total = list(context), 0.0
+        for token in model.tokenizer.encode(json.dumps(option)):
+            sequence = model.engine.open([])
+            logits = np.asarray(model.engine.forward([(sequence, tokens)]).logits)[0].astype(float)
+            model.engine.close(sequence)
+            total += float(logits[token] - np.logaddexp.reduce(logits))
+            tokens.append(token)
+        by_hand[option] = math.exp(total)
+    whole = sum(by_hand.values())
+    assert options.mass == pytest.approx(whole, rel=1e-3)
+    assert options.probabilities == pytest.approx({option: p / whole for option, p in by_hand.items()}, rel=1e-3)
+
+
+def test_ballots_give_every_field_a_share(model: Model) -> None:
+    result = answered(model, search="vote:n=6,stop=none,answer=text")
+    assert result.search is not None
+    assert result.fields is not None
+    texts = [json.loads(b.text) for b in result.search.branches if b.origin == 0]
+    for field in result.fields.leaves():
+        assert field.share == pytest.approx(sum(t.get(field.path[0]) == field.value for t in texts) / len(texts))
+        assert field.confidence == field.share
+
+
+def test_options_are_found_in_the_schema_by_path() -> None:
+    schema = {
+        "$defs": {"size": {"enum": ["s", "l"]}},
+        "properties": {
+            "size": {"$ref": "#/$defs/size"}, "on": {"type": "boolean"}, "free": {"type": "string"},
+            "list": {"prefixItems": [{"enum": [1]}], "items": {"enum": [2, 3]}}, "loop": {"$ref": "#/properties/loop"},
+        },
+    }  # fmt: skip
+    assert enums(schema, ("size",)) == ["s", "l"]
+    assert enums(schema, ("on",)) == [True, False]
+    assert (enums(schema, ("list", 0)), enums(schema, ("list", 4))) == ([1], [2, 3])
+    assert enums(schema, ("free",)) is None
+    assert enums(schema, ("nowhere", "at", "all")) is None
+
+
+def test_options_of_a_text_that_is_no_json_are_refused(model: Model) -> None:
+    result = model.generate("hi", policy="greedy", max_tokens=3)
+    with pytest.raises(ParameterError, match="this text is none"):
+        model.options("hi", result, SCHEMA)
