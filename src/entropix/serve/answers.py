@@ -96,7 +96,7 @@ class Writer:
             result = self.result(job)
             logprobs = None
             if top is not None:
-                shown = shown_steps(result.steps, self.tokenizer, result.finish_reason)
+                shown = self.shown(result.steps, result.finish_reason)
                 logprobs = self.shape.logprobs(shown, top, self.tokenizer, 0)
             choices.append(self.choice(index, result, logprobs))
             steps = {} if recorded is None else {"steps": self.records(result.steps)}
@@ -104,6 +104,10 @@ class Writer:
             ours.append({"index": index, **begun, **steps, **self.ours(index, result)})
         answer = {**self.head, "object": self.shape.kind, "choices": choices, "usage": self.usage()}
         return to_json({**answer, "entropix": {"choices": ours}}).encode()
+
+    def shown(self, steps: Sequence[Step], finish_reason: str) -> list[Step]:
+        """The steps of which log-probabilities are stated."""
+        return shown_steps(steps, self.tokenizer, finish_reason)
 
     def choice(self, index: int, result: Result, logprobs: Any) -> dict[str, Any]:
         """One whole answer as the endpoint writes it."""
@@ -211,7 +215,7 @@ class Writer:
             return
         logprobs, ours = "null", ""
         if top is not None:
-            shown = shown_steps(item.steps, self.tokenizer, item.job.finish_reason if item.job is not None else "")
+            shown = self.shown(item.steps, item.job.finish_reason if item.job is not None else "")
             if not (shown or text or recorded is not None):
                 return
             logprobs = to_json(self.shape.logprobs(shown, top, self.tokenizer, self.offsets[item.choice]))

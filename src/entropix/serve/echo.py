@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from entropix.serve.answers import FINISH, Writer, shown_steps
+from entropix.serve.answers import FINISH, Writer
 from entropix.serve.errors import invalid
 from entropix.trace.records import to_json
 from entropix.types import Result, Step
@@ -61,11 +61,18 @@ class EchoWriter(Writer):
         text = "" if self.asked.silent else result.text
         return self.shape.choice(index, self._prompt(index) + text, logprobs, FINISH[result.finish_reason])
 
+    def shown(self, steps: Sequence[Step], finish_reason: str) -> list[Step]:
+        """With the token that ends the answer, as vLLM has it: who asks for one token behind a prompt counts on it."""
+        shown = list(steps)
+        while finish_reason == "stop" and shown and not shown[-1].text:
+            shown.pop()
+        return shown
+
     def _scores(self, index: int, steps: Sequence[Step], reason: str) -> dict[str, Any]:
         """The log-probabilities of prompt and answer; the first token of all has none."""
         request, top = self.asked.requests[index], self.asked.top or 0
         given = len(request.forced)
-        shown = [*steps[:given], *([] if self.asked.silent else shown_steps(steps[given:], self.tokenizer, reason))]
+        shown = [*steps[:given], *([] if self.asked.silent else self.shown(steps[given:], reason))]
         head = self._head(request.tokens[0])
         offset = len(self.tokenizer.piece(request.tokens[0]).decode("utf-8", "replace"))
         rest = self.shape.logprobs(shown, top, self.tokenizer, offset)
