@@ -38,7 +38,7 @@ def ask(page: Any, text: str) -> None:
     page.fill("#message", text)
     page.keyboard.press("Enter")
     page.locator("#stop:disabled").wait_for(timeout=30_000)
-    page.locator("#status", has_text="done").wait_for()
+    page.locator("#status", has_text="done").wait_for(timeout=30_000)
 
 
 def words(locator: Any) -> str:

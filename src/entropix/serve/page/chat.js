@@ -4,6 +4,7 @@ import { information } from "./api.js";
 import { Column } from "./column.js";
 import { comparison } from "./compare.js";
 import { asked, readTrace } from "./drop.js";
+import { unsureOf } from "./takes.js";
 import { count, el, percent } from "./tokens.js";
 
 const get = (id) => document.getElementById(id);
@@ -117,10 +118,10 @@ function changed(turn, words) {
   else if (turn && turn.failed !== null) get("status").textContent = "the answer failed";
   else if (turn) {
     const { steps, result } = turn.view.data();
-    const unsure = result ? `, uncertainty ${percent(result.uncertainty, 0)}` : "";
+    const unsure = result ? `, uncertainty ${percent(unsureOf(result), 0)} a token` : "";
     get("status").textContent = `done: ${count(steps.length, "token")}${unsure}`;
   }
-  const table = columns.length === 2 && !running ? comparison(columns) : null;
+  const table = running ? null : comparison(columns);
   get("comparison").replaceChildren(...(table ? [table] : []));
   get("comparison").hidden = !table;
   get("folded").textContent = columns[0] ? summaryOf(columns[0]) : "";

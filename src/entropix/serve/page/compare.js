@@ -1,5 +1,6 @@
 // Two answers to one message: where they part, and what each has cost.
 
+import { unsureOf } from "./takes.js";
 import { el, number, percent, visible } from "./tokens.js";
 
 // The index of the first token that differs; where one answer goes on after the other has ended, that of the first
@@ -17,11 +18,11 @@ export function comparison(columns) {
   if (turns.length !== 2 || turns.some((turn) => !turn || turn.stop || !turn.now?.result)) return null;
   const steps = turns.map((turn) => turn.view.data().steps);
   const at = difference(...steps);
-  const head = ["", "tokens", "computed", "seconds", "uncertainty", "confidence", "answer"].map((title) => el("th", { scope: "col" }, title));
+  const head = ["", "tokens", "computed", "seconds", "uncertainty a token", "confidence", "answer"].map((title) => el("th", { scope: "col" }, title));
   const rows = turns.map((turn, n) => {
     const { result, policy, effort } = turn.now;
     const how = [policy, effort ? `effort ${effort}` : result.search?.spec].filter(Boolean).join(" · ");
-    const cells = [steps[n].length, result.ledger.forwarded, number(result.seconds, 1), percent(result.uncertainty, 0), percent(result.confidence, 0), result.search?.answer ?? "–"];
+    const cells = [steps[n].length, result.ledger.forwarded, number(result.seconds, 1), percent(unsureOf(result), 0), percent(result.confidence, 0), result.search?.answer ?? "–"];
     return el("tr", {}, el("th", { scope: "row" }, `${columns[n].title} · ${how}`), ...cells.map((cell) => el("td", {}, String(cell))));
   });
   const words = el("p", {});

@@ -1,5 +1,6 @@
 // Everything that is known about one token.
 
+import { told } from "./spans.js";
 import { count, el, number, percent, visible } from "./tokens.js";
 
 const ATTENTION = ["attention entropy", "attention varentropy", "head agreement", "interaction strength"];
@@ -134,13 +135,14 @@ export function fate(branch) {
 }
 
 // The panel for one token. `branches`: those that a search opened at this place.
-export function detail(step, index, { thresholds, branches, onBranch, onForce = null }) {
+export function detail(step, index, { thresholds, branches, onBranch, onForce = null, span = null }) {
   const chip = el("span", { class: `t r-${step.regime}${step.action === "inject" ? " inject" : ""}` }, step.regime);
   const said = given(step.logprob) ? `p\u00a0${percent(Math.exp(step.logprob))}` : null;
   const place = [`token\u00a0${index + 1}`, `id\u00a0${step.token}`, said].filter(Boolean).join(" · ");
   return [
     el("h3", {}, el("code", {}, visible(step.label) || "▫"), " ", chip, " ", el("small", {}, place)),
     el("p", { class: "decision" }, decision(step)),
+    span && el("p", { class: "decision distrust" }, told(span)),
     signals(step, thresholds),
     candidates(step, onForce),
     tried(index, branches, onBranch),

@@ -203,7 +203,7 @@ function special(text, i, to, none, depth, leaves) {
 function closing(text, from, to, mark) {
   for (let at = text.indexOf(mark, from); at >= 0 && at + mark.length <= to; at = text.indexOf(mark, at + 1)) {
     if (/\s/.test(text[at - 1]) || text[at - 1] === "\\" || (mark[0] === "_" && word(text[at + mark.length]))) continue;
-    if (mark.length === 1 && text[at + 1] === mark) at++; // of two, neither is a single one
+    if (mark.length === 1 && at + 1 < to && text[at + 1] === mark) at++; // of two, neither is a single one
     else return mark.length === 2 && text[at + 2] === mark[0] && at + 3 <= to ? at + 1 : at;
   }
   return -1;

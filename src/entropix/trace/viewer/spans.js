@@ -10,13 +10,24 @@ export const doubtful = (spans) =>
     .filter((span) => Number.isFinite(span.probability) && span.probability < SURE_SPAN)
     .sort((a, b) => a.probability - b.probability || a.start - b.start);
 
-// Underline the tokens of these spans; root holds elements with the token's number.
-export function markSpans(root, spans) {
+// Underline the tokens of these spans in a Text; the span of each token, by its index.
+export function markSpans(text, spans) {
+  const found = new Map();
   for (const span of doubtful(spans)) {
     for (let n = span.first; n <= span.last; n += 1) {
-      for (const node of root.querySelectorAll(`[data-i="${n}"]`)) node.classList.add("doubt");
+      if (found.has(n)) continue;
+      found.set(n, span);
+      text.mark(n, "doubt");
     }
   }
+  return found;
+}
+
+// One of them in words.
+export function told({ kind, text, probability, least, alternatives }) {
+  const others = (alternatives || []).map(([label, p]) => `“${visible(label)}” ${percent(p, 0)}`);
+  const instead = others.length ? ` Instead of “${visible(least)}”: ${others.join(", ")}.` : "";
+  return `To distrust: the ${kind} “${visible(text).slice(0, 80)}” as a whole has ${percent(probability, 0)}.${instead}`;
 }
 
 // The least sure of them in words.

@@ -98,6 +98,7 @@ class View {
     const text = this.result && this.branch === null ? this.result.text : "";
     // what no step brought, such as the rest of a trace that was cut off
     this.body.show(steps, text.startsWith(said) ? text.slice(said.length) : "", this.fork);
+    this.spans = this.branch === null && this.result ? markSpans(this.body, this.result.spans) : new Map();
     this.pinned = this.hovered = null;
     this.lit = [];
     this.stop = this.body.first;
@@ -161,7 +162,6 @@ class View {
       this.relight();
     }
     this.about.replaceChildren(...summary(this.header, this.own, this.result));
-    if (this.branch === null && this.result) markSpans(this.text, this.result.spans);
     const odd = t && this.steps.some((s) => Number.isFinite(s.entropy) && Number.isFinite(s.varentropy)
       && s.action !== "inject" && regimeAt(s.entropy, s.varentropy, t) !== s.regime);
     const notes = [];
@@ -299,7 +299,7 @@ class View {
     close.addEventListener("click", () => this.pin(null));
     const branches = this.fork.get(index) || [];
     const onForce = this.onForce && ((candidate) => this.onForce(index, candidate));
-    const context = { thresholds: this.thresholds, branches, onBranch: (number) => this.read(number), onForce };
+    const context = { thresholds: this.thresholds, branches, onBranch: (number) => this.read(number), onForce, span: this.spans.get(index) };
     this.panel.replaceChildren(close, ...detail(step, index, context));
   }
 
