@@ -24,7 +24,7 @@ demo: $(VENV)/.llama
 	@echo "Asking a model of 135 million parameters something that it knows and something that is beyond it:"
 	$(BIN)/entropix ask --effort low --seed 1 "$(KNOWN)" "$(UNKNOWN)"
 
-test: check chromium
+test: check chromium $(VENV)/.model
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 # ENTROPIX_REQUIRE_VLLM: a test that would be skipped fails, so that this cannot pass by testing nothing
@@ -33,7 +33,7 @@ test-vllm: $(VLLM_VENV)/.ready
 	TRITON_INTERPRET=1 $(VLLM_BIN)/python -m pytest tests/fused/test_kernels.py
 
 # the only place where llama.cpp is compiled
-test-llama-cpp-python: $(VENV)/.dev
+test-llama-cpp-python: $(VENV)/.dev $(VENV)/.model
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[llama-cpp-python]'
 	ENTROPIX_REQUIRE_SECOND=1 $(BIN)/python -m pytest tests/engines/test_library.py
 	ENTROPIX_LLAMA_CPP=llama-cpp-python $(BIN)/python -m pytest tests/engines
@@ -68,6 +68,11 @@ $(VENV)/.python:
 
 $(VENV)/.llama: $(VENV)/.python pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[llama]'
+	touch $@
+
+# the embedded model, so that no test downloads it
+$(VENV)/.model: $(VENV)/.llama
+	$(BIN)/python -c "from entropix.models import embedded; embedded.get()"
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.llama

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from entropix.engines.scripted import ScriptedEngine, hashed, saying
 from entropix.errors import CapabilityError, EntropixError, ModelError, ParameterError, ProfileError, PromptError
 from entropix.models import available, load_engine, resolve
 from entropix.policies import make_policy
+from helpers.llama import needs_llama_cpp
 
 
 def scripted(text: str = "Hello wörld 🙂!", **values: Any) -> entropix.Model:
@@ -267,3 +269,10 @@ def test_b8_the_seeds_that_were_drawn_give_the_same_texts_again() -> None:
     results = flat().generate(["a", "b"], **HOT)
     again = [flat().generate(p, seed=r.seed, **HOT) for p, r in zip("ab", results, strict=True)]
     assert [r.tokens for r in again] == [r.tokens for r in results]
+
+
+def test_load_takes_the_options_of_llama_cpp(smollm2: Path) -> None:
+    needs_llama_cpp()
+    options: Any = {"gpu_layers": 0, "flash_attention": True, "kv_type": "q8_0", "batch": 64, "threads": 1}
+    with entropix.load(smollm2, context=128, sequences=2, **options) as model:
+        assert model.generate("The capital of France is", raw=True, policy="greedy", max_tokens=1).text == " Paris"

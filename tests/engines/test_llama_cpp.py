@@ -592,3 +592,22 @@ def test_what_is_computed_apart_returns_and_raises_as_usual_and_leaves_no_thread
     with pytest.raises(ZeroDivisionError):
         apart(lambda: 1 // 0)
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("kv_type", ["q8_0", "f32"])
+def test_keys_and_values_can_be_kept_in_other_types(kv_type: str) -> None:
+    engine = LlamaCppEngine(MODEL, kv_type=kv_type, **SETTINGS)
+    try:
+        assert engine.capabilities.attention == (kv_type == "f32"), "quantised keys cannot be read by the tap"
+        sequence = engine.open()
+        logits = engine.forward([(sequence, engine.tokenizer.encode("The capital of France is"))]).logits[0]
+        assert engine.tokenizer.piece(int(logits.argmax())) == b" Paris"
+    finally:
+        engine.shutdown()
+
+
+def test_a_type_of_keys_and_values_that_cannot_be_is_refused() -> None:
+    with pytest.raises(ParameterError, match=r"kv_type is 'q9', allowed are f16, bf16, f32, q8_0"):
+        LlamaCppEngine(MODEL, kv_type="q9")
+    with pytest.raises(ParameterError, match="kv_type q8_0 needs flash attention"):
+        LlamaCppEngine(MODEL, kv_type="q8_0", flash_attention=False)

@@ -66,7 +66,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="make the report of a run again, without a model, and do nothing else",
     )
-    add_model_options(parser)
+    add_model_options(parser, short=False)
     add_profile_option(parser)
     add_color_option(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar, no notes")

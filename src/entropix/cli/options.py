@@ -51,7 +51,8 @@ def add_prompt_options(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--system", metavar="TEXT", help=f"a system message before the {what}")
 
 
-def add_model_options(parser: argparse.ArgumentParser, *, model: bool = True) -> None:
+def add_model_options(parser: argparse.ArgumentParser, *, model: bool = True, short: bool = True) -> None:
+    """model: with --model. short: with -c for --context, which eval has for something else."""
     from entropix.registry import names
 
     engines = " or ".join(names("entropix.engines"))
@@ -65,8 +66,17 @@ def add_model_options(parser: argparse.ArgumentParser, *, model: bool = True) ->
             "organisation/model (default: %(default)s, which is small and downloaded once)",
         )
     group.add_argument("--engine", help=f"{engines} (default: what the model's format asks for)")
-    group.add_argument("--context", type=positive, metavar="N", help="most tokens of prompt and answer together")
+    context = ("-c", "--context") if short else ("--context",)
+    group.add_argument(*context, type=positive, metavar="N", help="most tokens of prompt and answer together")
     group.add_argument("--threads", type=positive, metavar="N", help="processor threads (llama_cpp)")
+    group.add_argument(
+        "-ngl", "--gpu-layers", type=int, metavar="N", help="layers on a GPU, -1 for all (llama_cpp; default: all)"
+    )
+    group.add_argument(
+        "--flash-attention", action=argparse.BooleanOptionalAction, help="(llama_cpp; default: on where it can be)"
+    )
+    group.add_argument("--kv-type", metavar="TYPE", help="of the KV cache: f16, q8_0, q4_0, … (llama_cpp)")
+    group.add_argument("--batch", type=positive, metavar="N", help="most tokens of one forward (llama_cpp)")
     group.add_argument("--device", help="where to compute: cpu, cuda, mps, … (transformers)")
 
 

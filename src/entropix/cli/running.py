@@ -58,7 +58,9 @@ def interruptible() -> Iterator[Interrupt]:
 def loaded(args: argparse.Namespace, screen: Screen, name: str, **options: Any) -> Iterator[Model]:
     """The model `name`, loaded as the command's options and these say, and closed afterwards."""
     import entropix
+    from entropix import models
 
+    models.bring(name, args.engine)
     waiting: Any = contextlib.nullcontext()
     if is_colored(screen.err) and sys.stderr.isatty() and not screen.quiet:
         waiting = screen.err.status(Text(f"loading {visible(name)}"))
@@ -71,6 +73,10 @@ def loaded(args: argparse.Namespace, screen: Screen, name: str, **options: Any) 
             profile=getattr(args, "profile", None),
             threads=args.threads,
             device=args.device,
+            gpu_layers=args.gpu_layers,
+            flash_attention=args.flash_attention,
+            kv_type=args.kv_type,
+            batch=args.batch,
             **options,
         )
     with model:

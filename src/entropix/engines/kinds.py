@@ -42,7 +42,10 @@ LLAMA_CPP = EngineKind(
     name="llama_cpp",
     summary="llama.cpp: .gguf files",
     load=_llama_cpp,
-    options=("context", "sequences", "cells", "attention_layers", "threads"),
+    options=(
+        *("context", "sequences", "cells", "attention_layers", "threads"),
+        *("gpu_layers", "flash_attention", "kv_type", "batch"),
+    ),
     formats=("gguf",),
     runtimes=("xllamacpp", "llama_cpp"),
     install="'entropix-llm[llama]'",

@@ -93,14 +93,18 @@ class Options(Asking, total=False):
 
 
 class EngineOptions(TypedDict, total=False):
-    """Options of `load` for the engine; None keeps its default. threads: llama_cpp only; device, dtype: transformers
-    only."""
+    """Options of `load` for the engine; None keeps its default. threads, gpu_layers, flash_attention, kv_type, batch:
+    llama_cpp only; device, dtype: transformers only."""
 
     context: int | None
     sequences: int | None
     cells: int | None
     attention_layers: int | Sequence[int] | None
     threads: int | None
+    gpu_layers: int | None
+    flash_attention: bool | None
+    kv_type: str | None
+    batch: int | None
     device: str | None
     dtype: str | None
 

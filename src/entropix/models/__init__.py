@@ -103,6 +103,14 @@ def resolve(name: str | Path) -> tuple[str, str]:
     return "transformers", text
 
 
+def bring(name: str | Path, engine: str | None = None) -> None:
+    """Have a model's file here, downloaded if need be, before anything else is shown on the terminal."""
+    text = str(name)
+    named = engine is None or bool(ENGINES.find(engine).formats)
+    if named and not os.path.exists(expanded(text)) and (text == DEFAULT or hub.parse(text) is not None):
+        resolve(text)
+
+
 def gguf_models(folder: Path) -> list[tuple[Path, list[Path]]]:
     """The models in a folder of .gguf files: the file to load, and all files of it. The parts of a split model are one
     model, named by its first; projectors of multimodal models, which lie beside them, are none."""

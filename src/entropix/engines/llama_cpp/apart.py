@@ -27,7 +27,19 @@ class ApartEngine(LlamaCppEngine):
     shared: a fork is a copy. Each stream takes as much memory as a whole context."""
 
     def __init__(self, whole: LlamaCppEngine) -> None:
-        for name in ("llama", "log", "model", "on_cpu", "contexts", "finalizer", "tap", "threads", "flash", "batch"):
+        for name in (
+            "llama",
+            "log",
+            "model",
+            "on_cpu",
+            "contexts",
+            "finalizer",
+            "tap",
+            "threads",
+            "flash",
+            "kv",
+            "batch",
+        ):
             setattr(self, f"_{name}", getattr(whole, f"_{name}"))
         self.tokenizer, self.info = whole.tokenizer, whole.info
         able = whole.capabilities

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence as Many
 
 from entropix.engines.llama_cpp.cells import Sequence
+from entropix.engines.llama_cpp.context import KV_TYPES
 from entropix.errors import CapacityError, ParameterError
 from entropix.numeric import is_integer
 
@@ -18,6 +19,14 @@ def check_sizes(**sizes: int) -> None:
         most = MOST_THREADS if name == "threads" else MOST_CELLS
         if not is_integer(value) or not 1 <= value <= most:
             raise ParameterError(f"{name} is {value!r}, allowed is an integer from 1 to {most}")
+
+
+def check_cache(kv_type: str, flash_attention: bool) -> None:
+    """Raise ParameterError for a type of keys and values that llama.cpp has not, or not without flash attention."""
+    if kv_type not in KV_TYPES:
+        raise ParameterError(f"kv_type is {kv_type!r}, allowed are {', '.join(KV_TYPES)}")
+    if kv_type.startswith("q") and not flash_attention:
+        raise ParameterError(f"kv_type {kv_type} needs flash attention: leave it on, or keep f16")
 
 
 def check_items(items: Many[tuple[Sequence, Many[int]]], vocabulary: int, context: int) -> int:

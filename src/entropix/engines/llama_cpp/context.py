@@ -10,18 +10,22 @@ from entropix.engines.llama_cpp.tap import Tap
 from entropix.errors import ModelError
 
 FLASH_AUTO, FLASH_OFF, FLASH_ON = -1, 0, 1
+KV_TYPES = {"f16": 1, "bf16": 30, "f32": 0, "q8_0": 8, "q5_1": 7, "q5_0": 6, "q4_1": 3, "q4_0": 2}
+"""How keys and values can be kept, by ggml's numbers of types."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
     """cells: tokens that the context holds. slots: most sequences. rows: most tokens of one llama_decode. unified: all
-    slots take from the same cells; else each has as many as the others, in a stream of its own."""
+    slots take from the same cells; else each has as many as the others, in a stream of its own. flash, kv_type: by
+    llama.cpp's numbers."""
 
     cells: int
     slots: int
     rows: int
     threads: int
     flash: int
+    kv_type: int
     unified: bool
 
 
@@ -34,6 +38,7 @@ def make_context(llama: Any, log: Log, model: Any, how: Layout, tap: Tap | None)
     settings.n_threads = settings.n_threads_batch = how.threads
     settings.flash_attn_type = how.flash
     settings.kv_unified = how.unified
+    settings.type_k = settings.type_v = how.kv_type
     settings.swa_full = True  # sliding-window layers can be rewound too
     if tap is not None:
         settings.cb_eval = tap.callback

@@ -15,8 +15,8 @@ from entropix.engines.base import SequenceHandle, Work, shared_prefix
 from entropix.engines.llama_cpp.barriers import Barriers
 from entropix.engines.llama_cpp.batch import TokenBatch
 from entropix.engines.llama_cpp.cells import Cells, Sequence
-from entropix.engines.llama_cpp.checks import check_items, check_sizes
-from entropix.engines.llama_cpp.context import FLASH_AUTO, FLASH_OFF, Layout, make_context
+from entropix.engines.llama_cpp.checks import check_cache, check_items, check_sizes
+from entropix.engines.llama_cpp.context import FLASH_AUTO, FLASH_OFF, KV_TYPES, Layout, make_context
 from entropix.engines.llama_cpp.library import apart, available_cpus, check_process, load, release
 from entropix.engines.llama_cpp.opening import describe, open_model
 from entropix.engines.llama_cpp.slots import SLOTS, Slots
@@ -48,7 +48,8 @@ class LlamaCppEngine:
     attention: False leaves the attention signals out. attention_layers: whose attention is measured, by default
     the last layer that sees the whole text.
     compile_tap: measure attention in C compiled on first use where there is a compiler; otherwise, and without
-    one, in NumPy, which is slower and says the same.
+    one, in NumPy, which is slower and says the same. kv_type: how keys and values are kept (KV_TYPES); the
+    quantised ones save memory and show no attention.
     """
 
     def __init__(
@@ -65,10 +66,12 @@ class LlamaCppEngine:
         attention_layers: Many[int] | None = None,
         batch: int = 512,
         compile_tap: bool = True,
+        kv_type: str = "f16",
     ) -> None:
         threads = available_cpus() if threads is None else plain(threads)
         context, sequences, cells, batch = plain(context), plain(sequences), plain(cells), plain(batch)
         check_sizes(context=context, cells=1 if cells is None else cells, threads=threads, batch=batch)
+        check_cache(kv_type, flash_attention)
         cells = max(context, LEAST_CELLS) if cells is None else cells
         if not is_integer(sequences) or not 1 <= sequences <= MOST_SEQUENCES:
             raise ParameterError(f"sequences is {sequences!r}, allowed is 1 … {MOST_SEQUENCES}")
@@ -85,6 +88,7 @@ class LlamaCppEngine:
         self._tap: Tap | None = make_tap(compile_tap) if attention and flash_attention else None
         kept.append(self._tap)
         self._threads, self._flash = threads, FLASH_AUTO if flash_attention else FLASH_OFF
+        self._kv = KV_TYPES[kv_type]
         self._context = self._new_context(cells, SLOTS * sequences, self._batch.size, unified=True)
         self._memory = self._llama.llama_get_memory(self._context)
         self._slots = Slots(self._llama, self._memory, sequences)
@@ -391,7 +395,7 @@ class LlamaCppEngine:
     # construction
 
     def _new_context(self, cells: int, slots: int, rows: int, *, unified: bool) -> Any:
-        how = Layout(cells, slots, rows, self._threads, self._flash, unified)
+        how = Layout(cells, slots, rows, self._threads, self._flash, self._kv, unified)
         context = make_context(self._llama, self._log, self._model, how, self._tap)
         self._contexts.append(context)
         return context
