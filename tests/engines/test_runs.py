@@ -33,7 +33,7 @@ for kind in sys.argv[2:]:
 """
 
 
-@pytest.mark.parametrize("pre", ["tekken", "gpt-4o", "llama4"])
+@pytest.mark.parametrize("pre", ["tekken", "gpt-4o", "llama4", "falcon", "viking"])
 def test_no_run_of_characters_ends_the_process(pre: str, smollm2: Path, tmp_path: Path) -> None:
     needs_llama_cpp()
     data = smollm2.read_bytes()
@@ -64,5 +64,7 @@ def test_only_vocabularies_that_recurse_are_limited() -> None:
     assert recurses("gpt2", "default")
     assert recurses("gpt2", None)
     assert recurses("gpt2", "one-of-tomorrow")
+    assert recurses("gpt2", "falcon")
     assert not recurses("gpt2", "smollm")
+    assert not recurses("gpt2", "falcon3")
     assert not recurses("llama", None)

@@ -190,3 +190,49 @@ def test_a_header_that_says_who_asks_comes_once(server: Background, header: str)
         answer = b"".join(iter(lambda: sock.recv(65536), b"")).decode()
     assert answer.startswith("HTTP/1.1 400")
     assert f"several {header} headers" in answer
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"stop": ""},
+        {"stop": [""]},
+        {"stop": ["", None]},
+        {"stream_options": {}},
+        {"stream_options": []},  # how PHP writes an empty object
+        {"logit_bias": []},
+        {"response_format": {}},
+        {"entropix": []},
+        {"n": 1.0},
+        {"max_tokens": 6.0},
+        {"seed": 3.0},
+    ],
+)
+@pytest.mark.parametrize("path", ["chat/completions", "completions"])
+def test_what_asks_for_nothing_and_whole_numbers_are_accepted(
+    client: openai.OpenAI, path: str, asked: dict[str, Any]
+) -> None:
+    prompt = {"messages": MESSAGES} if path == "chat/completions" else {"prompt": "Hi"}
+    usual = {"model": "scripted", "max_tokens": 6, "seed": 3, **prompt}
+    url = f"{client.base_url}{path}"
+    wanted, answer = httpx.post(url, json=usual), httpx.post(url, json={**usual, **asked})
+    assert answer.status_code == 200, answer.text
+    told = [reply.json()["choices"][0] for reply in (wanted, answer)]
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize(
+    "asked", [{"n": 1.5}, {"seed": 1e30}, {"max_tokens": True}, {"stop": [1]}, {"logit_bias": [1]}]
+)
+def test_what_is_no_whole_number_and_no_object_is_refused(client: openai.OpenAI, asked: dict[str, Any]) -> None:
+    body = {"model": "scripted", "messages": MESSAGES, "max_tokens": 2, **asked}
+    assert httpx.post(f"{client.base_url}chat/completions", json=body).status_code == 400
+
+
+def test_a_number_of_thousands_of_digits_is_said_to_be_one(client: openai.OpenAI) -> None:
+    body = b'{"model": "scripted", "messages": [], "seed": ' + b"9" * 5000 + b"}"
+    headers = {"content-type": "application/json"}
+    answer = httpx.post(f"{client.base_url}chat/completions", content=body, headers=headers)
+    assert answer.status_code == 400
+    assert "thousands of digits" in answer.json()["error"]["message"]
+    assert "sys." not in answer.text

@@ -231,7 +231,8 @@ def _unreadable(cause: BaseException | None) -> str:
     if isinstance(cause, UnicodeDecodeError):
         return f"the body cannot be read: it is not UTF-8, from byte {cause.start} on"
     if isinstance(cause, ValueError):
-        return f"the body cannot be read as JSON: {cause}"
+        long = "integer string conversion" in str(cause)
+        return f"the body cannot be read as JSON: {'a number in it has thousands of digits' if long else cause}"
     return ""
 
 

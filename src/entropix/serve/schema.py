@@ -43,6 +43,12 @@ Parameter = Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=T
 Share = Annotated[float, Field(ge=0, le=1)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 
+INTEGERS = frozenset({"max_completion_tokens", "max_tokens", "n", "repeat_last_n", "seed", "top_k", "top_logprobs"})
+"""Fields whose 2.0 is the integer 2: JSON and its schemas know no other difference, and some languages write it so."""
+
+OBJECTS = frozenset({"entropix", "logit_bias", "response_format", "stream_options"})
+"""Fields that ask for nothing when they are empty, also as the list that some languages make of an empty object."""
+
 
 def _is_a_length(value: int) -> int:
     if value == 0:
@@ -108,7 +114,9 @@ class Common(Strict):
     model: str
     n: int | None = Field(default=None, ge=1, le=128)
     seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
-    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
+    stop: str | Annotated[list[str], Field(max_length=16)] | None = Field(
+        default=None, description="at most sixteen texts; an empty one asks for nothing"
+    )
     max_tokens: MaxTokens | None = Field(default=None, description="most tokens of an answer; -1: the server's limit")
     temperature: float | None = Field(default=None, ge=0, le=2, description="the policy's base temperature; 0: greedy")
     top_p: float | None = Field(default=None, ge=0, le=1, description="the policy's base nucleus")
@@ -139,7 +147,21 @@ class Common(Strict):
     def _drop_what_asks_for_nothing(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        return {k: v for k, v in data.items() if k in cls.model_fields or not (k in IGNORED or _neutral(k, v))}
+        asked = {
+            k: _plain(k, v) for k, v in data.items() if k in cls.model_fields or not (k in IGNORED or _neutral(k, v))
+        }
+        return {k: v for k, v in asked.items() if k not in OBJECTS or (v != {} and v != [])}
+
+
+def _plain(name: str, value: Any) -> Any:
+    """The value of a field as it is meant."""
+    if name == "stop" and isinstance(value, list):
+        return [text for text in value if text not in ("", None)]
+    if name == "stop" and value == "":
+        return None
+    if name in INTEGERS and isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    return value
 
 
 def _neutral(name: str, value: Any) -> bool:
