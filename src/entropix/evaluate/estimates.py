@@ -67,7 +67,8 @@ def observed_of(outcome: Outcome) -> Observed:
     mine = [t for t in texts if t.answer == outcome["answer"]] or texts
     given = max(mine, key=lambda t: -math.inf if t.whole is None else t.whole.mean)
     others = tuple(t for t in texts if t is not given)
-    return Observed(_filled(given, outcome), others)
+    assessed = (outcome.get("assessed") or {}).get(outcome["answer"])
+    return Observed(_filled(given, outcome), others, assessed)
 
 
 def observed_beside(outcome: Outcome, others: Outcome) -> Observed:

@@ -1,0 +1,172 @@
+"""How well the confidence of a field separates right values from wrong ones: short texts made from a seed, five fields,
+of which the text leaves some unsaid.
+
+    python -m benchmarks.extraction MODEL.gguf OUT.jsonl                # greedy answers; goes on where it stopped
+    python -m benchmarks.extraction MODEL.gguf OUT.jsonl --ballots 8    # and the share of each field's ballots
+    python -m benchmarks.extraction --report OUT.jsonl
+
+The schema requires every field, so a model has to make up what the text does not say: that is wrong whatever it says.
+The sum of log p is that of the whole answer, the same for its five fields."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import entropix
+from entropix.evaluate import statistics as st
+from entropix.types import Result
+
+STATUS = ("paid", "open", "cancelled", "disputed")
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "customer": {"type": "string", "minLength": 1, "maxLength": 40},
+        "city": {"type": "string", "minLength": 1, "maxLength": 40},
+        "year": {"type": "integer", "minimum": 1900, "maximum": 2099},
+        "amount": {"type": "number", "minimum": 0, "maximum": 100000},
+        "status": {"enum": list(STATUS)},
+    },
+    "required": ["customer", "city", "year", "amount", "status"],
+    "additionalProperties": False,
+}
+INSTRUCTION = (
+    "Read the note and give the invoice as JSON with customer (who owes the money), city (of the customer), year (of "
+    "the invoice), amount (that is owed, a number) and status (paid, open, cancelled or disputed)."
+)
+FIRST = ("Anna", "Bela", "Carlos", "Dina", "Emeka", "Farah", "Goran", "Hana", "Ivo", "Jun")
+LAST = ("Weber", "Kovacs", "Ortiz", "Haddad", "Okafor", "Nilsson", "Petrov", "Tanaka", "Moreau", "Silva")
+CITIES = ("Leeds", "Turin", "Graz", "Porto", "Gdansk", "Malmo", "Lyon", "Ghent", "Cork", "Basel")
+SAID = {
+    "paid": "The money has arrived.",
+    "open": "Nothing has been transferred so far.",
+    "cancelled": "The order was called off, so the invoice is void.",
+    "disputed": "The customer says that the goods were damaged and refuses to accept the invoice.",
+}
+
+
+@dataclass(frozen=True)
+class Note:
+    """A text and the values it says; a field that it leaves unsaid is not among them."""
+
+    id: str
+    text: str
+    gold: dict[str, Any]
+
+
+def notes(n: int = 60, seed: int = 16) -> list[Note]:
+    """Texts with something beside the point in each, one or two fields of five left unsaid in two of three of them."""
+    made = []
+    for number in range(n):
+        rng = random.Random(f"{seed}\0{number}")
+        customer, seller = (f"{rng.choice(FIRST)} {rng.choice(LAST)}" for _ in range(2))
+        while seller == customer:
+            seller = f"{rng.choice(FIRST)} {rng.choice(LAST)}"
+        city, elsewhere = rng.sample(CITIES, 2)
+        year, amount, status = rng.randint(1998, 2024), round(rng.uniform(20, 4000), 2), rng.choice(STATUS)
+        gold = {"customer": customer, "city": city, "year": year, "amount": amount, "status": status}
+        for name in rng.sample(sorted(gold), rng.choice((0, 1, 2))):
+            del gold[name]
+        buyer = customer if "customer" in gold else "a customer"
+        offer = f"The first offer of {year - rng.randint(1, 3)}" if "year" in gold else "An earlier offer"
+        due = f"After a discount of {rng.randint(2, 9)} percent {amount:.2f} euros are due."
+        parts = [
+            f"{seller} of {elsewhere} delivered {rng.randint(2, 40)} chairs to {buyer}"
+            + (f", who lives in {city}" if "city" in gold else "") + ".",
+            f"{offer} was withdrawn.",
+            *([f"The invoice was written in {year}."] if "year" in gold else []),
+            *([due] if "amount" in gold else []),
+            *([SAID[status]] if "status" in gold else []),
+        ]  # fmt: skip
+        made.append(Note(f"note-{number}", " ".join(parts), gold))
+    return made
+
+
+def is_right(value: Any, gold: Any) -> bool:
+    """Whether a value is what the text says; what it does not say is never right."""
+    if isinstance(gold, str):
+        return isinstance(value, str) and value.strip().casefold() == gold.casefold()
+    return gold is not None and isinstance(value, (int, float)) and math.isclose(value, gold, abs_tol=0.005)
+
+
+def outcome(note: Note, greedy: Result, voted: Result | None) -> dict[str, Any]:
+    """What is kept of an answer: each field's value, whether it is right, and its scores; higher is surer."""
+    shares = {}
+    if voted is not None and voted.search is not None:
+        texts = [json.loads(b.text) for b in voted.search.branches if b.weight is not None and b.ended == "end"]
+        values = {f.path[0]: f.value for f in greedy.fields.leaves()} if greedy.fields is not None else {}
+        shares = {k: sum(t.get(k) == v for t in texts) / max(len(texts), 1) for k, v in values.items()}
+    fields = {}
+    for field in greedy.fields.leaves() if greedy.fields is not None else ():
+        name = field.path[0]
+        scores = {"probability": field.probability, "unconstrained": field.unconstrained, "mass": field.mass}
+        scores |= {"least": field.least_probability, "share": shares.get(name)}
+        fields[name] = {"value": field.value, "right": is_right(field.value, note.gold.get(name)), **scores}
+    known = sorted(note.gold)
+    return {"id": note.id, "text": greedy.text, "known": known, "fields": fields, "sum of log p": -greedy.surprisal}
+
+
+def run(args: argparse.Namespace) -> None:
+    """Answer what the file does not hold yet, each kept as soon as it is there."""
+    out = Path(args.out)
+    done = {json.loads(line)["id"] for line in out.read_text().splitlines()} if out.exists() else set()
+    waiting = [note for note in notes(args.items) if note.id not in done]
+    with entropix.load(args.model, threads=args.threads, sequences=max(args.ballots, 1) + 1, context=4096) as model:
+        for note in waiting:
+            prompt = f"{INSTRUCTION}\n\nNote: {note.text}"
+            options: dict[str, Any] = {"constraint": SCHEMA, "max_tokens": 160}
+            greedy = model.generate(prompt, policy="greedy", **options)
+            voted = None
+            if args.ballots:
+                search = f"vote:n={args.ballots},stop=none,answer=text"
+                voted = model.generate(prompt, policy="sample:temperature=0.7", search=search, seed=1, **options)
+            with out.open("a", encoding="utf-8") as sink:
+                sink.write(json.dumps(outcome(note, greedy, voted)) + "\n")
+
+
+def report(file: Path) -> list[str]:
+    """AUROC of every score over all fields, clustered by text, and of those that the text says."""
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    found = [(row, name, field) for row in rows for name, field in row["fields"].items()]
+    right = [field["right"] for _, _, field in found]
+    lines = [f"{len(rows)} texts, {sum(right)} of {len(right)} values right, "
+             f"{sum(name in row['known'] for row, name, _ in found)} said by their text", ""]  # fmt: skip
+    lines += ["| score | AUROC | of the values that the text says |", "|---|---|---|"]
+    for score in ("share", "probability", "least", "unconstrained", "mass", "sum of log p"):
+        cells = []
+        for some in (found, [f for f in found if f[1] in f[0]["known"]]):
+            values = [row[score] if score == "sum of log p" else field[score] for row, _, field in some]
+            if not some or any(v is None for v in values):
+                cells.append("–")
+                continue
+            one = st.auroc_interval(values, [f["right"] for _, _, f in some], [row["id"] for row, _, _ in some])
+            cells.append(f"{one.value:.2f} ({one.low:.2f} … {one.high:.2f})")
+        lines.append(f"| {score} | {' | '.join(cells)} |")
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", nargs="?")
+    parser.add_argument("out", nargs="?")
+    parser.add_argument("--items", type=int, default=60)
+    parser.add_argument("--ballots", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--report", type=Path, metavar="OUT.jsonl")
+    args = parser.parse_args()
+    if args.report is not None:
+        print("\n".join(report(args.report)))
+    elif args.out is None:
+        parser.error("give a model and a file to keep its answers in, or --report")
+    else:
+        run(args)
+        print("\n".join(report(Path(args.out))))
+
+
+if __name__ == "__main__":
+    main()
