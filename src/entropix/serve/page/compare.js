@@ -22,7 +22,7 @@ export function comparison(columns) {
   const rows = turns.map((turn, n) => {
     const { result, policy, effort } = turn.now;
     const how = [policy, effort ? `effort ${effort}` : result.search?.spec].filter(Boolean).join(" · ");
-    const cells = [steps[n].length, result.ledger.forwarded, number(result.seconds, 1), percent(unsureOf(result), 0), percent(result.confidence, 0), result.search?.answer ?? "–"];
+    const cells = [steps[n].length, result.ledger.forwarded, number(result.seconds, 1), percent(unsureOf(result), 0), result.search?.ballots ? percent(result.confidence, 0) : "–", result.search?.answer ?? "–"];
     return el("tr", {}, el("th", { scope: "row" }, `${columns[n].title} · ${how}`), ...cells.map((cell) => el("td", {}, String(cell))));
   });
   const words = el("p", {});
