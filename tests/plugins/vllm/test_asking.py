@@ -11,6 +11,7 @@ from entropix.errors import CapabilityError, EntropixError, ParameterError
 from entropix.plugins.vllm.asking import ANY_MODEL, PolicyRequest, check, read
 from entropix.plugins.vllm.model import _settings
 from entropix.policies import POLICIES, Greedy
+from entropix.sampling import Filters
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,8 @@ from entropix.policies import POLICIES, Greedy
             {"entropix": "entropix", "entropix_inject": "Hm, 🤔: wait,"},
             PolicyRequest("entropix", (("inject", "Hm, 🤔: wait,"),)),
         ),
+        ({"entropix": "greedy", "entropix_filters": "min_p=0.1"}, PolicyRequest("greedy", (), Filters(min_p=0.1))),
+        ({"entropix": "greedy", "entropix_filters": ""}, PolicyRequest("greedy")),
         ({"entropix": "entropix:control=low"}, PolicyRequest("entropix", (("control", "low"),))),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -38,6 +38,7 @@ SPECS = (
     "sample:temperature=1.2,top_k=0",
     "top-n-sigma",
     "mirostat:tau=2.0",
+    "sample:temperature=1.2,top_k=200|typical=0.9,xtc_probability=0.5,xtc_threshold=0.05",
     "edt",
 )
 TOKENS, SLOTS, DRAFTS = 14, 6, 3
@@ -51,7 +52,8 @@ def script(tokens: tuple[int, ...]) -> np.ndarray[Any, Any]:
 
 
 def asked(spec: str) -> PolicyRequest:
-    found = read({"entropix": spec})
+    policy, _, filters = spec.partition("|")
+    found = read({"entropix": policy, **({"entropix_filters": filters} if filters else {})})
     assert found is not None
     return found
 
@@ -60,10 +62,19 @@ def asked(spec: str) -> PolicyRequest:
 def own(prompt: tuple[int, ...], spec: str, seed: int) -> tuple[int, ...]:
     """What our own loop answers."""
     engine = ScriptedEngine(script, context=64)
-    policy = asked(spec).make(THRESHOLDS, 260)
+    wanted = asked(spec)
+    policy, filters = wanted.make(THRESHOLDS, 260), wanted.filters
     decoder = Decoder(engine)
     job = decoder.submit(
-        Request(tokens=prompt, policy=policy, seed=seed, max_tokens=TOKENS, ignore_end=True, attention=False)
+        Request(
+            tokens=prompt,
+            policy=policy,
+            seed=seed,
+            max_tokens=TOKENS,
+            ignore_end=True,
+            attention=False,
+            filters=filters,
+        )
     )
     for _ in decoder.run():
         pass
@@ -211,10 +222,11 @@ def test_answers_equal_those_of_a_real_model_on_the_logits_it_showed(llama_engin
     decoder = Decoder(engine)
     jobs = []
     for number, spec in enumerate(SPECS):
-        policy = asked(spec).make(profile.thresholds, vocabulary)
+        wanted = asked(spec)
+        policy = wanted.make(profile.thresholds, vocabulary)
         prompt = tuple(encode(f"Name {number + 2} rivers and say why"))
         asks = Request(tokens=prompt, policy=policy, seed=number, max_tokens=TOKENS, ignore_end=True, attention=False)
-        jobs.append(decoder.submit(asks))
+        jobs.append(decoder.submit(replace(asks, filters=wanted.filters)))
     for _ in decoder.run():
         pass
     clients = [Client(job.request.tokens, spec, job.request.seed) for job, spec in zip(jobs, SPECS, strict=True)]

@@ -8,9 +8,11 @@ from typing import Any
 
 from entropix.errors import EntropixError, ParameterError
 from entropix.policies import Policy, check_needs, make_policy, parse_spec
+from entropix.sampling import Filters, make_filters
 from entropix.types import SIGNALS, Thresholds
 
 KEY, PREFIX, OFF = "entropix", "entropix_", "off"
+FILTERS = "entropix_filters"
 SHOWN = SIGNALS - {"attention"}
 """What every vLLM shows. Attention needs the operator's switch and a back-end that measures, which are not known where
 requests are admitted: policies may want it there and not need it."""
@@ -22,10 +24,12 @@ ANY_MODEL = Thresholds(entropy_low=0.25, entropy_high=2.5, varentropy_low=0.35, 
 
 @dataclass(frozen=True, slots=True)
 class PolicyRequest:
-    """A policy and its parameters. policy "off": vLLM's own sampling, whatever the operator's default is."""
+    """A policy, its parameters, and what is taken out of the window before it draws. policy "off": vLLM's own sampling,
+    whatever the operator's default is."""
 
     policy: str
     values: tuple[tuple[str, int | float | str], ...] = ()
+    filters: Filters | None = None
 
     @property
     def is_off(self) -> bool:
@@ -44,7 +48,8 @@ class PolicyRequest:
 
 def read(arguments: Mapping[str, Any] | None) -> PolicyRequest | None:
     """What `vllm_xargs` ask for: {"entropix": SPEC, "entropix_PARAMETER": value, …}, SPEC being "NAME",
-    "NAME:parameter=value,…" or "off". None when they do not mention Entropix.
+    "NAME:parameter=value,…" or "off"; `entropix_filters` are filters under the policy, such as "min_p=0.05". None when
+    they do not mention Entropix.
 
     Raises ParameterError, also for a policy or a parameter that does not exist, and CapabilityError for a policy that
     needs a signal which is not sure to be there."""
@@ -68,6 +73,7 @@ def read(arguments: Mapping[str, Any] | None) -> PolicyRequest | None:
                 f'{KEY}="{OFF}" takes no parameters, but {", ".join([*values, *sorted(ours)])} came along'
             )
         return PolicyRequest(OFF)
+    filters = make_filters(_text(ours.pop(FILTERS, "")))
     for key, value in ours.items():
         parameter = key.removeprefix(PREFIX)
         if parameter in values:
@@ -75,12 +81,18 @@ def read(arguments: Mapping[str, Any] | None) -> PolicyRequest | None:
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
             raise ParameterError(f"{key}={value!r} is neither a number nor a string")
         values[parameter] = value
-    asked = PolicyRequest(name, tuple(sorted(values.items())))
+    asked = PolicyRequest(name, tuple(sorted(values.items())), filters if filters.active else None)
     policy = asked.make(ANY_MODEL, vocabulary=32_000)
     check_needs(policy, SHOWN, "vLLM, where a request is admitted without knowing the back-end,")
     if len(policy.injection) > LONGEST:
         raise ParameterError(f"{name}: inject has {len(policy.injection)} characters; allowed are at most {LONGEST}")
     return asked
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ParameterError(f'{FILTERS}={value!r} is no string of filters such as "top_k=40,min_p=0.05"')
+    return value
 
 
 def check(sampling: Any) -> None:

@@ -32,6 +32,7 @@ class Plan:
         text = self.policy.injection if injects and served.encode is not None else ""
         tokens = served.encode(text) if text and served.encode is not None else ()
         self.injection = xp.asarray(tokens, dtype=xp.int64, device=like.device) if tokens else None
+        self.filters = asked.filters
         self.depth = depth
         self.places = xp.zeros((slots + 1,), dtype=xp.int64, device=like.device)  # by slot, NOBODY's where not ours
         self.taken: dict[int, int] = {}
@@ -118,7 +119,7 @@ class Plan:
             here = lasts if level is None else lasts & (level == n)
             self._keep(xp.where(here, places, NOBODY), n + 1, after)
 
-        return Part(self.policy, mine, at, keep, self.injection, "attention" in self.policy.asked)
+        return Part(self.policy, mine, at, keep, self.injection, "attention" in self.policy.asked, self.filters)
 
     def _keep(self, places: Array, depth: int, state: State) -> None:
         for name, value in state.items():
