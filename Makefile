@@ -3,7 +3,7 @@
 # make test-vllm  set up a vLLM for the CPU in an environment of its own and test the plug-in in its server
 # make test-llama-cpp-python  build the second choice of llama.cpp, which takes some minutes, and test with it
 # make test-clients  run clients' quick starts against the server, from an environment of their own
-# make bench      measure the overhead of every policy (README, Speed)
+# make bench      measure the overhead of every policy (docs/speed.md)
 # make check      lint, format and types only
 # make docs       build the documentation site into site/
 

@@ -1,4 +1,4 @@
-"""The README's picture from a real run of the embedded model: python -m benchmarks.picture docs/generate.svg"""
+"""The picture of the README from a real run of the embedded model: python -m benchmarks.picture docs/generate.svg"""
 
 from __future__ import annotations
 

@@ -43,6 +43,7 @@ MAY_IMPORT = {
     "evaluate": MODEL,
     "serve": MODEL,
     "plugins": set(),
+    "plugins.llm": MODEL,
     "plugins.vllm": LOOP,
     "plugins.lm_eval": MODEL | {"cli"},  # `python -m entropix.plugins.lm_eval` is a command line
     "cli": MODEL | {"evaluate", "remote", "serve"},

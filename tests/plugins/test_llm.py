@@ -112,4 +112,4 @@ def test_text_streams() -> None:
 def test_further_models_are_named_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(plugin.VARIABLE, "a/b, /models/my model.gguf ,")
     assert plugin.names()[-2:] == ["a/b", "/models/my model.gguf"]
-    assert plugin.Entropix("/models/my model.gguf").model_id == "entropix/my model"
+    assert plugin.LlmModel("/models/my model.gguf").model_id == "entropix/my model"

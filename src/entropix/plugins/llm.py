@@ -29,7 +29,7 @@ TEXTS = 16
 """Sequences of a model: an answer with effort high may write five texts at a time, and more wait for nothing."""
 
 
-class Options(llm.Options):  # type: ignore[misc]  # llm ships no types
+class LlmOptions(llm.Options):  # type: ignore[misc]  # llm ships no types
     """What `-o` takes."""
 
     effort: Literal["none", "low", "medium", "high"] | None = Field(
@@ -60,12 +60,12 @@ def names() -> list[str]:
     return list(dict.fromkeys([*(entry.name for entry in available()), *filter(None, added)]))
 
 
-class _Entropix:
+class _Local:
     """What both kinds of models share."""
 
     can_stream = True
     supports_schema = True
-    Options = Options
+    Options = LlmOptions
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -87,7 +87,7 @@ class _Entropix:
         return model, messages, given
 
 
-class Entropix(_Entropix, llm.Model):  # type: ignore[misc]
+class LlmModel(_Local, llm.Model):  # type: ignore[misc]
     """A local model for `llm`."""
 
     def execute(self, prompt: Any, stream: bool, response: Any, conversation: Any) -> Iterator[str]:
@@ -103,7 +103,7 @@ class Entropix(_Entropix, llm.Model):  # type: ignore[misc]
         _record(response, result)
 
 
-class AsyncEntropix(_Entropix, llm.AsyncModel):  # type: ignore[misc]
+class AsyncLlmModel(_Local, llm.AsyncModel):  # type: ignore[misc]
     """The same for asyncio: prompts of several tasks are decoded as one batch."""
 
     async def execute(self, prompt: Any, stream: bool, response: Any, conversation: Any) -> AsyncGenerator[str]:
@@ -159,4 +159,4 @@ def _record(response: Any, result: Result) -> None:
 @llm.hookimpl  # type: ignore[untyped-decorator]
 def register_models(register: Any) -> None:
     for name in names():
-        register(Entropix(name), AsyncEntropix(name))
+        register(LlmModel(name), AsyncLlmModel(name))
