@@ -23,7 +23,7 @@ def ask(client: openai.OpenAI, **ours: Any) -> Any:
         seed=3,
         max_tokens=ours.pop("tokens", 20),
         stream=ours.pop("stream", False),
-        extra_body={"entropix": ours},
+        extra_body={"entropix": {"steps": True, **ours}},
     )
 
 
