@@ -14,7 +14,7 @@ from entropix import Model
 from entropix.engines.base import Engine
 from entropix.engines.scripted import BEGIN, END, ScriptedEngine, ScriptedTokenizer, hashed
 from entropix.serve.process import Background
-from helpers.clients import MESSAGES, client_of
+from helpers.clients import MESSAGES, client_of, until
 
 Serving = Callable[..., Background]
 TEXT = "The sky 🙂 is blue."
@@ -203,13 +203,12 @@ def test_the_echo_of_smollm2_is_what_the_evaluation_plug_in_scores(real_server: 
 
     model = real_server.server.reader.model
     texts = ["The capital of France is Paris.", "The capital of France is 🙂 cheese."]
+    tokens = [model.encode(text, raw=True) for text in texts]
+    # the engine is one thread's at a time: the server's must have given everything back
+    until(lambda: real_server.server.scheduler._in_flight == 0)
+    wanted = dict(scores(model.engine, [(one[:4], one[4:]) for one in tokens]))
     client = client_of(real_server)
     found = client.completions.create(model="smollm2", prompt=texts, max_tokens=1, logprobs=1, echo=True, temperature=0)
-    pairs = []
-    for text in texts:
-        tokens = model.encode(text, raw=True)
-        pairs.append((tokens[:4], tokens[4:]))
-    wanted = dict(scores(model.engine, pairs))
     for choice in found.choices:
         assert choice.logprobs is not None
         logprobs: Any = choice.logprobs.token_logprobs
