@@ -142,6 +142,7 @@ def _record(response: Any, result: Result) -> None:
         "seed": result.seed,
         "finish_reason": result.finish_reason,
         "uncertainty": round(result.uncertainty, 4),
+        "uncertainty_source": result.uncertainty_source,
         "notes": list(dict.fromkeys(result.notes)),
     }
     if result.answer is not None and result.search is not None:
