@@ -18,4 +18,4 @@ if parted < len(ours.steps):
     for candidate in step.leading[:4]:
         print(f"  {candidate.label!r:14} p = {candidate.before:.2f}")
 for name, result in (("greedy", greedy), ("entropix", ours)):
-    print(f"{name}: {len(result.tokens)} tokens, {result.surprisal:.1f} nats, {result.token_uncertainty:.0%} unsure a token")
+    print(f"{name}: {len(result.tokens)} tokens, {result.surprisal:.1f} nats, {result.token_uncertainty:.0%} unsure")
