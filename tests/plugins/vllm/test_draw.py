@@ -221,7 +221,9 @@ def test_answers_equal_those_of_a_real_model_on_the_logits_it_showed(llama_engin
     engine: Any = Recorder(llama_engine)
     decoder = Decoder(engine)
     jobs = []
-    for number, spec in enumerate(SPECS):
+    # where nothing is read back from a device, draws stay within the window (docs/vllm.md)
+    specs = [spec.replace("top_k=0", "top_k=200") for spec in SPECS] if library == "torch" else list(SPECS)
+    for number, spec in enumerate(specs):
         wanted = asked(spec)
         policy = wanted.make(profile.thresholds, vocabulary)
         prompt = tuple(encode(f"Name {number + 2} rivers and say why"))
@@ -229,7 +231,7 @@ def test_answers_equal_those_of_a_real_model_on_the_logits_it_showed(llama_engin
         jobs.append(decoder.submit(replace(asks, filters=wanted.filters)))
     for _ in decoder.run():
         pass
-    clients = [Client(job.request.tokens, spec, job.request.seed) for job, spec in zip(jobs, SPECS, strict=True)]
+    clients = [Client(job.request.tokens, spec, job.request.seed) for job, spec in zip(jobs, specs, strict=True)]
     served = Served(profile, vocabulary, None, lambda text: tuple(encode(text)))
     chance = np.random.default_rng(3)
     serve(clients, chance, library, several=False, script=engine.logits.__getitem__, served=served)
