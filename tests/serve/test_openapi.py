@@ -16,8 +16,13 @@ from entropix.serve.settings import Settings
 
 MODEL = Model(ScriptedEngine(saying("hello"), sequences=24, context=4096))
 # positive data that is refused for what a schema cannot say (a model's name, a policy's parameters) is a 400 or 404
+# what Ollama passes over is passed over, and in a message whatever is empty is nothing, of whatever type it is
+LENIENT = ({"include-path-regex": "^/api/"}, {"include-path": "/tokenize"})
 CONFIG = SchemathesisConfig.from_dict(
-    {"checks": {"positive_data_acceptance": {"expected-statuses": ["2xx", "400", "404"]}}}
+    {
+        "checks": {"positive_data_acceptance": {"expected-statuses": ["2xx", "400", "404"]}},
+        "operations": [{**where, "checks": {"negative_data_rejection": {"enabled": False}}} for where in LENIENT],
+    }
 )
 schema = schemathesis.openapi.from_dict(Server(MODEL, Settings()).inner.openapi(), config=CONFIG)
 

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
+from starlette.routing import Route
 
 from entropix.model import Model
 from entropix.serve import schema
@@ -208,20 +209,30 @@ class Server:
         return {"id": name, "object": "model", "created": 0, "owned_by": "entropix"}
 
 
-async def on_http_error(_: Request, error: Exception) -> Response:
+def _allowed(request: Request) -> str:
+    """The methods that a path takes: several routes may have it, and Starlette names those of the first alone."""
+    fits = (route for route in request.app.routes if isinstance(route, Route))
+    methods = {m for route in fits if route.path_regex.match(request.scope["path"]) for m in route.methods or ()}
+    return ", ".join(sorted(methods))
+
+
+async def on_http_error(request: Request, error: Exception) -> Response:
     """ApiErrors, and Starlette's own for paths and methods that do not exist, in OpenAI's shape."""
     if isinstance(error, ApiError):
         return error.response()
     assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = _allowed(request) or headers.get("Allow", "another")
     texts = {
         404: "there is no such path; of OpenAI's there are /v1/chat/completions, /v1/completions and /v1/models, and "
         "/openapi.json describes all",
-        405: f"this path does not take that method; allowed is {(error.headers or {}).get('Allow', 'another')}",
+        405: f"this path does not take that method; allowed is {headers.get('Allow')}",
     }
     text = texts.get(error.status_code, error.detail)
     if error.status_code == 400:
         text = _unreadable(error.__cause__) or text
-    return ApiError(error.status_code, text, headers=error.headers).response()
+    return ApiError(error.status_code, text, headers=headers).response()
 
 
 def _unreadable(cause: BaseException | None) -> str:

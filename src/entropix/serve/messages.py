@@ -49,11 +49,18 @@ class ToolCall(Strict):
         return {k: v for k, v in data.items() if k != "index"} if isinstance(data, dict) else data
 
 
+def _needs_role_alone(document: dict[str, Any]) -> None:
+    """A message of an assistant or a tool may say nothing: JSON schema has no short way to say of whom."""
+    document["required"] = ["role"]
+
+
 class Message(Strict):
+    model_config = ConfigDict(**{**Strict.model_config, "json_schema_extra": _needs_role_alone})
+
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | Annotated[list[TextPart], Field(min_length=1)]
     name: str | None = Field(default=None, description="of a tool, for its template; else ignored")
-    tool_calls: Annotated[list[ToolCall], Field(min_length=1)] | None = None
+    tool_calls: list[ToolCall] | None = None  # an empty list, which clients send, is none
     tool_call_id: str | None = Field(default=None, description="of which call this is the result")
     reasoning_content: str | None = Field(default=None, description="an assistant's reasoning, for its template")
 

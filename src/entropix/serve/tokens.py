@@ -88,7 +88,7 @@ def add_tokens(app: FastAPI, reader: Reader) -> None:
             "chat_template": tokenizer.template or None,
         }
 
-    @app.post("/v1/embeddings", responses=ERRORS, tags=["OpenAI"])
+    @app.post("/v1/embeddings", include_in_schema=False)  # what the document names can be had
     def embeddings() -> dict[str, Any]:
         """Refused: this server makes no embeddings."""
         raise ApiError(

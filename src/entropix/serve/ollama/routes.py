@@ -19,6 +19,21 @@ from entropix.trace import entropix_version
 Answer = Callable[..., Awaitable[Response]]
 """`Server.answer`."""
 
+REFUSED: dict[int | str, dict[str, Any]] = {
+    "4XX": {"description": "What was wrong with the request"},
+    "5XX": {"description": "Why the server could not answer"},
+}
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The answer, or unless stream is false its lines",
+        "content": {
+            "application/json": {"schema": {"type": "object", "required": ["model", "done"]}},
+            "application/x-ndjson": {"schema": {"type": "string"}},
+        },
+    },
+    **REFUSED,
+}
+
 BEGAN = "1970-01-01T00:00:00Z"
 
 
@@ -36,14 +51,14 @@ def add_ollama(app: FastAPI, reader: Reader, answer: Answer) -> None:
         except ApiError as error:
             return refusal(error)
 
-    @app.post("/api/chat", response_class=Response, tags=["Ollama"])
+    @app.post("/api/chat", responses=ANSWERS, response_class=Response, tags=["Ollama"])
     async def chat(body: OllamaChat, http: Request) -> Response:
         """Answer a conversation. Without messages: the model is loaded, which it is."""
         if not body.messages:
             return _loaded(body.model, {"message": {"role": "assistant", "content": ""}})
         return await answered(body, lambda: reader.chat(chat_of(body)), http, chats=True)
 
-    @app.post("/api/generate", response_class=Response, tags=["Ollama"])
+    @app.post("/api/generate", responses=ANSWERS, response_class=Response, tags=["Ollama"])
     async def generate(body: OllamaGenerate, http: Request) -> Response:
         """Answer a prompt; with raw or suffix continue or fill a text."""
         if not body.prompt:
@@ -52,22 +67,22 @@ def add_ollama(app: FastAPI, reader: Reader, answer: Answer) -> None:
             return await answered(body, lambda: reader.completion(completion_of(body)), http, chats=False)
         return await answered(body, lambda: reader.chat(chat_of(body)), http, chats=False)
 
-    @app.get("/api/tags", tags=["Ollama"])
+    @app.get("/api/tags", responses=REFUSED, tags=["Ollama"])
     async def tags() -> dict[str, Any]:
         """The model by each of its names."""
         return {"models": [_model(reader, name) for name in reader.names]}
 
-    @app.get("/api/ps", tags=["Ollama"])
+    @app.get("/api/ps", responses=REFUSED, tags=["Ollama"])
     async def ps() -> dict[str, Any]:
         """The models that are loaded."""
         return {"models": [{**_model(reader, name), "expires_at": BEGAN, "size_vram": 0} for name in reader.names]}
 
-    @app.get("/api/version", tags=["Ollama"])
+    @app.get("/api/version", responses=REFUSED, tags=["Ollama"])
     async def version() -> dict[str, str]:
         """The version of this server."""
         return {"version": entropix_version()}
 
-    @app.post("/api/show", tags=["Ollama"])
+    @app.post("/api/show", responses=REFUSED, tags=["Ollama"])
     async def show(body: OllamaName) -> Response:
         """What is known of the model."""
         name = (body.model or body.name or "").removesuffix(LATEST)

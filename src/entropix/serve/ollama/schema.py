@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 
 class Loose(BaseModel):
@@ -48,10 +48,10 @@ class OllamaMessage(Loose):
 
 class OllamaRequest(Loose):
     model: str
-    stream: bool | None = None
+    stream: StrictBool | None = None
     format: str | dict[str, Any] | None = Field(default=None, description='"json" or a JSON schema')
     options: Choices | None = None
-    think: bool | str | None = None
+    think: StrictBool | str | None = None
 
 
 class OllamaChat(OllamaRequest):
@@ -67,7 +67,7 @@ class OllamaGenerate(OllamaRequest):
     prompt: str = ""
     system: str | None = None
     suffix: str | None = None
-    raw: bool | None = None
+    raw: StrictBool | None = None
     images: list[Any] | None = None
 
 
