@@ -228,7 +228,7 @@ def test_the_vllm_plug_in_admits_a_policy_that_a_package_adds(outside: Path) -> 
         "except EntropixError as error: print(error)\n"
     )
     done = python(outside, "-c", code)
-    assert "PolicyRequest(policy='warm', values=(('heat', 2.0),))" in done.stdout, done.stderr
+    assert "PolicyRequest(policy='warm', values=(('heat', 2.0),), filters=None)" in done.stdout, done.stderr
     assert "heat=99.0 is out of range" in done.stdout
 
 

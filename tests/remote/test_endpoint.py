@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("fastapi")
 
 from entropix.engines.scripted import ScriptedEngine, hashed
-from entropix.errors import CapabilityError, EndpointError, ParameterError, PromptError
+from entropix.errors import CapabilityError, ParameterError, PromptError
 from entropix.model import Model
 from entropix.remote import Endpoint, connect
 from entropix.serve.process import Background
@@ -88,9 +89,21 @@ def test_a_fork_begins_with_the_text_so_far_and_another_token(ours: Background) 
     assert one.text == one.steps[0].text + here.text
 
 
-def test_a_chat_that_cannot_be_continued_says_so_before_anything_is_forked(ours: Background) -> None:
-    with pytest.raises(EndpointError, match=r"does not continue an assistant's message.*raw"):
-        connect(ours.url).generate("hello", search="tree:trigger=entropy+vote:answer=text", max_tokens=4)
+def letters(tokens: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    """A model that says nothing but letters, so that a text can be forked anywhere."""
+    logits = np.full(260, -50.0)
+    logits[97:105] = hashed(1.0)(tokens)[97:105]
+    return logits
+
+
+def test_a_chat_of_our_own_server_is_continued_by_a_tree() -> None:
+    with Background(Model(ScriptedEngine(letters, sequences=24)), Settings(port=0, places=8)) as server:
+        search = "tree:trigger=random,rate=1,max_sequences=3,ratio=0+vote:answer=text"
+        result = connect(server.url).generate("hello", search=search, max_tokens=6)
+    assert result.search is not None
+    trunk, *forked = result.search.branches
+    assert len(forked) >= 2
+    assert all(branch.parent == trunk.number and branch.origin < 6 for branch in forked)
 
 
 # fake endpoints

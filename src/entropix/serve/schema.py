@@ -150,7 +150,8 @@ class Common(Strict):
         asked = {
             k: _plain(k, v) for k, v in data.items() if k in cls.model_fields or not (k in IGNORED or _neutral(k, v))
         }
-        return {k: v for k, v in asked.items() if k not in OBJECTS or (v != {} and v != [])}
+        # entropix: {} is no emptiness: it asks for the steps
+        return {k: v for k, v in asked.items() if k not in OBJECTS or not (v == [] or (v == {} and k != "entropix"))}
 
 
 def _plain(name: str, value: Any) -> Any:
