@@ -199,7 +199,7 @@ def test_a_strict_server_refuses_what_others_note(serving: Serving) -> None:
 
 
 def test_the_echo_of_smollm2_is_what_the_evaluation_plug_in_scores(real_server: Background) -> None:
-    from entropix.decoding.scoring import scores
+    from entropix.engines.scoring import scores
 
     model = real_server.server.reader.model
     texts = ["The capital of France is Paris.", "The capital of France is 🙂 cheese."]

@@ -80,11 +80,7 @@ def curves(
             continue
         sums = {key: _Sums(found) for key, found in found_points.items()}
         for derived, name in sorted(sums, key=lambda key: sums[key].mean_tokens):
-            any_right = sum(bool(o["any_right"]) for o in found_points[derived, name]) / len(
-                found_points[derived, name]
-            )
-            one = sums[derived, name]
-            made.append(Point(family, name, derived, one.mean_tokens, st.accuracy(one.right, one.counts), any_right))
+            made.append(_point(family, name, derived, found_points[derived, name]))
         for spec, theirs in outcomes.items():
             if families[spec] != family:
                 against.append(_against(spec, family, _Sums(theirs), list(sums.values())))
@@ -109,11 +105,12 @@ def rule_points(outcomes: Mapping[str, Sequence[Outcome]]) -> list[Point]:
     for mean in (2, 3, *(n for n in caps if n < sizes[base])):
         runs = (moved([o for o in votes if o["seed"] == seed], mean, Rule(), "moved") for seed in seeds)
         found["moved", f"moved, {mean} per item"] = [o for run in runs for o in run]
-    made = []
-    for (family, name), derived in found.items():
-        one, any_right = _Sums(derived), sum(bool(o["any_right"]) for o in derived) / len(derived)
-        made.append(Point(family, name, True, one.mean_tokens, st.accuracy(one.right, one.counts), any_right))
-    return made
+    return [_point(family, name, True, outcomes) for (family, name), outcomes in found.items()]
+
+
+def _point(family: str, name: str, derived: bool, outcomes: Sequence[Outcome]) -> Point:
+    one, any_right = _Sums(outcomes), sum(bool(o["any_right"]) for o in outcomes) / len(outcomes)
+    return Point(family, name, derived, one.mean_tokens, st.accuracy(one.right, one.counts), any_right)
 
 
 class _Sums:

@@ -165,7 +165,7 @@ def submit(
     request = model.request(
         unit.item.prompt,
         policy=unit.spec.policy,
-        search=unit.plan(budget, pool, **room) if unit.spec.effort else unit.plan(budget),
+        search=unit.plan(budget, pool, **room),
         seed=seed_of(unit),
         max_tokens=min(most, budget or most),
         leading=ALTERNATIVES,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from entropix.engines.scoring import scores
 from entropix.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -87,8 +88,6 @@ def assess(
 
     Raises ParameterError for no answer, for more than there are places, for one that stands twice and for a model that
     has no tokens of letters; CapacityError for a question that does not fit."""
-    from entropix.decoding.scoring import scores
-
     if not 1 <= len(answers) <= MOST:
         raise ParameterError(f"{len(answers)} answers cannot be assessed; allowed are 1 to {MOST}")
     if len(set(answers)) < len(answers):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from entropix.types import BranchRecord
+from entropix.types import BranchRecord, Step
 
 NEAR = 64
 """Tokens from the end that are looked at one by one; answers before them are found by halving."""
@@ -73,10 +73,15 @@ def branch_texts(
     extract: Callable[[str], str | None] | None,
 ) -> list[dict[str, Any]]:
     """`measured` of every branch, each with what it shares with its parents."""
-    steps: dict[int, tuple[Any, ...]] = {}
+    return [
+        measured([s.text for s in steps], [s.logprob for s in steps], b.answer, extract)
+        for b, steps in zip(branches, whole_steps(branches), strict=True)
+    ]
+
+
+def whole_steps(branches: Sequence[BranchRecord]) -> list[tuple[Step, ...]]:
+    """The steps of every branch from the answer's first token on, with those that it shares with its parents."""
+    steps: dict[int, tuple[Step, ...]] = {}
     for b in branches:
         steps[b.number] = (*(steps[b.parent][: b.origin] if b.parent is not None else ()), *b.steps)
-    return [
-        measured([s.text for s in steps[b.number]], [s.logprob for s in steps[b.number]], b.answer, extract)
-        for b in branches
-    ]
+    return [steps[b.number] for b in branches]

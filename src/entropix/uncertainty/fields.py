@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, TypeAlias
 
+from entropix.search.spans import whole_steps
 from entropix.types import SearchRecord, Step
 from entropix.uncertainty.spans import ALTERNATIVES
 from entropix.uncertainty.values import JsonValue, Path, scan
@@ -146,12 +147,8 @@ def _shares(found: Sequence[JsonValue], search: SearchRecord | None) -> dict[Pat
     """Of each path how many of the ballots have the value there that the answer has."""
     if search is None or search.ballots < 2:
         return {}
-    texts = []
-    steps: dict[int, tuple[Step, ...]] = {}
-    for b in search.branches:
-        steps[b.number] = (*(steps[b.parent][: b.origin] if b.parent is not None else ()), *b.steps)
-        if b.weight is not None:
-            texts.append("".join(s.text for s in steps[b.number]))
+    whole = zip(search.branches, whole_steps(search.branches), strict=True)
+    texts = ["".join(s.text for s in steps) for b, steps in whole if b.weight is not None]
     read = [{v.path: json.dumps(v.value) for v in scan(text, partial=True) or ()} for text in texts]
     return {v.path: sum(r.get(v.path) == json.dumps(v.value) for r in read) / len(read) for v in found}
 

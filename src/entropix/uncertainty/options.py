@@ -6,15 +6,14 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
-from entropix.arrays import to_numpy
-from entropix.engines import Engine, guard_of
+from entropix.engines import Engine
+from entropix.engines.scoring import scores
 from entropix.errors import ParameterError
-from entropix.signals import measure_unchecked
 from entropix.types import Step
 from entropix.uncertainty.values import Path, scan
 
@@ -83,7 +82,8 @@ def options_of(
         behind = "" if isinstance(value.value, str) else text[value.end : value.end + 1]
         texts = [lead + json.dumps(v, ensure_ascii=False) + behind for v in allowed]
         context = [*prompt, *(step.token for step in steps[:first])]
-        sums = np.asarray(likelihoods(engine, context, [engine.tokenizer.encode(t) for t in texts]))
+        scored = dict(scores(engine, [(context, engine.tokenizer.encode(t)) for t in texts]))
+        sums = np.asarray([scored[n].logprob for n in range(len(texts))])
         total = float(np.logaddexp.reduce(sums))
         made[value.path] = EnumOptions(
             {v: math.exp(s - total) for v, s in zip(allowed, sums.tolist(), strict=True)},
@@ -91,33 +91,3 @@ def options_of(
             value.value,
         )
     return made
-
-
-def likelihoods(engine: Engine, context: Sequence[int], continuations: Sequence[Sequence[int]]) -> list[float]:
-    """ln p of each continuation after `context`: the context is forwarded once, and forked."""
-    with guard_of(engine):
-        root = engine.open(context)
-        try:
-            shown = engine.forward([(root, list(context[len(root.tokens) :]))])
-            first = _logprobs(shown.logits)[0]
-            found = []
-            for tokens in continuations:
-                total = float(first[tokens[0]])
-                if len(tokens) > 1:
-                    (branch,) = engine.fork(root)
-                    try:
-                        for token, following in pairwise(tokens):
-                            total += float(_logprobs(engine.forward([(branch, [token])]).logits)[0][following])
-                    finally:
-                        engine.close(branch)
-                found.append(total)
-            return found
-        finally:
-            engine.close(root)
-
-
-def _logprobs(logits: Any) -> np.ndarray[Any, Any]:
-    normaliser = measure_unchecked(logits).normaliser
-    assert normaliser is not None
-    found: np.ndarray[Any, Any] = np.asarray(to_numpy(logits)) - np.asarray(to_numpy(normaliser))[:, None]
-    return found

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Protocol
 
 from entropix.search.scores import trace_confidence
-from entropix.search.spans import Likelihood, answer_span
+from entropix.search.spans import Likelihood, answer_span, whole_steps
 from entropix.types import BranchRecord, SearchRecord, Step
 from entropix.uncertainty.claims import conditioned
 
@@ -137,7 +137,5 @@ def branch_readings(
     branches: Sequence[BranchRecord], extract: Callable[[str], str | None] | None
 ) -> list[StepsReading]:
     """A reading of every branch, each with the steps that it shares with its parents."""
-    whole: dict[int, tuple[Step, ...]] = {}
-    for b in branches:
-        whole[b.number] = (*(whole[b.parent][: b.origin] if b.parent is not None else ()), *b.steps)
-    return [StepsReading(whole[b.number], b.answer, b.ended, extract) for b in branches]
+    whole = zip(branches, whole_steps(branches), strict=True)
+    return [StepsReading(steps, b.answer, b.ended, extract) for b, steps in whole]

@@ -25,8 +25,8 @@ except ImportError as missing:
 
 import entropix
 from entropix.decoding import Decoder, Job, Request
-from entropix.decoding.scoring import scores
 from entropix.engines.base import shared_prefix
+from entropix.engines.scoring import scores
 from entropix.search import make_search
 
 CHAT = "\u0000chat:"

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from entropix.arrays import to_numpy
-from entropix.engines import Engine, SequenceHandle, guard_of
+from entropix.engines.base import Engine, SequenceHandle
+from entropix.engines.guard import guard_of
 from entropix.errors import ModelError
 from entropix.types import Array
 

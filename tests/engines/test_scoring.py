@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from entropix.decoding.scoring import Score, scores
 from entropix.engines import Engine
+from entropix.engines.scoring import Score, scores
 from entropix.engines.scripted import VOCABULARY, ScriptedEngine, hashed
 from entropix.errors import CapacityError
 
