@@ -13,11 +13,12 @@ import pytest
 import entropix
 
 ROOT = Path(entropix.__file__).parent
-FOUNDATION = {"folders", "numeric", "parameters", "registry", "types", "errors", "arrays", "native", "fused"}
+FOUNDATION = {"version", "folders", "numeric", "parameters", "registry", "types", "errors", "arrays", "native", "fused"}
 CORE = FOUNDATION | {"signals", "sampling", "policies", "engines"}
 LOOP = CORE | {"decoding", "search", "uncertainty", "constraints", "profiles"}
 MODEL = LOOP | {"model", "models", "trace"}
 MAY_IMPORT = {
+    "version": set(),
     "types": set(),
     "errors": set(),
     "numeric": set(),

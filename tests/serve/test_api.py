@@ -15,7 +15,7 @@ from entropix.model import Model
 from entropix.search.seeds import derived
 from entropix.serve.process import Background
 from entropix.serve.settings import Settings
-from entropix.trace import entropix_version
+from entropix.version import entropix_version
 from helpers.clients import MESSAGES
 
 ALONE = Model(ScriptedEngine(hashed(3.0)))

@@ -113,9 +113,9 @@ class Version(argparse.Action):
     """--version, looked up only when it is asked for."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from importlib import metadata  # not from the trace's side, which brings arrays along
+        from entropix.version import entropix_version
 
-        print(f"entropix {metadata.version('entropix-llm')}")
+        print(f"entropix {entropix_version()}")
         parser.exit()
 
 

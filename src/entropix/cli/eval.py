@@ -249,7 +249,7 @@ def manifest_of(args: argparse.Namespace, model: Any, tasks: list[Task], specs: 
 
     from entropix.evaluate.specs import family_of
     from entropix.model.confidence import template_digest
-    from entropix.trace import entropix_version
+    from entropix.version import entropix_version
 
     versions = [f"entropix {entropix_version()}", f"Python {platform.python_version()}"]
     for package in ("llama-cpp-python", "transformers", "torch", "numpy", "scipy", "statsmodels"):

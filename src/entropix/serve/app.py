@@ -30,6 +30,7 @@ from entropix.serve.ollama.routes import add_ollama
 from entropix.serve.refusals import on_invalid
 from entropix.serve.responses.routes import add_responses
 from entropix.serve.scheduler import Scheduler
+from entropix.serve.schema import ERRORS
 from entropix.serve.settings import Settings
 from entropix.serve.shapes import ChatShape, CompletionShape, Shape
 from entropix.serve.static import add_page
@@ -37,13 +38,9 @@ from entropix.serve.streaming import AnswerResponse
 from entropix.serve.ticket import Ticket
 from entropix.serve.tokens import add_tokens
 from entropix.serve.tools.writing import SpokenWriter
-from entropix.trace import entropix_version
+from entropix.version import entropix_version
 
 T = TypeVar("T")
-ERRORS: dict[int | str, dict[str, Any]] = {
-    "4XX": {"model": schema.ErrorAnswer, "description": "What was wrong with the request"},
-    "5XX": {"model": schema.ErrorAnswer, "description": "Why the server could not answer"},
-}
 STREAMS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The answer, or with stream: true its chunks; `entropix` stands beside `choices`",

@@ -12,7 +12,7 @@ from entropix.search.answers import EXTRACTORS
 from entropix.search.effort import LEVELS, POLICY
 from entropix.serve.scheduler import Scheduler
 from entropix.serve.settings import Settings
-from entropix.trace import entropix_version
+from entropix.version import entropix_version
 
 
 def describe(scheduler: Scheduler, settings: Settings, names: tuple[str, ...]) -> dict[str, Any]:

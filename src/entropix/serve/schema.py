@@ -237,3 +237,10 @@ class ErrorAnswer(BaseModel):
     """What every error looks like."""
 
     error: ErrorBody
+
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ErrorAnswer, "description": "What was wrong with the request"},
+    "5XX": {"model": ErrorAnswer, "description": "Why the server could not answer"},
+}
+"""What the document says of every endpoint's refusals."""

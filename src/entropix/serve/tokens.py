@@ -11,9 +11,7 @@ from entropix.serve.asking import Reader
 from entropix.serve.conversation import read_messages
 from entropix.serve.errors import ApiError, invalid
 from entropix.serve.messages import Message, Strict
-from entropix.serve.schema import ErrorAnswer
-
-ERRORS: dict[int | str, dict[str, Any]] = {"4XX": {"model": ErrorAnswer, "description": "What was wrong"}}
+from entropix.serve.schema import ERRORS
 
 
 class TokenizeRequest(Strict):

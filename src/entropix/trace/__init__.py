@@ -6,7 +6,6 @@ from entropix.trace.jsonl import (
     Trace,
     TraceWriter,
     check_writable,
-    entropix_version,
     make_header,
     read_trace,
 )
@@ -18,7 +17,6 @@ __all__ = [
     "Trace",
     "TraceWriter",
     "check_writable",
-    "entropix_version",
     "make_header",
     "read_trace",
     "result_record",

@@ -12,7 +12,6 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
@@ -28,16 +27,9 @@ from entropix.trace.records import (
     to_json,
 )
 from entropix.types import Result, Step, Thresholds
+from entropix.version import entropix_version
 
 SCHEMA = "entropix.trace/1"
-
-
-def entropix_version() -> str:
-    """The installed version of this package."""
-    try:
-        return metadata.version("entropix-llm")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def make_header(

@@ -162,7 +162,7 @@ class EntropixLM(TemplateLM):  # type: ignore[misc]
 
     def get_model_info(self) -> dict[str, Any]:
         """What makes results reproducible, for lm_eval's results file."""
-        from entropix.trace import entropix_version
+        from entropix.version import entropix_version
 
         return {
             "model_name": self.model.info.name,

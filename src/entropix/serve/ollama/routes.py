@@ -14,7 +14,7 @@ from entropix.serve.errors import ApiError
 from entropix.serve.ollama.reading import LATEST, chat_of, completion_of
 from entropix.serve.ollama.schema import OllamaChat, OllamaGenerate, OllamaName
 from entropix.serve.ollama.writing import OllamaWriter, refusal
-from entropix.trace import entropix_version
+from entropix.version import entropix_version
 
 Answer = Callable[..., Awaitable[Response]]
 """`Server.answer`."""

@@ -15,16 +15,12 @@ from entropix.serve.responses.memory import Memory
 from entropix.serve.responses.reading import chat_request, conversation_of
 from entropix.serve.responses.schema import ResponseRequest
 from entropix.serve.responses.writing import ResponseWriter
-from entropix.serve.schema import ErrorAnswer
+from entropix.serve.schema import ERRORS
 from entropix.trace.records import to_json
 
 Answer = Callable[..., Awaitable[Response]]
 """`Server.answer`."""
 
-ERRORS: dict[int | str, dict[str, Any]] = {
-    "4XX": {"model": ErrorAnswer, "description": "What was wrong with the request"},
-    "5XX": {"model": ErrorAnswer, "description": "Why the server could not answer"},
-}
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The response, or with stream: true its events; `entropix` stands beside `output`",
