@@ -65,15 +65,9 @@ def standing(texts: Sequence[HasAnswer]) -> str:
     return f"{answers.count(most)} of {len(answers)} texts say {one_line(most, 40)} · {left} are written"
 
 
-def showing_votes(screen: Screen, stream: Stream) -> contextlib.AbstractContextManager[object]:
-    """Within, a line on the terminal says how the votes of a stream stand; nothing where standard error is none."""
-    if not shows(screen):
-        return contextlib.nullcontext()
-    return _showing(screen, stream)
-
-
 @contextlib.contextmanager
-def _showing(screen: Screen, stream: Stream) -> Iterator[None]:
+def showing_votes(screen: Screen, stream: Stream) -> Iterator[None]:
+    """Within, a line on the terminal says how the votes of a stream stand; nothing where standard error is none."""
     with vote_line(screen) as show:
 
         def look() -> bool:
@@ -84,17 +78,12 @@ def _showing(screen: Screen, stream: Stream) -> Iterator[None]:
         yield
 
 
-def shows(screen: Screen) -> bool:
-    """Whether somebody sees a line that changes."""
-    return not screen.quiet and bool(screen.err.file.isatty())
-
-
 @contextlib.contextmanager
 def vote_line(screen: Screen) -> Iterator[Callable[[Callable[[], Sequence[Sequence[HasAnswer]]]], None]]:
     """A line about votes that go on. What it gives is called as often as one likes, with a function that says the
     texts of each question: it is asked now and then."""
     last = 0.0
-    if not shows(screen):
+    if screen.quiet or not screen.err.file.isatty():
         yield lambda texts_of: None
         return
     with screen.err.status(Text("thinking")) as status:

@@ -263,8 +263,7 @@ class Batch:
 
     def _join(self, branch: Branch) -> None:
         request = branch.job.request
-        filters = request.filters if request.filters is not None and request.filters.active else None
-        key = request.policy, branch.job.attention, branch.job.injection, filters
+        key = request.policy, branch.job.attention, branch.job.injection, request.filters
         group = next((g for g in self.groups if (g.policy, g.attention, g.injection, g.filters) == key), None)
         if group is None:
             group = Group(*key)

@@ -35,7 +35,7 @@ def apply_masks(
     for row in touched:
         branch = rows[row]
         settings = branch.job.request.repetition
-        if settings is not None and settings.active:
+        if settings is not None:
             penalise(masked[row], settings, branch.job.request.tokens, branch.tokens, xp, breaks)
         reason = _constrain(xp, masked[row], branch)
         if reason:
@@ -52,8 +52,7 @@ def free_normalisers(logits: Array, rows: Sequence[Branch]) -> dict[int, float]:
     found = {}
     for row, branch in enumerate(rows):
         request, matcher = branch.job.request, branch.matcher
-        penalised = request.repetition is not None and request.repetition.active
-        if matcher is None or matcher.free or request.logit_bias or penalised:
+        if matcher is None or matcher.free or request.logit_bias or request.repetition is not None:
             continue
         if not branch.banned.get(len(branch.tokens)):
             normaliser = measure_unchecked(logits[row : row + 1]).normaliser
@@ -86,8 +85,8 @@ def no_numbers(engine: Engine) -> ModelError:
 
 def _is_masked(branch: Branch) -> bool:
     matcher, request = branch.matcher, branch.job.request
-    penalised = request.repetition is not None and request.repetition.active
-    return bool(request.logit_bias or branch.banned or penalised) or (matcher is not None and not matcher.free)
+    changed = bool(request.logit_bias or branch.banned) or request.repetition is not None
+    return changed or (matcher is not None and not matcher.free)
 
 
 def _constrain(xp: Any, line: Array, branch: Branch) -> str:

@@ -64,6 +64,9 @@ class Request:
     def __post_init__(self) -> None:
         for name in ("seed", "max_tokens", "leading"):
             object.__setattr__(self, name, plain(getattr(self, name)))
+        for name in ("filters", "repetition"):  # those that are switched off are none
+            asked: Filters | Repetition | None = getattr(self, name)
+            object.__setattr__(self, name, asked if asked is not None and asked.active else None)
         bias_of = {plain(token): plain(bias) for token, bias in self.logit_bias.items()}
         object.__setattr__(self, "logit_bias", bias_of)
         if hasattr(self.tokens, "tolist"):  # an array of NumPy or torch
