@@ -48,7 +48,9 @@ def tell_others(screen: Screen, search: SearchRecord) -> None:
         screen.tell(f"  {share:4.0%}  {one_line(answer, 60)}")
     silent = 1 - sum(search.shares.values())
     if len(others) > OTHERS:
-        screen.tell(f"  {sum(share for _, share in others[OTHERS:]):4.0%}  {len(others) - OTHERS} further answers")
+        rest = others[OTHERS:]
+        answers = f"{len(rest)} further answer{'s' if len(rest) > 1 else ''}"
+        screen.tell(f"  {sum(share for _, share in rest):4.0%}  {answers}")
     if silent > 0.005:
         screen.tell(f"  {silent:4.0%}  no answer")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from entropix.search.latex import FULL_WIDTH
 from entropix.search.stated import LONGEST, MARK, in_box
 
 _OPEN = r"[\s*_:：$'\"“(\[{]{0,12}(?:\\(?:text|textbf|mathbf|mathrm)\{)?[(*]{0,3}"
@@ -42,7 +43,6 @@ _OTHERS = re.compile(
 _ALSO = re.compile(
     r"[)*_\]}]{0,4}(?:\s?(?:,|/|&|and|or)\s?){1,2}(?:option\s)?[(*_\[]{0,4}[A-J][)*_\]}]{0,4}\s*(?:[.\n,/&]|and|or|$)"
 )
-FULL_WIDTH = {sign + 0xFEE0: chr(sign) for sign in range(0x21, 0x7F)}
 _IN_BOX = re.compile(r"(?:\\(?:text|textbf|mathbf|mathrm)\{)?\s?\(?([A-Ja-j])\)?(?![A-Za-z])")
 
 

@@ -14,9 +14,12 @@ from typing import Any
 LONGEST = 2000
 """A longer box only loses its spaces: nothing of that length is compared as mathematics."""
 
+FULL_WIDTH = {sign + 0xFEE0: chr(sign) for sign in range(0x21, 0x7F)}
+"""Letters, digits and signs of East Asian width, by their numbers → those of ASCII."""
+
 _SIGNS = str.maketrans(
     {"−": "-", "–": "-", "π": r"\pi ", "∞": r"\infty ", "°": r"^\circ ", "≤": r"\le ", "≥": r"\ge "}
-    | {digit + 0xFEE0: chr(digit) for digit in range(0x21, 0x7F)}  # full-width letters, digits and signs
+    | FULL_WIDTH
     | {"½": r"\frac{1}{2}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}"}
 )
 
