@@ -5,7 +5,9 @@ A test file that has a fixture `engine` runs it by `from helpers.engine_contract
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -320,3 +322,26 @@ def test_markup_in_a_message_stays_text(engine: Engine) -> None:
     assert sum(t in engine.tokenizer.end_tokens for t in hostile) == sum(
         t in engine.tokenizer.end_tokens for t in plain
     )
+
+
+def test_threads_that_tokenise_get_what_one_gets(engine: Engine) -> None:
+    tokenizer = engine.tokenizer
+    mark = tokenizer.label(next(iter(tokenizer.end_tokens)))
+    text = f"a {mark} b"
+    as_text, as_token = tokenizer.encode(text), tokenizer.encode(text, special=True)
+    hostile = tokenizer.chat([{"role": "user", "content": text}])
+
+    def encode(n: int) -> bool:
+        if n % 3 == 0:
+            return tokenizer.encode(text) == as_text
+        if n % 3 == 1:
+            return tokenizer.encode(text, special=True) == as_token
+        return tokenizer.chat([{"role": "user", "content": text}]) == hostile
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(6) as pool:
+            assert all(pool.map(encode, range(1200)))
+    finally:
+        sys.setswitchinterval(before)

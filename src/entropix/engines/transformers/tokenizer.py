@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from entropix.engines.base import Message
 from entropix.engines.messages import check_messages, map_strings, strings
@@ -14,12 +16,18 @@ from entropix.errors import PromptError
 PRIVATE = 0xF0000  # first of a plane of code points that no text uses
 BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
+_locks: WeakKeyDictionary[Any, threading.Lock] = WeakKeyDictionary()
+"""One for each transformers tokenizer: it keeps in itself whether markup is text, so between setting that and
+taking a text apart another thread could make control tokens of a user's words."""
+
 
 class TransformersTokenizer:
-    """A transformers tokenizer; `more_ends` are end tokens that the model names besides its own."""
+    """A transformers tokenizer; `more_ends` are end tokens that the model names besides its own. Threads may share it;
+    calls of the transformers tokenizer itself from other threads need a lock."""
 
     def __init__(self, tokenizer: Any, more_ends: Iterable[int] = ()) -> None:
         self._hf = tokenizer
+        self._lock = _locks.setdefault(tokenizer, threading.Lock())
         self._controls = _control_tokens(tokenizer)
         self._added = {int(i): str(t) for i, t in tokenizer.added_tokens_decoder.items()}
         names = sorted(self._controls, key=len, reverse=True)
@@ -41,7 +49,8 @@ class TransformersTokenizer:
     def encode(self, text: str, *, special: bool = False, begin: bool = False) -> list[int]:
         """Tokens of `text`. `special`: markup such as <|im_end|> becomes its token instead of plain text.
         `begin`: prepend the model's beginning-of-text token, if it wants one."""
-        out = self._hf(text, add_special_tokens=False, split_special_tokens=not special, verbose=False)
+        with self._lock:
+            out = self._hf(text, add_special_tokens=False, split_special_tokens=not special, verbose=False)
         ids = [int(i) for i in out["input_ids"]]
         return [*self._begin, *ids] if begin else ids
 
@@ -110,7 +119,8 @@ class TransformersTokenizer:
         begin = self._hf.bos_token_id
         if begin is None:
             return []
-        wants = self._hf("a", verbose=False)["input_ids"][:1] == [begin]
+        with self._lock:
+            wants = self._hf("a", verbose=False)["input_ids"][:1] == [begin]
         return [int(begin)] if wants else []
 
     def _turn_end(self) -> set[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,7 +46,9 @@ def served(config: Any) -> Served:
     else:
         log.info("Entropix: thresholds of profile %r", profile.name)
     default = read({KEY: settings["policy"]}) if "policy" in settings else None
-    return Served(profile, info.vocabulary, default, partial(encode, tokenizer) if tokenizer is not None else None)
+    # a copy of its own: `encode` sets a switch in it, and vLLM takes prompts apart with its own in other threads
+    own = None if tokenizer is None else partial(encode, copy.deepcopy(tokenizer))
+    return Served(profile, info.vocabulary, default, own)
 
 
 def _settings(config: Any) -> dict[str, Any]:
