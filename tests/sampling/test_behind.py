@@ -119,7 +119,10 @@ def test_a_draw_is_one_of_the_whole_vocabulary(seed: int, kind: str, vocabulary:
                 _, choice = drawn(library, row[None], decisions, np.array([key]), 64)
         else:
             _, choice = drawn(library, row[None], decisions, np.array([key]), 64)
-        assert int(choice.tokens[0]) == whole.token, library
+        if library == "torch" and kind in ("ties", "flat") and n > 1:  # and of candidates that tie, any is best
+            assert row[int(choice.tokens[0])] == row[whole.token]
+        else:
+            assert int(choice.tokens[0]) == whole.token, library
         if choice.filtered is not None:
             logprob = float(choice.filtered[0, int(choice.ranks[0])])
             assert logprob == pytest.approx(whole.logprob, rel=1e-5, abs=1e-5), library
