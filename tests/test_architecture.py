@@ -13,13 +13,18 @@ import pytest
 import entropix
 
 ROOT = Path(entropix.__file__).parent
-FOUNDATION = {"version", "folders", "numeric", "parameters", "registry", "types", "errors", "arrays", "native", "fused"}
+FOUNDATION = {
+    *("version", "folders", "numeric", "lines", "ledger", "types", "errors", "parameters", "registry"),
+    *("arrays", "native", "fused"),
+}
 CORE = FOUNDATION | {"signals", "sampling", "policies", "engines"}
 LOOP = CORE | {"decoding", "search", "uncertainty", "constraints", "profiles"}
 MODEL = LOOP | {"model", "models", "trace"}
 MAY_IMPORT = {
     "version": set(),
-    "types": set(),
+    "lines": set(),
+    "ledger": set(),
+    "types": {"lines", "ledger"},
     "errors": set(),
     "numeric": set(),
     "folders": set(),

@@ -9,8 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from enum import Enum, IntEnum
+from enum import IntEnum
 from typing import Any, ClassVar, NamedTuple, TypeAlias
+
+from entropix.ledger import Kind as Kind
+from entropix.ledger import Ledger as Ledger
+from entropix.lines import counted, line, percent, quoted
 
 Array: TypeAlias = Any
 """An array of the Python array API standard (NumPy, torch, …)."""
@@ -204,62 +208,10 @@ class Step:
     truncated: int | None = None
     mass: float | None = None
 
-
-class Kind(Enum):
-    """Why a token is forwarded."""
-
-    PROMPT = "prompt"
-    SAMPLED = "sampled"
-    INJECTED = "injected"
-
-
-@dataclass(slots=True)
-class Ledger:
-    """Every token that cost a forward, so that no comparison hides its cost.
-
-    forwarded = prompt + sampled + injected + abandoned + looked_ahead + recomputed, counting only what was
-    computed; recomputed tokens had to make room for another sequence once; shared counts prompt tokens that a
-    kept prefix saved. forwards are batched model calls this request took part in; peak_cells is the most
-    KV-cache tokens it held.
-    """
-
-    prompt: int = 0
-    shared: int = 0
-    sampled: int = 0
-    injected: int = 0
-    abandoned: int = 0
-    looked_ahead: int = 0
-    recomputed: int = 0
-    forwards: int = 0
-    peak_cells: int = 0
-
-    @property
-    def forwarded(self) -> int:
-        spent = self.prompt + self.sampled + self.injected
-        return spent + self.abandoned + self.looked_ahead + self.recomputed
-
-    def forward(self, kind: Kind, fresh: int, again: int) -> None:
-        """Enter a forward of `fresh` tokens that had never been computed and `again` that had."""
-        if kind is Kind.PROMPT:
-            self.prompt += fresh
-        elif kind is Kind.SAMPLED:
-            self.sampled += fresh
-        else:
-            self.injected += fresh
-        self.recomputed += again
-        self.forwards += 1
-
-    def abandon(self, sampled: int, injected: int) -> None:
-        """Move tokens of the answer to those that are not in it any more."""
-        self.sampled -= sampled
-        self.injected -= injected
-        self.abandoned += sampled + injected
-
-    def look_ahead(self, sampled: int, injected: int) -> None:
-        """Move tokens of the answer to those that were only looked ahead."""
-        self.sampled -= sampled
-        self.injected -= injected
-        self.looked_ahead += sampled + injected
+    def __repr__(self) -> str:
+        likely = None if self.logprob is None else f"p={math.exp(self.logprob):.3g}"
+        entropy = None if self.entropy is None else f"entropy={self.entropy:.3g}"
+        return line("Step", self.index, quoted(self.label), likely, entropy, self.regime.label)
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +236,11 @@ class BranchRecord:
     weight: float | None = None
     kept: bool = False
 
+    def __repr__(self) -> str:
+        answer = None if self.answer is None else f"answer={quoted(self.answer)}"
+        kept = "kept" if self.kept else None
+        return line("BranchRecord", self.number, quoted(self.text), counted(self.steps, "token"), answer, kept)
+
 
 @dataclass(frozen=True, slots=True)
 class SearchRecord:
@@ -300,6 +257,11 @@ class SearchRecord:
     ballots: int = 0
     notes: tuple[str, ...] = ()
     agreeing: int = 0
+
+    def __repr__(self) -> str:
+        answer = None if self.answer is None else f"answer={quoted(self.answer)}"
+        sure = None if self.confidence is None else f"confidence={percent(self.confidence)}"
+        return line("SearchRecord", quoted(self.spec), counted(self.branches, "branch", "es"), answer, sure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,6 +310,21 @@ class Result:
     """Of a JSON text its values with what the model gave each, indexed like it: `entropix.uncertainty.Fields`."""
     spans: Sequence[Any] = field(default=(), compare=False, repr=False)
     """What in the text can be wrong, with what the model gave it: `entropix.uncertainty.TextSpan`, found when asked."""
+
+    def __str__(self) -> str:
+        """The text."""
+        return self.text
+
+    def __repr__(self) -> str:
+        """A line: the beginning of the text, and what to know first of it."""
+        answer = None if self.answer is None else f"answer={quoted(self.answer)}"
+        sure = f"mean_entropy={self.mean_entropy:.3g}"  # the probability of one text says little, if that is long
+        if self.search is not None and self.search.shares:
+            sure = f"confidence={percent(self.confidence)}"
+        abstained = "abstained" if self.abstained else None
+        of = (f"policy={self.policy!r}", f"seed={self.seed}", f"model={quoted(self.model)}")
+        many = counted(self.tokens, "token")
+        return line("Result", quoted(self.text), many, self.finish_reason, answer, sure, abstained, *of)
 
     @property
     def confidence(self) -> float:

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 from entropix.errors import TraceError
+from entropix.lines import counted, line, quoted
 from entropix.trace.records import (
     result_from,
     result_record,
@@ -163,6 +164,10 @@ class Answer:
     def text(self) -> str:
         return self.result.text if self.result else "".join(step.text for step in self.steps)
 
+    def __repr__(self) -> str:
+        ended = self.result.finish_reason if self.result else "not ended"
+        return line("Answer", self.index, quoted(self.text), counted(self.steps, "token"), ended)
+
 
 @dataclass(frozen=True, slots=True)
 class Trace:
@@ -171,6 +176,11 @@ class Trace:
     header: Mapping[str, Any]
     answers: tuple[Answer, ...]
     problems: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        of = [f"{key}={quoted(str(self.header[key]))}" for key in ("model", "policy") if self.header.get(key)]
+        problems = counted(self.problems, "problem") if self.problems else None
+        return line("Trace", counted(self.answers, "answer"), *of, problems)
 
 
 def read_trace(path: str | os.PathLike[str]) -> Trace:
