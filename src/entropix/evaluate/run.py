@@ -20,7 +20,7 @@ from entropix.model import Model
 from entropix.profiles import Profile
 from entropix.search import SearchPlan, Vote
 from entropix.search.answers import extractor
-from entropix.search.effort import make_pool, plan_effort
+from entropix.search.effort import ANY, Capacity, make_pool, plan_effort
 from entropix.search.pool import Pool
 from entropix.types import Action, BranchRecord, Result
 from entropix.uncertainty import StepsReading, Uncertainties, branch_readings, observed
@@ -46,12 +46,11 @@ class Unit:
     def key(self) -> Key:
         return self.task.name, self.item.id, self.seed, self.spec.name
 
-    def plan(self, budget: int | None = None, pool: Pool | None = None, **room: Any) -> SearchPlan | None:
-        """The search about this question. pool: the ballots that it shares with the other items; room: what the engine
-        can do, as of `plan_effort`."""
+    def plan(self, budget: int | None = None, pool: Pool | None = None, room: Capacity = ANY) -> SearchPlan | None:
+        """The search about this question. pool: the ballots that it shares with the other items."""
         if self.spec.effort is not None:
             level, _ = self.spec.effort
-            plan, _ = plan_effort(level, self.question, self.extract, pool=pool, **room)
+            plan, _ = plan_effort(level, self.question, self.extract, room=room, pool=pool)
             return plan if plan is None or not budget else plan.within(budget)
         plan = self.spec.plan(budget)
         return None if plan is None else plan.about(self.question)
@@ -160,12 +159,10 @@ def submit(
     decoder: Decoder, model: Model, unit: Unit, max_tokens: int, budget: int | None, pool: Pool | None = None
 ) -> Job:
     most = unit.spec.max_tokens or max_tokens
-    able = model.engine.capabilities
-    room = {"sequences": able.sequences if able.fork else 1, "waves": able.fork and able.rewind}
     request = model.request(
         unit.item.prompt,
         policy=unit.spec.policy,
-        search=unit.plan(budget, pool, **room),
+        search=unit.plan(budget, pool, Capacity.of(model.engine.capabilities)),
         seed=seed_of(unit),
         max_tokens=min(most, budget or most),
         leading=ALTERNATIVES,

@@ -29,7 +29,7 @@ from entropix.search.answers import Extractor
 from entropix.search.assessment import Assessment, assess
 from entropix.search.ballots import extractor_of
 from entropix.search.effort import POLICY as BALLOT_POLICY
-from entropix.search.effort import REPEATED, check_effort_alone, make_pool, plan_effort
+from entropix.search.effort import REPEATED, Capacity, check_effort_alone, make_pool, plan_effort
 from entropix.search.pool import Pool
 from entropix.types import ModelInfo, Result
 from entropix.uncertainty import EnumOptions, Spans, Uncertainties, fields_of, observed, options_of, spans_of
@@ -261,7 +261,7 @@ class Model:
             plan, notes = None, (REPEATED,)
         return Request(
             policy=drawn,
-            risk=None if risk is None else self._risk(risk, drawn, plan, effort),
+            risk=None if risk is None else self.risk(risk, drawn, plan, effort),
             search=plan,
             notes=notes,
             constraint=None if constraint is None else self.constraint(constraint),
@@ -287,8 +287,10 @@ class Model:
         rule = rule_of(plan)
         return None if rule is None else setting_of(self.info, self._template, policy, rule)
 
-    def _risk(self, given: float | str, policy: Policy, plan: SearchPlan | None, effort: str | None) -> float:
-        """A share of wrong answers that can be kept. Raises ParameterError and ProfileError."""
+    def risk(self, given: float | str, policy: Policy, plan: SearchPlan | None, effort: str | None) -> float:
+        """A share of wrong answers, as 0.1 or "10%", that the profile can keep for answers found like this.
+
+        Raises ParameterError and ProfileError for one that is no share, and where no calibration fits."""
         risk, setting = parse_risk(given), self.setting(policy, plan)
         if setting is not None:
             for_risk(self.profile.confidences, setting, risk)
@@ -302,10 +304,8 @@ class Model:
         check_effort_alone(search, effort, answer)
         if effort is None:
             return make_search(search), ()
-        able = self.engine.capabilities
         question = prompt if isinstance(prompt, str) else str(prompt[-1]["content"])
-        room, waves = able.sequences if able.fork else 1, able.fork and able.rewind
-        return plan_effort(effort, question, answer, sequences=room, waves=waves, pool=pool)
+        return plan_effort(effort, question, answer, room=Capacity.of(self.engine.capabilities), pool=pool)
 
     def _requests(
         self,

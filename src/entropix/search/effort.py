@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from entropix.errors import ParameterError
 from entropix.search.answers import Extractor
 from entropix.search.pool import Pool, PooledVote
 from entropix.search.recognise import Recogniser, is_open
 from entropix.search.spec import SearchPlan
 from entropix.search.vote import Vote
+from entropix.types import Capabilities
 
 LEVELS: dict[str, tuple[int, int] | None] = {"none": None, "low": (2, 8), "medium": (3, 16), "high": (4, 32)}
 """By name: the lead at which a vote stops, and the most ballots. None: one text, as the policy decodes it."""
@@ -18,6 +21,24 @@ POLICY = f"sample:temperature={TEMPERATURE}"
 
 REPEATED = "effort: no vote was held, as greedy decoding draws the same text each time"
 """The note of an answer with effort whose policy, or temperature 0, leaves nothing to draw."""
+
+
+class Capacity(NamedTuple):
+    """How a host can write the texts of a prompt. texts: most at a time; waves: whether it can draw further ones
+    later."""
+
+    texts: int = 1024
+    waves: bool = True
+
+    @classmethod
+    def of(cls, able: Capabilities, most: int | None = None) -> Capacity:
+        """That of an engine. most: sequences that one answer may have of it, None for all."""
+        texts = able.sequences if most is None else most
+        return cls(texts if able.fork else 1, able.fork and able.rewind)
+
+
+ANY = Capacity()
+"""That of a host which asks for each text anew."""
 
 
 def described(level: str) -> str:
@@ -56,16 +77,15 @@ def plan_effort(
     question: str,
     answer: str | Extractor | None = None,
     *,
-    sequences: int = 1024,
-    waves: bool = True,
+    room: Capacity = ANY,
     pool: Pool | None = None,
 ) -> tuple[SearchPlan | None, tuple[str, ...]]:
     """The vote that a level holds about one question, None for one text, and notes for the reader.
 
     answer: a name of `EXTRACTORS` or a function, None to recognise it from the question and the first texts.
-    sequences: most texts that the host can write at a time; with waves False it cannot draw further texts of a prompt
-    later, so all are drawn at once. pool: the ballots that this question shares with others. Raises ParameterError."""
-    found = LEVELS[check_effort(level)]
+    room: where no further texts can be drawn later, all are drawn at once. pool: the ballots that this question shares
+    with others. Raises ParameterError."""
+    found, (sequences, waves) = LEVELS[check_effort(level)], room
     if found is None:
         return None, ()
     if pool is not None and not waves:

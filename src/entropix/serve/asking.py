@@ -17,12 +17,11 @@ from entropix.policies import POLICIES, Policy, parameters, parse_spec
 from entropix.profiles import Profile, own, shipped
 from entropix.search import SearchPlan, make_search
 from entropix.search.effort import POLICY as BALLOTS
-from entropix.search.effort import REPEATED, make_pool, plan_effort
-from entropix.search.pool import Pool
+from entropix.search.effort import REPEATED, Capacity
 from entropix.search.seeds import derived
 from entropix.serve.conversation import constraint_of, manner_of, read_conversation
 from entropix.serve.echo import check_echo, echoing
-from entropix.serve.effort import level_of
+from entropix.serve.effort import Votes, level_of, risk_of
 from entropix.serve.errors import ApiError, invalid
 from entropix.serve.lengths import check_length
 from entropix.serve.prompts import fill
@@ -64,6 +63,7 @@ class Reader:
 
     def __init__(self, model: Model, settings: Settings, *, keep: bool, places: int) -> None:
         self.model, self.settings, self.keep, self.places = model, settings, keep, places
+        self.votes = Votes(Capacity.of(model.engine.capabilities, places))
 
     @cached_property
     def template(self) -> Template:
@@ -205,9 +205,9 @@ class Reader:
         bias = self._bias(asked.logit_bias)
         filters, repetition = filters_of(asked), repetition_of(asked)
         requests = []
-        pool = self._pool(level, extension.ballots, n * len(prompts))
+        pool = self.votes.pool(level, extension.ballots, n * len(prompts))
         for prompt, question in prompts:
-            votes = [self._vote(level, question, extension.answer, pool) for _ in range(n)]
+            votes = [self.votes.about(level, question, extension.answer, pool) for _ in range(n)]
             search, why = votes[0]
             policy, notes = self._policy(asked, extension, model, settings.policy if search is None else BALLOTS)
             if search is not None and policy.name == "greedy":
@@ -231,6 +231,7 @@ class Reader:
                 before=before,
                 filters=filters,
                 repetition=repetition,
+                risk=risk_of(model, extension.risk, policy, votes[0][0], level, calls=calls),
             )
             self._check(first, param)
             # a search draws its own samples from the same derivation, so choices get a derivation of their own
@@ -259,51 +260,16 @@ class Reader:
         settings = self.settings
         policy, search = self.model.policy(settings.policy), self._search(settings.search)
         if settings.effort not in (None, "none"):
-            search, _ = self._vote(settings.effort, "How many?", None)
+            search, _ = self.votes.about(settings.effort, "How many?", None)
             if search is None:
                 raise ParameterError(
                     f"effort {settings.effort!r} holds votes of at least 3 texts at a time, and this server gives an "
-                    f"answer at most {self.places if self.model.engine.capabilities.fork else 1}; give it more places "
+                    f"answer at most {self.votes.room.texts}; give it more places "
                     "(--parallel), or no effort"
                 )
         check_request(
             self.model.engine,
             Request(tokens=[0], policy=policy, seed=0, search=search, reproducible=settings.reproducible),
-        )
-
-    def _pool(self, level: str | None, ballots: int | None, questions: int) -> Pool | None:
-        """What the questions of a request share; None where their ballots stay. Raises ApiError."""
-        if ballots is None:
-            return None
-        name = "entropix.ballots"
-        try:
-            pool = make_pool(level, ballots)
-        except ParameterError as error:
-            raise invalid(f"{name}: {error}", name) from None
-        able = self.model.engine.capabilities
-        if not (able.fork and able.rewind):
-            raise invalid(f"{name}: ballots cannot move on this engine: it draws no texts of a prompt later", name)
-        most = self.places // 2
-        if questions > most:
-            raise invalid(
-                f"{name}: {questions} questions write two texts each at a time, and this server gives a request "
-                f"at most {self.places} places (--parallel); ask at most {most} at once, or leave ballots out",
-                name,
-            )
-        return pool
-
-    def _vote(
-        self, level: str | None, question: str, answer: str | None, pool: Pool | None = None
-    ) -> tuple[SearchPlan | None, tuple[str, ...]]:
-        """The vote of one choice: what it recognises holds for that choice alone."""
-        able = self.model.engine.capabilities
-        return plan_effort(
-            level or "none",
-            question,
-            answer,
-            sequences=self.places if able.fork else 1,
-            waves=able.fork and able.rewind,
-            pool=pool,
         )
 
     def _asked_search(self, spec: str | None) -> SearchPlan | None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
-from entropix.errors import ParameterError
+from entropix.errors import ParameterError, ProfileError
+from entropix.model import Model
+from entropix.policies import Policy
+from entropix.search import SearchPlan
 from entropix.search.answers import extractor
+from entropix.search.effort import Capacity, make_pool, plan_effort
+from entropix.search.pool import Pool
 from entropix.serve.errors import invalid
 from entropix.serve.schema import Common, Extension
 
@@ -56,3 +62,52 @@ def level_of(asked: Common, usual: str | None) -> tuple[str | None, tuple[str, .
         except ParameterError as error:
             raise invalid(f"entropix.answer: {error}", "entropix.answer") from None
     return level, notes
+
+
+@dataclass(frozen=True)
+class Votes:
+    """The votes that a server can hold."""
+
+    room: Capacity
+
+    def about(
+        self, level: str | None, question: str, answer: str | None, pool: Pool | None = None
+    ) -> tuple[SearchPlan | None, tuple[str, ...]]:
+        """The vote of one choice, None for one text, and notes: what it recognises holds for that choice alone."""
+        return plan_effort(level or "none", question, answer, room=self.room, pool=pool)
+
+    def pool(self, level: str | None, ballots: int | None, questions: int) -> Pool | None:
+        """What the questions of a request share; None where their ballots stay. Raises ApiError."""
+        if ballots is None:
+            return None
+        name = "entropix.ballots"
+        try:
+            pool = make_pool(level, ballots)
+        except ParameterError as error:
+            raise invalid(f"{name}: {error}", name) from None
+        if not self.room.waves:
+            raise invalid(f"{name}: ballots cannot move on this engine: it draws no texts of a prompt later", name)
+        most = self.room.texts // 2
+        if questions > most:
+            raise invalid(
+                f"{name}: {questions} questions write two texts each at a time, and this server gives a request "
+                f"at most {self.room.texts} places (--parallel); ask at most {most} at once, or leave ballots out",
+                name,
+            )
+        return pool
+
+
+def risk_of(
+    model: Model, given: float | str | None, policy: Policy, plan: SearchPlan | None, level: str | None, *, calls: bool
+) -> float | None:
+    """The share of wrong answers to keep to, None for none. calls: the answer may be a call of a tool. Raises ApiError
+    for one that is no share, and where the model's profile has no calibration for answers found like this."""
+    if given is None:
+        return None
+    name = "entropix.risk"
+    if calls:
+        raise invalid(f"{name}: an answer that may call tools is one text, and a risk is kept by a vote", name)
+    try:
+        return model.risk(given, policy, plan, level)
+    except (ParameterError, ProfileError) as error:
+        raise invalid(f"{name}: {error}", name) from None

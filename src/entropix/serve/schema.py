@@ -82,6 +82,11 @@ class Extension(Strict):
         ge=1,
         description="with an effort: so many texts per question, which move between the questions of this request",
     )
+    risk: float | str | None = Field(
+        default=None,
+        description='of a vote: the share of wrong answers to keep to, between 0 and 1, as 0.1 or "10%"; an answer not '
+        "sure enough for it has abstained: true in its result; needs a calibrated confidence",
+    )
     answer: str | None = Field(
         default=None, description="how the texts of a vote are read, such as number; recognised by default"
     )
