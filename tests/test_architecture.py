@@ -14,7 +14,7 @@ import entropix
 
 ROOT = Path(entropix.__file__).parent
 FOUNDATION = {
-    *("version", "folders", "numeric", "lines", "ledger", "types", "errors", "parameters", "registry"),
+    *("version", "folders", "numeric", "lines", "closest", "ledger", "types", "errors", "parameters", "registry"),
     *("arrays", "native", "fused"),
 }
 CORE = FOUNDATION | {"signals", "sampling", "policies", "engines"}
@@ -23,13 +23,14 @@ MODEL = LOOP | {"model", "models", "trace"}
 MAY_IMPORT = {
     "version": set(),
     "lines": set(),
+    "closest": set(),
     "ledger": set(),
     "types": {"lines", "ledger"},
     "errors": set(),
     "numeric": set(),
     "folders": set(),
-    "parameters": {"errors", "numeric"},
-    "registry": {"errors"},
+    "parameters": {"closest", "errors", "numeric"},
+    "registry": {"closest", "errors"},
     "arrays": {"types"},
     "native": {"folders"},
     "fused": set(),

@@ -276,3 +276,52 @@ def test_load_takes_the_options_of_llama_cpp(smollm2: Path) -> None:
     options: Any = {"gpu_layers": 0, "flash_attention": True, "kv_type": "q8_0", "batch": 64, "threads": 1}
     with entropix.load(smollm2, context=128, sequences=2, **options) as model:
         assert model.generate("The capital of France is", raw=True, policy="greedy", max_tokens=1).text == " Paris"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"contxt": 64}, r"no engine has an option 'contxt'; there are context, .*; did you mean context\?"),
+        ({"n_ctx": 64}, r"'n_ctx'.*; did you mean context\?"),
+        ({"n-gpu-layers": 1}, r"did you mean gpu_layers\?"),
+        ({"engine": "transformers", "n_threads": 1}, r"the transformers engine has no option 'n_threads'; there are"),
+        ({"engine": "lama_cpp"}, r"there is no engine 'lama_cpp'; known are .*; did you mean llama_cpp\?"),
+    ],
+)
+def test_an_option_that_there_is_not_is_refused_before_a_model_is_looked_for(
+    options: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    if "engine" not in options:
+        monkeypatch.setattr("entropix.models.resolve", lambda name: pytest.fail("looked for"))
+    with pytest.raises(ParameterError, match=said):
+        load_engine(tmp_path, **options)
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"temprature": 1.0}, r"did you mean temperature\?"),
+        ({"top-p": 1.0}, r"did you mean top_p\?"),
+        ({"policy": "Sampel"}, r"there is no policy 'Sampel'.*; did you mean sample\?"),
+        ({"search": "vote:answr=number"}, r"did you mean answer\?"),
+        ({"search": "tre"}, r"did you mean tree\?"),
+    ],
+)
+def test_a_name_that_is_nearly_one_is_suggested(params: dict[str, Any], said: str) -> None:
+    with pytest.raises(ParameterError, match=said):
+        scripted().generate("hi", **params)
+
+
+def test_a_name_that_is_like_none_gets_no_suggestion() -> None:
+    with pytest.raises(ParameterError, match=r"there is no parameter 'xyzzy'; it has [a-z_0-9, ]+$"):
+        scripted().generate("hi", xyzzy=1)
+
+
+def test_a_file_that_is_nearly_there_is_suggested(tmp_path: Path) -> None:
+    (tmp_path / "Qwen3-0.6B-Q4_K_M.gguf").write_bytes(b"GGUF")
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "config.json").write_text("{}")
+    for typed, meant in (("qwen3-0.6b-q4-k-m.gguf", "Qwen3-0.6B-Q4_K_M.gguf"), ("./tiy", "tiny")):
+        with pytest.raises(ModelError, match=rf"did you mean {tmp_path / meant}\?"):
+            resolve(tmp_path / typed)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from entropix.closest import did_you_mean
 from entropix.errors import ParameterError
 from entropix.numeric import plain
 
@@ -74,7 +75,10 @@ def fitted(owner: str, kind: type[Any], values: Mapping[str, Any]) -> dict[str, 
     known, found = parameters(kind), {}
     for name, given in values.items():
         if name not in known:
-            raise ParameterError(f"{owner}: there is no parameter {name!r}; it has {', '.join(known) or 'none'}")
+            raise ParameterError(
+                f"{owner}: there is no parameter {name!r}; it has {', '.join(known) or 'none'}"
+                f"{did_you_mean(name, known)}"
+            )
         default, value = known[name].default, plain(given)
         if isinstance(default, str) and isinstance(value, (int, float)):
             value = str(value)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
+from entropix.closest import did_you_mean
 from entropix.errors import ParameterError, PluginError
 
 if TYPE_CHECKING:
@@ -106,7 +107,9 @@ class Registry(MutableMapping[str, T], Generic[T]):
     def find(self, name: str) -> T:
         """The one of this name. Raises ParameterError that says which there are, or PluginError."""
         if name not in self:
-            raise ParameterError(f"there is no {self.noun} {name!r}; known are {', '.join(self)}")
+            raise ParameterError(
+                f"there is no {self.noun} {name!r}; known are {', '.join(self)}{did_you_mean(name, self)}"
+            )
         return self[name]
 
     def usable(self) -> tuple[dict[str, T], list[str]]:

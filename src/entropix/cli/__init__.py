@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
+from entropix.cli.parser import Parser
 from entropix.errors import EntropixError
 
 COMMANDS = {
     "ask": "answer a question, and say how sure the answer is",
     "generate": "answer one or several prompts",
     "chat": "talk with a model",
+    "run": "answer a prompt or talk, the model named first",
     "serve": "answer HTTP requests as OpenAI's API does",
     "trace": "show a saved trace",
     "models": "list the models that can be loaded by name",
@@ -94,7 +96,7 @@ def fail(error: EntropixError | str) -> int:
 
 def make_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     """The parser of all commands; options only of the one that `arguments` name."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="entropix", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action=Version, nargs=0, help="show the version and exit")

@@ -12,6 +12,7 @@ from entropix.cli.options import (
     add_model_options,
     add_profile_option,
     add_prompt_options,
+    add_sampling_options,
     add_spans_option,
     named,
     positive,
@@ -73,6 +74,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[:PARAMETER=VALUE,…]",
         help="how the texts after the first are drawn (default: sample:temperature=0.7); the first is greedy",
     )
+    add_sampling_options(group)
     group.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same texts (default: drawn)")
     group.add_argument(
         "-n", "--max-tokens", type=positive, default=512, metavar="N", help="most tokens of one text (default: 512)"
@@ -92,9 +94,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from entropix.cli import INTERRUPTED
     from entropix.cli.generate import with_system
-    from entropix.cli.options import check_policy
     from entropix.cli.output import Screen
     from entropix.cli.running import close_trace, follow, header_of, interruptible, loaded
+    from entropix.cli.sampling import read_sampling
     from entropix.cli.votes import showing_votes
     from entropix.profiles.confidence import parse_risk
     from entropix.search.effort import POLICY, make_pool
@@ -102,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
 
     questions = read_prompts(args)
     args.policy = args.policy or Default(POLICY)
-    parameters = check_policy(args.policy, {})
+    sampling = read_sampling(args)
     check_endpoint(args)
     risk = None if args.risk is None else parse_risk(args.risk)
     if args.ballots is not None:
@@ -116,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
         from entropix.cli.remote import answer as answer_remotely
 
         return answer_remotely(
-            args, screen, asked, {}, lambda results: print_all(args, screen, questions, results, risk),
+            args, screen, asked, sampling.parameters, lambda results: print_all(args, screen, questions, results, risk),
             effort=args.effort, answer=answer,
         )  # fmt: skip
     with loaded(args, screen, args.model) as model, interruptible() as interrupt:
@@ -126,14 +128,16 @@ def run(args: argparse.Namespace) -> int:
             ballots=args.ballots,
             answer=answer,
             risk=risk,
-            policy=None if isinstance(args.policy, Default) else args.policy,
+            policy=None if isinstance(args.policy, Default) and not sampling.parameters else args.policy,
             seed=args.seed,
             max_tokens=args.max_tokens,
             leading=8 if args.trace or args.spans or args.json else 0,
+            filters=sampling.filters,
+            **sampling.parameters,
         )
         writer = None
         if args.trace:
-            writer = TraceWriter(args.trace, header_of(model, args, parameters, asked))
+            writer = TraceWriter(args.trace, header_of(model, args, sampling, asked))
         try:
             with showing_votes(screen, stream):
                 results = follow(stream, interrupt, lambda index, step: None, writer)

@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from entropix.cli.options import (
     add_decoding_options,
@@ -16,19 +16,20 @@ from entropix.cli.options import (
     add_output_options,
     check_policy,
     decode_utf8,
-    policy_parameters,
 )
 from entropix.errors import EntropixError, ParameterError, PromptError
 
 if TYPE_CHECKING:
     from entropix.cli.output import Screen
+    from entropix.cli.sampling import Sampling
     from entropix.model import Model, Options
     from entropix.trace import TraceWriter
 
 COMMANDS_HELP = """\
 /help            these commands
 /reset           forget the conversation, except for the system message
-/policy NAME     choose tokens by another policy, for example /policy sample:temperature=0.7
+/policy NAME     choose tokens by another policy, for example /policy sample:temperature=0.7 (what --set and
+                 options such as --top-p said ends with the one before)
 /seed N          start the next answers from this seed; /seed alone draws one again
 /save FILE       write the conversation as JSON messages
 /trace FILE      write every step from now on to FILE; /trace alone ends the trace
@@ -61,15 +62,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from entropix.cli.output import Screen
     from entropix.cli.running import loaded
+    from entropix.cli.sampling import read_sampling
     from entropix.trace import check_writable
 
-    values = policy_parameters(args)
-    check_policy(args.policy, values)
+    sampling = read_sampling(args)
     if args.trace:
         check_writable(args.trace)
     screen = Screen.of(args)
     with loaded(args, screen, args.model) as model:
-        session = Session(args, screen, model, values)
+        session = Session(args, screen, model, sampling)
         try:
             return session.run()
         finally:
@@ -79,11 +80,11 @@ def run(args: argparse.Namespace) -> int:
 class Session:
     """One conversation with its settings, which commands change."""
 
-    def __init__(self, args: argparse.Namespace, screen: Screen, model: Model, values: dict[str, Any]) -> None:
+    def __init__(self, args: argparse.Namespace, screen: Screen, model: Model, sampling: Sampling) -> None:
         self.args = args
         self.screen = screen
         self.model = model
-        self.values = values
+        self.sampling = sampling
         self.interactive = sys.stdin.isatty()
         self.left = False
         self.failed = 0
@@ -111,8 +112,9 @@ class Session:
             "max_tokens": self.args.max_tokens,
             "stop": tuple(self.args.stop),
             "attention": self.args.attention,
+            "filters": self.sampling.filters,
         }
-        return cast("Options", {**options, **self.values})
+        return cast("Options", {**options, **self.sampling.parameters})
 
     def run(self) -> int:
         """Turn by turn until the input ends. A mistake ends a script of lines, not a conversation."""
@@ -189,9 +191,11 @@ class Session:
         self.screen.tell("the conversation starts anew")
 
     def policy(self, rest: str) -> None:
+        from entropix.cli.sampling import Sampling
+
         if rest:
-            check_policy(rest, {})
-            self.args.policy, self.values = rest, {}
+            self.sampling = Sampling({}, check_policy(rest, {}))
+            self.args.policy = rest
             self.chat.options = self.options()
         self.screen.tell(f"policy {self.args.policy}")
 
@@ -221,7 +225,7 @@ class Session:
             check_writable(rest)
         self.end_trace()
         if rest:
-            header = header_of(self.model, self.args, check_policy(self.args.policy, self.values), [])
+            header = header_of(self.model, self.args, self.sampling, [])
             self.writer = TraceWriter(rest, {**header, "system": self.args.system})
             self.answers = 0
             self.screen.tell(f"tracing to {rest}")

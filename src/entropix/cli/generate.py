@@ -13,8 +13,6 @@ from entropix.cli.options import (
     add_model_options,
     add_output_options,
     add_prompt_options,
-    check_policy,
-    policy_parameters,
     read_constraint,
     read_prompts,
 )
@@ -31,6 +29,7 @@ examples:
   entropix generate "Why is the sky blue?"
   entropix generate --seed 7 --max-tokens 100 "Write a haiku about rain."
   entropix generate --policy sample:temperature=0.7,top_p=0.9 "Name three rivers."
+  entropix generate -c 2048 --temperature 0.7 --top-p 0.9 "Name three rivers."
   entropix generate --policy entropix --set candidates=5 --set inject=" Wait, " "What is 17 * 23?"
   entropix generate "Name a river." "Name a mountain."
   cat letter.txt | entropix generate --system "Summarise the user's text in one sentence."
@@ -47,14 +46,19 @@ exit codes: 0 done, 2 something given was wrong, 130 stopped by Ctrl-C"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    parser.description, parser.epilog = DESCRIPTION, EXAMPLES
+    add_options(parser)
+
+
+def add_options(parser: argparse.ArgumentParser, *, model: bool = True) -> None:
+    """model: with --model."""
     from entropix.registry import names
 
-    parser.description, parser.epilog = DESCRIPTION, EXAMPLES
     add_prompt_options(parser, "prompt")
     parser.add_argument(
         "--raw", action="store_true", help="continue the prompt as plain text instead of answering it as a chat message"
     )
-    add_model_options(parser)
+    add_model_options(parser, model=model)
     add_decoding_options(parser)
     add_constraint_options(parser)
     search = parser.add_argument_group("search")
@@ -78,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
     from entropix.cli import INTERRUPTED, fail
     from entropix.cli.output import JsonOutput, Screen, TextOutput
     from entropix.cli.running import close_trace, follow, header_of, interruptible, loaded
+    from entropix.cli.sampling import read_sampling
     from entropix.cli.tree import show_tree, showing_tree
     from entropix.errors import EntropixError
     from entropix.search import make_search
@@ -86,8 +91,7 @@ def run(args: argparse.Namespace) -> int:
     if args.raw and args.system:
         args.parser.error("--system needs a chat message, and --raw sends plain text; leave one of them out")
     prompts = read_prompts(args)
-    values = policy_parameters(args)
-    parameters = check_policy(args.policy, values)
+    sampling = read_sampling(args)
     make_search(args.search)
     constraint = read_constraint(args)
     check_endpoint(args)
@@ -103,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
             args,
             screen,
             [with_system(prompt, args.system) for prompt in prompts],
-            values,
+            sampling.parameters,
             lambda results: show_results(args, screen, prompts, results),
             search=args.search,
             stop=tuple(args.stop),
@@ -122,9 +126,10 @@ def run(args: argparse.Namespace) -> int:
             attention=args.attention,
             search=args.search,
             constraint=constraint,
-            **values,
+            filters=sampling.filters,
+            **sampling.parameters,
         )
-        header = header_of(model, args, parameters, asked)
+        header = header_of(model, args, sampling, asked)
         if constraint:
             header["constraint"] = asdict(constraint)
         writer = TraceWriter(args.trace, header) if args.trace else None

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from entropix.closest import did_you_mean
 from entropix.errors import ParameterError, PromptError
 
 if TYPE_CHECKING:
@@ -88,6 +89,22 @@ def add_profile_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+SAMPLING: dict[str, tuple[Any, str]] = {
+    "temperature": (float, "the policy's base temperature; 0 takes the likeliest token"),
+    "top_p": (float, "the policy's base nucleus: as many of the likeliest tokens as have this probability together"),
+    "top_k": (int, "so many of the likeliest tokens, 0 for all"),
+    "min_p": (float, "tokens at least so probable relative to the likeliest"),
+}
+"""What people know from elsewhere; `entropix.cli.sampling` says what it means for a policy."""
+
+
+def add_sampling_options(group: Any) -> None:
+    """group: an argument group, or a parser."""
+    for name, (kind, doc) in SAMPLING.items():
+        metavar = "N" if kind is int else "X"
+        group.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=metavar, help=doc)
+
+
 def add_decoding_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("decoding")
     group.add_argument(
@@ -105,6 +122,7 @@ def add_decoding_options(parser: argparse.ArgumentParser) -> None:
         metavar="PARAMETER=VALUE",
         help="set one parameter of the policy; may be repeated, and VALUE may be any text",
     )
+    add_sampling_options(group)
     group.add_argument("--seed", type=int, metavar="N", help="of the randomness (default: drawn)")
     group.add_argument(
         "--reproducible",
@@ -212,7 +230,10 @@ def check_policy(spec: str, values: dict[str, Any]) -> dict[str, Any]:
     known = parameters(POLICIES.find(name))
     for value in values:
         if value not in known and value != "control":
-            raise ParameterError(f"{name}: there is no parameter {value!r}; it has {', '.join(known) or 'none'}")
+            raise ParameterError(
+                f"{name}: there is no parameter {value!r}; it has {', '.join(known) or 'none'}"
+                f"{did_you_mean(value, known)}"
+            )
     anything = Thresholds(entropy_low=1, entropy_high=2, varentropy_low=1, varentropy_high=2)
     policy = make_policy(spec, anything, 50_000, **values)
     if isinstance(policy, Control):

@@ -29,7 +29,7 @@ def answer(
     options: of `Endpoint.generate`."""
     from entropix.cli import INTERRUPTED
 
-    parameters = {} if isinstance(args.policy, Default) else check_policy(args.policy, values)
+    parameters = values if isinstance(args.policy, Default) else check_policy(args.policy, values)
     if args.api_key_file is not None and (warning := exposed(args.api_key_file)):
         screen.tell(warning)
     endpoint = connect(
@@ -82,10 +82,11 @@ def show_results(args: argparse.Namespace, screen: Screen, prompts: list[str], r
 
 
 def sampling(policy: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    """The request's fields that a policy stands for. OpenAI's API has no top_k and min_p, so they are sent only where
-    they do something."""
+    """The request's fields that a policy stands for; without one, those that were given. OpenAI's API has no top_k and
+    min_p, so they are sent only where they do something."""
     if isinstance(policy, Default):
-        return {}
+        further = {name: parameters[name] for name in ("top_k", "min_p") if name in parameters}
+        return {name: parameters[name] for name in ("temperature", "top_p") if name in parameters} | {"fields": further}
     if "control" in parameters:
         raise ParameterError("control does not go with --endpoint: it changes decisions token by token")
     if "temperature" not in parameters:

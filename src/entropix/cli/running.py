@@ -22,6 +22,7 @@ from entropix.trace.terminal import is_colored, visible
 from entropix.types import Result, Step
 
 if TYPE_CHECKING:
+    from entropix.cli.sampling import Sampling
     from entropix.model import Model, Stream
 
 
@@ -104,20 +105,22 @@ def stdout_to_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-def header_of(model: Model, args: argparse.Namespace, parameters: dict[str, Any], prompts: list[Any]) -> dict[str, Any]:
+def header_of(model: Model, args: argparse.Namespace, sampling: Sampling, prompts: list[Any]) -> dict[str, Any]:
     """The header of a trace of this run."""
     header = make_header(
         model=model.info.name,
         fingerprint=model.info.fingerprint,
         engine=type(model.engine).__name__,
         policy=args.policy.partition(":")[0],
-        parameters=parameters,
+        parameters=sampling.all,
         seed=args.seed,
         profile=model.profile.name,
         thresholds=model.profile.thresholds,
         prompts=prompts,
         notes=model.notes,
     )
+    if sampling.filters:
+        header["filters"] = sampling.filters
     return {**header, "reproducible": True} if getattr(args, "reproducible", False) else header
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib.util
 import os
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from entropix.closest import closest, did_you_mean
 from entropix.engines import Engine, EngineKind
 from entropix.errors import ModelError, ParameterError
 from entropix.folders import SPLIT, expanded, found, hub_directory
@@ -20,6 +20,15 @@ DEFAULT = embedded.NAME
 ENGINES: Registry[EngineKind] = Registry("entropix.engines", "engine", EngineKind)
 FORMATS = {"llama_cpp": "gguf", "transformers": "transformers"}
 """By the engine that is natural for it, the format of a model; names of `EngineKind.formats`."""
+
+
+OTHERWISE = {
+    **dict.fromkeys(("n_ctx", "ctx_size", "num_ctx", "max_model_len", "context_length", "max_context"), "context"),
+    **dict.fromkeys(("n_seq_max", "max_num_seqs", "n_parallel"), "sequences"),
+    **dict.fromkeys(("type_k", "type_v", "cache_type_k", "cache_type_v", "kv_cache_dtype"), "kv_type"),
+    **dict.fromkeys(("ngl", "num_gpu"), "gpu_layers"),
+}
+"""What others call options of the engines, where nothing else would find them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +103,20 @@ def resolve(name: str | Path) -> tuple[str, str]:
         return "llama_cpp", str(hub.get(on_hub))
     if path.suffix == ".gguf" or text.count("/") != 1 or text.startswith((".", "/", "~")):
         names = [entry.name for entry in known]
-        close = get_close_matches(text, names, 1)
         raise ModelError(
             f"there is no model {text!r}: not a file, not a directory, not one of the names known here "
-            f"({', '.join(names)}){f'; did you mean {close[0]}?' if close else ''}; a hub name looks like "
+            f"({', '.join(names)}){_meant(path, text, names)}; a hub name looks like "
             "organisation/model, or organisation/model:Q4_K_M for a GGUF file"
         )
     return "transformers", text
+
+
+def _meant(path: Path, text: str, names: list[str]) -> str:
+    """The file of the same folder, or the model of those names, that is most like what was asked for."""
+    beside = [file.name for file in found(path.parent, "*.gguf")]
+    beside += [file.parent.name for file in found(path.parent, "*/config.json")]
+    near = closest(path.name, beside)
+    return f"; did you mean {path.with_name(near)}?" if near else did_you_mean(text, names)
 
 
 def bring(name: str | Path, engine: str | None = None) -> None:
@@ -143,7 +159,11 @@ def load_engine(name: str | Path, engine: str | None = None, **options: Any) -> 
 
     Raises ModelError for a model that cannot be loaded, ParameterError for an engine that does not exist or an
     option it does not have."""
+    settings = {key: value for key, value in options.items() if value is not None}
     kind = None if engine is None else ENGINES.find(engine)
+    if kind is None:  # before the model is downloaded, whatever engine it needs
+        every = dict.fromkeys(option for known in ENGINES.usable()[0].values() for option in known.options)
+        _check_options("no engine has an option", settings, tuple(every))
     if kind is not None and not kind.formats:
         path = str(name)
     else:
@@ -153,12 +173,13 @@ def load_engine(name: str | Path, engine: str | None = None, **options: Any) -> 
             raise ModelError(f"the {kind.name} engine loads .gguf files, and {path} is not one")
     if kind.runtimes and not any(map(importlib.util.find_spec, kind.runtimes)):
         raise ModelError(f"the {kind.name} engine is not installed: pip install {kind.install}")
-    settings = {key: value for key, value in options.items() if value is not None}
-    _check_options(kind.name, settings, kind.options)
+    _check_options(f"the {kind.name} engine has no option", settings, kind.options)
     return kind.load(path, **settings)
 
 
-def _check_options(engine: str, given: dict[str, Any], allowed: tuple[str, ...]) -> None:
+def _check_options(refusal: str, given: dict[str, Any], allowed: tuple[str, ...]) -> None:
     for key in given:
         if key not in allowed:
-            raise ParameterError(f"the {engine} engine has no option {key!r}; it has {', '.join(allowed) or 'none'}")
+            meant = OTHERWISE.get(key)
+            hint = f"; did you mean {meant}?" if meant in allowed else did_you_mean(key, allowed)
+            raise ParameterError(f"{refusal} {key!r}; there are {', '.join(allowed) or 'none'}{hint}")
