@@ -15,7 +15,8 @@ class Parser(argparse.ArgumentParser):
     _within = False
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        if self._within or self._subparsers is not None or not self._get_positional_actions():
+        asked = {"-h", "--help"}.intersection(args or ())  # the help is not itself while positionals are put aside
+        if self._within or asked or self._subparsers is not None or not self._get_positional_actions():
             return super().parse_known_args(args, namespace)
         self._within = True  # what follows calls this again, for options and for the others
         try:
