@@ -20,6 +20,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import entropix
@@ -34,6 +35,7 @@ from entropix.search.seeds import derived
 from entropix.search.short import matches
 from entropix.search.spans import measured
 from entropix.search.tally import tally
+from entropix.uncertainty.readings import ALTERNATIVES, StepsReading
 
 POLICY = "sample:temperature=0.7"
 
@@ -74,13 +76,16 @@ def answer(
                 item, n = waiting.popleft()
                 policy = "greedy" if n < 0 else POLICY
                 seed = derived(args.seed, hash_of(item.id), n + 1)
-                request = model.request(item.prompt, policy=policy, seed=seed, max_tokens=max_tokens, leading=0)
+                request = model.request(
+                    item.prompt, policy=policy, seed=seed, max_tokens=max_tokens, leading=ALTERNATIVES
+                )
                 running[decoder.submit(request)] = item, n
             for event in decoder.step():
                 if event.step is not None:
                     continue
                 item, n = running.pop(event.job)
                 found = model.result(event.job)
+                reading = StepsReading(found.steps)
                 texts.setdefault(item.id, []).append(
                     {
                         "kind": "greedy" if n < 0 else "sample",
@@ -90,6 +95,8 @@ def answer(
                         "tokens": list(found.tokens),
                         "logprobs": [s.logprob for s in found.steps],
                         "entropies": [None if s.entropy is None else round(s.entropy, 5) for s in found.steps],
+                        "bottom": reading.bottom,
+                        "claimed": reading.claimed,
                     }
                 )
                 if len(texts[item.id]) > ballots:
@@ -178,7 +185,7 @@ def outcome(
         **{"ballots": answers, "ballot_right": right},
         **{"ballot_tokens": costs, "ballot_ends": [t["finish"] for t in texts]},
         "texts": [
-            measured(list(pieces(t["tokens"], piece)), t["logprobs"], a, extract)
+            measured(list(pieces(t["tokens"], piece)), t["logprobs"], a, extract) | read_off(t)
             for t, a in zip(texts, answers, strict=True)
         ],
         "independent": all(t["finish"] in ENDS for t in texts),
@@ -190,6 +197,17 @@ def outcome(
     made = replayed(stored, Rule(), name)
     ledger = stored["ledger"]
     return {**made, "ledger": ledger, "seconds": None, "independent": stored["independent"] and len(texts) > 1}
+
+
+def read_off(text: dict[str, Any]) -> dict[str, float | None]:
+    """What the other estimators read of a text; files from before they were kept hold no candidates."""
+    entropies = [value for value in text.get("entropies", ()) if value is not None]
+    found = {
+        "entropy": fmean(entropies) if entropies else None,
+        "bottom": text.get("bottom"),
+        "claimed": text.get("claimed"),
+    }
+    return {name: None if value is None else round(value, 6) for name, value in found.items()}
 
 
 def pieces(tokens: list[int], piece: Callable[[int], bytes]) -> Iterator[str]:

@@ -210,8 +210,7 @@ class Decoder:
         return self._child(branch, len(branch.tokens), step, why, state, seed)
 
     def retrace(self, branch: Branch, at: int, step: Step, why: str, seed: int) -> Branch:
-        """A further branch that shares the first `at` answer tokens of `branch` and continues with `step`, an
-        alternative seen there. Nothing is computed again."""
+        """`fork_at` with an alternative seen there: nothing is computed again."""
         return self.fork_at(branch, at, step, why, branch.history[at], seed)
 
     def fork_at(self, branch: Branch, at: int, step: Step, why: str, state: State | None, seed: int) -> Branch:
@@ -266,8 +265,7 @@ class Decoder:
     def _child(self, parent: Branch, at: int, step: Step, why: str, state: State | None, seed: int) -> Branch:
         child = parent.child(at, seed, why, state, self.engine.tokenizer)
         child.sequence = self._batch.fork(parent)
-        length = len(parent.job.request.tokens) + at
-        if child.sequence is not None and child.cached > length:
+        if child.sequence is not None and child.cached > (length := len(parent.job.request.tokens) + at):
             self.engine.rewind(child.sequence, length)
         self._batch.add(child)
         self.accept(child, step, confidence=parent.confidence[at] if at < len(parent.confidence) else 0.0)
@@ -314,12 +312,11 @@ class Decoder:
                 except Exception as error:
                     events += self._fail(job, error)
             else:
-                proposal = Proposal(
-                    branch, step, injects, row, recorder, tokenizer, self._state_of, Redraw(tokenizer, taken)
-                )
+                redraw = Redraw(tokenizer, taken)
+                proposal = Proposal(branch, step, injects, row, recorder, tokenizer, self._state_of, redraw)
                 explored.setdefault(job, []).append(proposal)
         for branch in plain:
-            events += self._released(branch.job)
+            events += branch.job.released()
             if branch.finish_reason:
                 events += self._end(branch.job, branch, branch.finish_reason)
         return events + self._search(explored)
@@ -351,17 +348,13 @@ class Decoder:
     def _explore(self, job: Job, proposals: list[Proposal]) -> list[Event]:
         explorer, limit = job.explorer, job.request.search.max_tokens if job.request.search else None
         assert explorer is not None
-        if limit is not None and job.spent + sum(self._cost(p) for p in proposals) > limit:
+        if limit is not None and job.spent + sum(p.cost for p in proposals) > limit:
             explorer.exhausted(self)
         else:
             explorer.advance(self, proposals)
         if job.finish_reason:
             return self._end(job, job.trunk, job.finish_reason)
-        return self._released(job)
-
-    @staticmethod
-    def _cost(proposal: Proposal) -> int:
-        return len(proposal.branch.job.injection) if proposal.injects else 1
+        return job.released()
 
     def _state_of(self, branch: Branch) -> State | None:
         return self._batch.group_of(branch).state_of(branch)
@@ -388,15 +381,6 @@ class Decoder:
         room = min(self.engine.capabilities.context, self.engine.capabilities.cells) - len(job.request.tokens)
         return min(room, job.request.max_tokens or room)
 
-    def _released(self, job: Job) -> list[Event]:
-        """The trunk's steps that have become certain: in their text, and in that no other branch can replace them."""
-        ready = len(job.steps) - job.stream.waiting
-        certain = None if job.explorer is None or job.finish_reason else job.explorer.certain()
-        ready = ready if certain is None else min(ready, certain)
-        released = job.steps[job.emitted : ready]
-        job.emitted = max(job.emitted, ready)
-        return [Event(job, step) for step in released]
-
     def _end(self, job: Job, branch: Branch, reason: str) -> list[Event]:
         """End a job with `branch`'s text: hand out the rest, give the sequences back."""
         job.trunk = branch
@@ -413,4 +397,4 @@ class Decoder:
             self._batch.remove(other, keep=other is branch and keep)
         self._jobs.remove(job)
         job.ended = job.started + job.seconds
-        return [*self._released(job), Event(job, None)]
+        return [*job.released(), Event(job, None)]

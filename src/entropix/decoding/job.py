@@ -264,6 +264,15 @@ class Job:
         injected = [step.action == Action.INJECT for step in self.trunk.steps[: self.trunk.forwarded]]
         ledger.abandon(ledger.sampled - injected.count(False), ledger.injected - injected.count(True))
 
+    def released(self) -> list[Event]:
+        """The trunk's steps that have become certain: in their text, and in that no other branch can replace them."""
+        ready = len(self.steps) - self.stream.waiting
+        certain = None if self.explorer is None or self.finish_reason else self.explorer.certain()
+        ready = ready if certain is None else min(ready, certain)
+        steps = self.steps[self.emitted : ready]
+        self.emitted = max(self.emitted, ready)
+        return [Event(self, step) for step in steps]
+
 
 @dataclass(frozen=True, slots=True)
 class Event:

@@ -62,6 +62,11 @@ class Proposal:
         """The position in the answer."""
         return len(self.branch.tokens)
 
+    @property
+    def cost(self) -> int:
+        """Tokens that taking it costs."""
+        return len(self.branch.job.injection) if self.injects else 1
+
     @cached_property
     def state(self) -> State | None:
         """The policy's state of this branch after the decision."""

@@ -39,7 +39,7 @@ class LoopHost(Host):
 
     def advance(self, decoder: Decoder, proposals: Sequence[Proposal]) -> None:
         self._decoder = decoder
-        search, costs = self.search, [decoder._cost(proposal) for proposal in proposals]
+        search, costs = self.search, [proposal.cost for proposal in proposals]
         for n, proposal in enumerate(proposals):
             self._due = sum(costs[n:])
             if search.instead(proposal):
