@@ -80,6 +80,7 @@ def answer(
                     item.prompt, policy=policy, seed=seed, max_tokens=max_tokens, leading=ALTERNATIVES
                 )
                 running[decoder.submit(request)] = item, n
+            ended = {id: len(found) for id, found in texts.items()}
             for event in decoder.step():
                 if event.step is not None:
                     continue
@@ -92,6 +93,7 @@ def answer(
                         "n": n,
                         "text": found.text,
                         "finish": found.finish_reason,
+                        "before": ended.get(item.id, 0),
                         "tokens": list(found.tokens),
                         "logprobs": [s.logprob for s in found.steps],
                         "entropies": [None if s.entropy is None else round(s.entropy, 5) for s in found.steps],
@@ -180,10 +182,12 @@ def outcome(
     answers = [extract(t["text"]) for t in texts]
     right = [matches(a, golds) if reader(row) == "short" else a is not None and a == number(golds[0]) for a in answers]
     costs = [max(len(t["tokens"]) - 1, 0) for t in texts]
+    ends = [t.get("before") for t in texts]  # of the whole question, whose greedy text is an outcome of its own
+    before = [None if end is None else sum(e < end for e in ends if e is not None) for end in ends]
     stored = {
         **{"task": row["task"], "item": row["id"], "seed": 1, "spec": name, "gold": " / ".join(golds)},
         **{"ballots": answers, "ballot_right": right},
-        **{"ballot_tokens": costs, "ballot_ends": [t["finish"] for t in texts]},
+        **{"ballot_tokens": costs, "ballot_ends": [t["finish"] for t in texts], "ballot_before": before},
         "texts": [
             measured(list(pieces(t["tokens"], piece)), t["logprobs"], a, extract) | read_off(t)
             for t, a in zip(texts, answers, strict=True)

@@ -221,7 +221,8 @@ class BranchRecord:
     number: 0 for the first, in the order of opening; parent: the number of the branch it was opened from, None for
     the first. origin: how many answer tokens it shares with its parent; steps: its own after them. opened and ended
     say why. score: what it was compared by, higher is better; answer: what was extracted from its text; weight:
-    its vote. None where there was none.
+    its vote; before: how many texts of the search had come to an end when this one did, the same for those that ended
+    at once. None where there was none.
     """
 
     number: int
@@ -235,6 +236,7 @@ class BranchRecord:
     answer: str | None = None
     weight: float | None = None
     kept: bool = False
+    before: int | None = None
 
     def __repr__(self) -> str:
         answer = None if self.answer is None else f"answer={quoted(self.answer)}"

@@ -161,6 +161,54 @@ def test_ballots_as_they_ended_are_the_shortest_first(run: dict[str, list[dict[s
     assert lengths == sorted(lengths)
 
 
+def test_outcomes_keep_in_which_order_their_ballots_finished(run: dict[str, list[dict[str, Any]]]) -> None:
+    """All begin together and each forward is one token, so the shorter one is the earlier one."""
+    orders = set()
+    for o in run["vote 5"]:
+        lengths = [t.length for t in texts_of(o)]
+        assert o["ballot_before"] == [sum(other < length for other in lengths) for length in lengths]
+        orders.add(tuple(o["ballot_before"]))
+        ended, finished = (ballots_of(o, Rule(order=order)) for order in ("ended", "finished"))
+        assert [t.length for t in finished] == [t.length for t in ended]
+    assert len(orders) > 2
+    assert run["greedy"][0]["ballot_before"] == []
+
+
+def finishing(answers: str, before: list[int]) -> dict[str, Any]:
+    return {**outcome("1", answers), "ballot_before": before}
+
+
+def test_a_rule_sees_ballots_as_they_finished_and_those_that_ended_at_once_together() -> None:
+    stop = parse_stop("lead:2")
+    late = finishing("AAABBB", [3, 4, 5, 0, 1, 2])
+    assert replayed(late, Rule(stop), "x")["ballots"] == ["A", "A"]
+    assert replayed(late, Rule(stop, order="finished"), "x")["ballots"] == ["B", "B"]
+    at_once = finishing("AAABBB", [0, 0, 0, 3, 3, 3])
+    found = replayed(at_once, Rule(stop, order="finished"), "x")
+    assert (found["ballots"], found["ballot_before"]) == (["A", "A", "A"], [0, 0, 0])
+    assert Rule(order="finished").family == "vote, as finished"
+
+
+def test_shuffled_ballots_keep_when_they_finished() -> None:
+    votes = [finishing("AABBBCCD", [7, 6, 5, 4, 3, 2, 1, 0])]
+    found = replay(votes, [Rule(parse_stop("lead:2"), order="finished")], shuffles=4)
+    stopped = [o["ballots"] for o in found.outcomes if o["spec"] == "lead:2, as finished 8"]
+    assert stopped == [list("DCCBBBAA")] * 4
+
+
+def test_the_first_ballot_of_another_spec_stands_before_those_that_finished() -> None:
+    greedy = {**outcome("1", "C"), "spec": "greedy", "ballot_before": [0]}
+    rule = Rule(order="finished", first="greedy")
+    texts = ballots_of(finishing("ABB", [2, 0, 1]), rule, {"greedy": greedy})
+    assert [t.answer for t in texts] == ["C", "B", "B", "A"]
+    assert texts[0].before is None
+
+
+def test_a_run_that_has_not_kept_the_finishing_order_says_so() -> None:
+    with pytest.raises(TaskError, match=r"not kept in which order .* item '1' finished; order ended"):
+        replayed(outcome("1", "AAB"), Rule(order="finished"), "x")
+
+
 def outcome(item: str, answers: str) -> dict[str, Any]:
     n = len(answers)
     return {
@@ -212,7 +260,7 @@ def test_evidence_is_of_the_winning_answers_texts() -> None:
     [
         ({"weight": "confidence"}, "known are count, text, span"),
         ({"select": "best"}, "known are vote, likeliest"),
-        ({"order": "random"}, "known are cast, ended"),
+        ({"order": "random"}, "known are cast, ended, finished"),
         ({"most": -1}, "at least 0"),
         ({"wave": 0}, "at least 1"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -34,6 +35,22 @@ def test_the_first_text_is_greedy_and_the_others_are_drawn_at_the_levels_tempera
     server, endpoint = asking(nine)
     endpoint.generate(COUNT, effort="low", seed=1, temperature=1.1)
     assert sorted(body["temperature"] for body in server.bodies) == [0, 1.1]
+
+
+def test_it_is_kept_which_text_ended_first_whatever_their_lengths(asking: Any) -> None:
+    ended = threading.Event()
+
+    def first_waits(exchange: Exchange) -> None:
+        if exchange.n == 0:
+            assert ended.wait(30)
+            exchange.say(["9"], pause=0.2)
+        else:
+            exchange.say(["The answer is ", "9."])
+            ended.set()
+
+    _, endpoint = asking(first_waits)
+    branches = endpoint.generate(COUNT, search="vote:n=2,answer=number,stop=none", seed=1).search.branches
+    assert sorted((branch.before, branch.text) for branch in branches) == [(0, "The answer is 9."), (1, "9")]
 
 
 def test_further_texts_are_asked_for_where_the_first_wave_disagrees(asking: Any) -> None:

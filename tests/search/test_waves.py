@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from entropix.engines import Engine
 from entropix.engines.scripted import ScriptedEngine, hashed
 from entropix.search import Vote
 from entropix.search.stopping import parse_stop, standing
+from entropix.trace.records import result_from, result_record, to_json
 
 HOT = {"policy": "sample:temperature=1.0", "max_tokens": 12, "seed": 5, "stop": list("aeiou \x00\x10 @P`p")}
 """Most texts stop by themselves; those that are cut off abstain, as ever."""
@@ -60,6 +62,29 @@ def test_waves_hold_no_more_sequences_than_they_say() -> None:
     assert len(ballots(found)) == 9
     assert most == 3
     assert engine.cells_used() == 0
+
+
+def test_it_is_kept_how_many_texts_had_ended_before_each() -> None:
+    model = entropix.Model(ScriptedEngine(hashed(3), sequences=8))
+    found = model.generate("a", search=Vote(n=6, answer=kind, stop="none", wave=3), **HOT)
+    assert found.search is not None
+    before = [branch.before for branch in found.search.branches]
+    lengths = [len(branch.steps) for branch in found.search.branches]
+    first, second = lengths[:3], lengths[3:]
+    assert before[:3] == [sum(other < n for other in first) for n in first]
+    assert before[3:] == [3 + sum(other < n for other in second) for n in second]
+    again = result_from(json.loads(to_json(result_record(found))), {}, found.steps)
+    assert again.search is not None
+    assert [branch.before for branch in again.search.branches] == before
+
+
+def test_a_text_that_never_ended_has_no_place_in_the_order() -> None:
+    model = entropix.Model(ScriptedEngine(hashed(3), sequences=8))
+    found = model.generate("a", search=Vote(n=8, answer=lambda text: "one", stop="overtake"), **HOT)
+    assert found.search is not None
+    branches = found.search.branches
+    assert [b.before is None for b in branches] == [b.weight is None for b in branches]
+    assert any(b.before is None for b in branches)
 
 
 def test_the_first_ballot_can_be_the_greedy_text(engine: Engine) -> None:

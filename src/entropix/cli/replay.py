@@ -47,7 +47,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wave", type=positive, default=1, metavar="N", help="look at the rule after every N ballots (default: 1)"
     )
-    parser.add_argument("--order", default="cast", help="ballots as they were cast, or as they ended (default: cast)")
+    parser.add_argument(
+        "--order",
+        default="cast",
+        help="ballots as they were cast, as they ended if all began together, or as they finished in the run "
+        "(default: cast)",
+    )
     parser.add_argument(
         "--weight", nargs="+", default=["count"], metavar="KIND", help="what a ballot weighs: count, text, span"
     )

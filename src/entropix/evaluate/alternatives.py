@@ -92,7 +92,7 @@ def _shuffled(outcome: Outcome, n: int) -> Outcome:
     order = list(range(len(outcome["ballots"])))
     if n:
         random.Random(f"{n}\0{outcome['task']}\0{outcome['item']}\0{outcome['seed']}").shuffle(order)
-    keys = ("ballots", "ballot_right", "ballot_tokens", "ballot_ends", "texts")
+    keys = ("ballots", "ballot_right", "ballot_tokens", "ballot_ends", "ballot_before", "texts")
     named |= {key: [outcome[key][place] for place in order] for key in keys if outcome.get(key)}
     return {**named, **_counted_again(named)}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from entropix.errors import ParameterError, TaskError
@@ -19,7 +19,7 @@ Outcome = dict[str, Any]
 
 WEIGHTS = ("count", "text", "span")
 SELECTS = ("vote", "likeliest", "span", "shortest", "assessed")
-ORDERS = ("cast", "ended")
+ORDERS = ("cast", "ended", "finished")
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,9 @@ class Rule:
     each, "text" the geometric mean probability of a ballot's tokens, "span" that of the tokens that give its answer.
     select: the answer with most weight, or that of the "likeliest" text, of the surest "span", of the "shortest" text,
     or that with the largest weight · p that the model gave it when asked ("assessed": as `benchmarks.ballots` keeps).
-    order: as the ballots were "cast", or as they "ended" if all began together, which is what a decision inside a wave
-    sees. first: the text of a spec of this name is the first ballot."""
+    order: as the ballots were "cast", as they "ended" if all began together and each forward were one token, or as they
+    "finished" in the run, where the rule is asked once for those that ended at once: what a decision in a wave sees.
+    first: the text of a spec of this name is the first ballot."""
 
     stop: StopRule = field(default_factory=Whole)
     most: int = 0
@@ -80,8 +81,15 @@ class Counted:
 def ballots_of(outcome: Outcome, rule: Rule, others: Mapping[str, Outcome] | None = None) -> list[StoredText]:
     """The ballots that a rule may cast, in its order. others: outcomes of other specs to the same item and seed.
 
-    Raises TaskError where the spec of the first ballot has none."""
+    Raises TaskError where the spec of the first ballot has none, and for an order that is not stored."""
     texts = texts_of(outcome)
+    if rule.order == "finished":
+        if len(texts) > 1 and any(t.before is None for t in texts):
+            raise TaskError(
+                f"the run has not kept in which order the ballots of item {outcome['item']!r} finished; order ended "
+                "takes the shortest first"
+            )
+        texts = sorted(texts, key=lambda t: t.before or 0)
     if rule.order == "ended":
         texts = sorted(texts, key=lambda t: t.length)
     if rule.first:
@@ -89,7 +97,7 @@ def ballots_of(outcome: Outcome, rule: Rule, others: Mapping[str, Outcome] | Non
             raise TaskError(
                 f"the run has no answer of {rule.first!r} to item {outcome['item']!r}, which is to be the first ballot"
             )
-        texts = [*texts_of((others or {})[rule.first])[:1], *texts]
+        texts = [*(replace(t, before=None) for t in texts_of((others or {})[rule.first])[:1]), *texts]
     return texts[: rule.most] if rule.most else texts
 
 
@@ -97,6 +105,8 @@ def heard(texts: Sequence[StoredText], rule: Rule) -> int:
     """How many of these ballots are cast before the rule stops, looking where waves end."""
     weights = None if rule.weight == "count" else [weight(t, rule.weight) for t in texts]
     for n in range(rule.wave, len(texts), rule.wave):
+        if rule.order == "finished" and texts[n].before is not None and texts[n].before == texts[n - 1].before:
+            continue
         now = standing(
             [t.answer for t in texts[:n]],
             [t.ended for t in texts[:n]],
@@ -217,6 +227,7 @@ def _outcome(o: Outcome, name: str, rule: Rule, texts: Sequence[StoredText]) -> 
         "ballot_right": [t.right for t in texts],
         "ballot_tokens": [t.tokens for t in texts],
         "ballot_ends": [t.ended for t in texts],
+        "ballot_before": [t.before for t in texts],
         "independent": plain and not rule.first and bool(o.get("independent")),
         "texts": [t.kept for t in texts],
         "forwarded": forwarded,

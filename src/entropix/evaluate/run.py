@@ -211,6 +211,7 @@ def outcome(unit: Unit, result: Result) -> dict[str, Any]:
         "ballot_right": [grades[a][0] == RIGHT for a in ballots],
         "ballot_tokens": [_computed(b) for b in cast],
         "ballot_ends": [b.ended for b in cast],
+        "ballot_before": [b.before for b in cast],
         "texts": [kept_of(text) for text in _readings(unit, result, answer)],
         "independent": _independent(unit, cast),
         "text": result.text,

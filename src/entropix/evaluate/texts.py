@@ -14,7 +14,8 @@ Outcome = dict[str, Any]
 @dataclass(frozen=True)
 class StoredText:
     """One ballot, or the only text of an answer. tokens: what it alone has cost; length: its tokens, and so the order
-    in which texts that begin together come to an end; ended: how. whole and span: of all its tokens, and of those that
+    in which texts that begin together come to an end; ended: how; before: how many of the others had ended in the run
+    when it did, None where that is not stored. whole and span: of all its tokens, and of those that
     give the answer; None where that is not known."""
 
     answer: str | None
@@ -30,6 +31,7 @@ class StoredText:
     """Mean of the lowest tenth of its sliding-window confidences, nats."""
     claimed: float | None = None
     """−ln of its claim-conditioned probability, nats."""
+    before: int | None = None
 
     @property
     def kept(self) -> dict[str, Any]:
@@ -55,11 +57,14 @@ def texts_of(outcome: Outcome) -> list[StoredText]:
         return [_text(outcome["answer"], outcome["right"], cost, outcome.get("finish_reason", "end"), only)]
     costs = outcome["ballot_tokens"]
     kept = kept or [{"length": cost, "whole": None, "span": None} for cost in costs]
-    rows = zip(outcome["ballots"], outcome["ballot_right"], costs, outcome["ballot_ends"], kept, strict=True)
+    before = outcome.get("ballot_before") or [None] * len(costs)
+    rows = zip(outcome["ballots"], outcome["ballot_right"], costs, outcome["ballot_ends"], kept, before, strict=True)
     return [_text(*row) for row in rows]
 
 
-def _text(answer: str | None, right: bool, tokens: int, ended: str, kept: dict[str, Any]) -> StoredText:
+def _text(
+    answer: str | None, right: bool, tokens: int, ended: str, kept: dict[str, Any], before: int | None = None
+) -> StoredText:
     whole, span = (None if kept[name] is None else Likelihood(*kept[name]) for name in ("whole", "span"))
     more = {name: kept.get(name) for name in ("entropy", "bottom", "claimed")}
-    return StoredText(answer, right, tokens, kept["length"], ended, whole, span, **more)
+    return StoredText(answer, right, tokens, kept["length"], ended, whole, span, **more, before=before)

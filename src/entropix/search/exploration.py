@@ -26,6 +26,8 @@ class Exploration:
         self.tactics: list[Tactic] = [] if plan.max_sequences == 1 else [s.begin(plan) for s in plan.strategies]
         self.counted: Count[Any] | None = None
         self.notes: list[str] = []
+        self.ends: dict[int, int] = {}
+        """By the number of each text that has ended, how many had ended before it."""
 
     def begin(self) -> None:
         for tactic in self.tactics:
@@ -69,14 +71,20 @@ class Exploration:
 
     def count(self) -> Count[Any] | None:
         """The count of the texts that have ended; None without any."""
+        self._note_ends()
         running = sum(not ended(line) for line in self.lines)
         outstanding = running + sum(tactic.outstanding(self) for tactic in self.tactics)
         return self.plan.decider.count(self.cast, outstanding, running)
 
     def close(self) -> Count[Any] | None:
         """The last count, where no further text will end; None without any that has."""
+        self._note_ends()
         self.counted = self.plan.decider.count(self.cast, 0, 0)
         return self.counted
+
+    def _note_ends(self) -> None:
+        so_far = len(self.ends)
+        self.ends |= {line.number: so_far for line in self.cast if line.number not in self.ends}
 
     def certain(self) -> int | None:
         """How many of the trunk's first tokens every possible answer shares; None for all."""
@@ -91,7 +99,7 @@ class Exploration:
         """What has been tried, for the trace. branches: all there ever were."""
         if self.counted and self.counted.note:
             self.notes.append(self.counted.note)
-        return search_record(self.plan.spec, branches, self.host.trunk, self.counted, self.notes)
+        return search_record(self.plan.spec, branches, self.host.trunk, self.counted, self.notes, self.ends)
 
     # what a tactic can do beside what the host does
 

@@ -52,8 +52,11 @@ class Ballot(Protocol):
 AnyBallot = TypeVar("AnyBallot", bound=Ballot)
 
 
-def branch_record(ballot: Ballot, kept: Ballot, weights: Mapping[int, float]) -> BranchRecord:
-    """A text as it stands in a trace. kept: the one that is the answer; weights: of the ballots that were counted."""
+def branch_record(
+    ballot: Ballot, kept: Ballot, weights: Mapping[int, float], before: Mapping[int, int]
+) -> BranchRecord:
+    """A text as it stands in a trace. kept: the one that is the answer; weights: of the ballots that were counted;
+    before: of those that ended."""
     return BranchRecord(
         number=ballot.number,
         parent=None if ballot.parent is None else ballot.parent.number,
@@ -66,17 +69,24 @@ def branch_record(ballot: Ballot, kept: Ballot, weights: Mapping[int, float]) ->
         answer=ballot.answer,
         weight=weights.get(ballot.number),
         kept=ballot is kept,
+        before=before.get(ballot.number),
     )
 
 
 def search_record(
-    spec: str, ballots: Sequence[AnyBallot], kept: AnyBallot, counted: Count[AnyBallot] | None, notes: Sequence[str]
+    spec: str,
+    ballots: Sequence[AnyBallot],
+    kept: AnyBallot,
+    counted: Count[AnyBallot] | None,
+    notes: Sequence[str],
+    before: Mapping[int, int],
 ) -> SearchRecord:
-    """A whole search. counted: its vote, None where no text has ended."""
+    """A whole search. counted: its vote, None where no text has ended; before: by the number of each text that has
+    ended, how many had ended before it."""
     weights = counted.weights if counted else {}
     return SearchRecord(
         spec,
-        tuple(branch_record(ballot, kept, weights) for ballot in ballots),
+        tuple(branch_record(ballot, kept, weights, before) for ballot in ballots),
         counted.shares if counted else {},
         counted.confidence if counted else None,
         counted.answer if counted else None,

@@ -145,6 +145,7 @@ def _branch_from(record: Any) -> BranchRecord:
         answer=None if record.get("answer") is None else _text(record, "answer"),
         weight=_real(record, "weight"),
         kept=record.get("kept") is True,
+        before=_whole(record, "before", None),
     )
 
 
