@@ -18,7 +18,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 import entropix
 from entropix.model import Model
 from entropix.serve.app import Server
-from entropix.serve.process import listen, make_uvicorn, url_of
+from entropix.serve.listening import listen, url_of
+from entropix.serve.process import make_uvicorn
 from entropix.serve.settings import Settings
 from entropix.trace.html import result_document
 

@@ -1,24 +1,32 @@
 """The command line over a scripted model that speaks slowly, for tests that need a process.
 
-SAYS: what it says; PAUSE: seconds a token."""
+SAYS: what it says, by default any bytes if DRAWS is set; PAUSE: seconds a token; KEEP_ALIVE: seconds of silence after
+which a stream says that it lives. A prompt with POISON crashes the process."""
 
 import os
+import signal
 import sys
 import time
 
 import entropix
 from entropix.cli import main
-from entropix.engines.scripted import ScriptedEngine, saying
+from entropix.engines.scripted import ScriptedEngine, hashed, saying
 from entropix.model import Model
 
-SCRIPT = saying(os.environ.get("SAYS", "word " * 40), certainty=20)
+SCRIPT = hashed(3.0) if "DRAWS" in os.environ else saying(os.environ.get("SAYS", "word " * 40), certainty=20)
 
 
 def slow(tokens):
+    if b"POISON" in bytes(t % 256 for t in tokens):
+        os.kill(os.getpid(), signal.SIGSEGV)
     time.sleep(float(os.environ.get("PAUSE", "0.02")))
     return SCRIPT(tokens)
 
 
+if "KEEP_ALIVE" in os.environ:
+    from entropix.serve import streaming
+
+    streaming.KEEP_ALIVE_EVERY = float(os.environ["KEEP_ALIVE"])
 entropix.load = lambda *_, **__: Model(ScriptedEngine(slow))
 
 if __name__ == "__main__":

@@ -173,7 +173,8 @@ def serving() -> Iterator[Callable[..., str]]:
     """Serves a model in a thread of this process and gives the address of the page."""
     pytest.importorskip("fastapi", reason="needs the server: pip install 'entropix-llm[serve]'")
     from entropix.serve.app import Server
-    from entropix.serve.process import listen, make_uvicorn, url_of
+    from entropix.serve.listening import listen, url_of
+    from entropix.serve.process import make_uvicorn
     from entropix.serve.settings import Settings
 
     running: list[tuple[Any, threading.Thread]] = []

@@ -17,7 +17,7 @@ from entropix.errors import ParameterError
 from entropix.serve.logs import JsonLines
 from entropix.serve.process import Background
 from entropix.serve.settings import Settings, read_keys
-from helpers.clients import MESSAGES, client_of
+from helpers.clients import MESSAGES, client_of, until
 
 Serving = Callable[..., Background]
 KEYS = ("first-key-0123456789", "second-key-0123456789")
@@ -120,6 +120,8 @@ def test_logs_are_json_lines_without_prompts_answers_or_keys(
         )
         httpx.get(f"{server.url}/v1/models?key={KEYS[0]}")
         httpx.get(f"{server.url}/private/{KEYS[0]}")
+        # a line is written when its answer has been sent
+        until(lambda: sum(r.name == "entropix.serve" for r in caplog.records) >= 3)
     ours = [r for r in caplog.records if r.name == "entropix.serve"]
     lines = [JsonLines().format(record) for record in ours]
     told: list[dict[str, Any]] = [json.loads(line) for line in lines]

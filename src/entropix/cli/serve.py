@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import argparse
 import signal
+import socket
 import sys
 from dataclasses import replace
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from entropix.cli.options import add_model_options, add_profile_option, check_policy, exposed, positive
+
+if TYPE_CHECKING:
+    from entropix.cli.output import Screen
+    from entropix.serve.settings import Settings
+    from entropix.serve.supervised.child import Lifeline
 
 DESCRIPTION = """\
 Answer HTTP requests as OpenAI's API does: /v1/chat/completions, /v1/completions, /v1/models, whole or streaming,
@@ -21,6 +29,7 @@ examples:
   entropix serve
   entropix serve -m model.gguf --port 8080 --parallel 32 --cells 32768
   entropix serve --policy sample:temperature=0.7 --allow-origin https://chat.example.org
+  entropix serve --supervised
   openssl rand -hex 24 > keys && chmod 600 keys && entropix serve --host 0.0.0.0 --api-key-file keys
 
   curl http://127.0.0.1:8000/v1/chat/completions -H 'Content-Type: application/json' \\
@@ -80,32 +89,85 @@ def configure(parser: argparse.ArgumentParser) -> None:
     limits.add_argument("--max-tokens", type=positive, default=default.max_tokens, metavar="N", help="of an answer")
     limits.add_argument("--time-limit", type=float, default=default.time_limit, metavar="S", help="of a request")
     limits.add_argument("--grace", type=float, default=default.grace, metavar="S", help="to end when asked to stop")
-    parser.add_argument(
+    operation = parser.add_argument_group("operation")
+    operation.add_argument(
+        "--supervised",
+        action="store_true",
+        help="the engine in a process of its own that is started again when it crashes; requests that have got nothing "
+        "yet are sent again (docs/serving.md)",
+    )
+    operation.add_argument("--engine-process", help=argparse.SUPPRESS)  # added by the process in front
+    operation.add_argument(
         "--log-level",
         choices=("debug", "info", "warning", "error"),
         default="info",
         help="how much is logged (default: %(default)s)",
     )
-    parser.add_argument("-q", "--quiet", action="store_true", help="do not say where the server listens")
+    operation.add_argument("-q", "--quiet", action="store_true", help="do not say where the server listens")
 
 
 def run(args: argparse.Namespace) -> int:
-    from entropix.cli import INTERRUPTED
     from entropix.cli.output import Screen
-    from entropix.cli.running import loaded
     from entropix.errors import ModelError
     from entropix.search import make_search
-    from entropix.serve.settings import Settings, read_keys
 
     try:
-        from entropix.serve.app import Server
+        from entropix.serve.listening import listen
         from entropix.serve.logs import set_up
-        from entropix.serve.process import listen, serve, url_of
+
+        if args.engine_process:
+            from entropix.serve.supervised.child import Lifeline
+        elif args.supervised:
+            from entropix.serve.supervised.running import supervise
+        else:
+            import_module("entropix.serve.process")
     except ImportError as missing:
         raise ModelError(f"serve needs {missing.name}; install it with: pip install 'entropix-llm[serve]'") from None
     check_policy(args.policy, {})
     make_search(args.search)
-    settings = Settings(
+    settings = _settings(args)
+    screen = Screen("never", quiet=args.quiet)
+    if args.engine_process:
+        lifeline = Lifeline(args.engine_process)
+        set_up(args.log_level)
+        return _answer(args, settings, screen, lifeline.listening, lifeline)
+    if args.api_key_file and (warning := exposed(args.api_key_file)):
+        screen.tell(warning)
+    with listen(settings) as sock:  # before the model is loaded, which takes longer
+        set_up(args.log_level)
+        if args.supervised:
+            return supervise(settings, sock, [sys.executable, *sys.orig_argv[1:]], screen.tell)
+        return _answer(args, settings, screen, sock)
+
+
+def _answer(
+    args: argparse.Namespace, settings: Settings, screen: Screen, sock: socket.socket, lifeline: Lifeline | None = None
+) -> int:
+    """Load the model, and answer on `sock`."""
+    from entropix.cli import INTERRUPTED
+    from entropix.cli.running import loaded
+    from entropix.serve.app import Server
+    from entropix.serve.listening import url_of
+    from entropix.serve.process import serve
+
+    with sock, loaded(args, screen, args.model, sequences=args.parallel + args.keep, cells=args.cells) as model:
+        if "/" not in args.model and not args.model.endswith(".gguf"):
+            settings = replace(settings, aliases=(args.model, *settings.aliases))
+        for note in model.notes:
+            screen.tell(note)
+        server = Server(model, settings)
+        if lifeline is None:
+            screen.tell(f"{model.info.name} at {url_of(sock)}")
+        sys.stderr.flush()
+        stopped = serve(server, sock, lifeline.serving(server, model.info.name) if lifeline else None)
+    return INTERRUPTED if stopped == signal.SIGINT else 0
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    """Raises ParameterError."""
+    from entropix.serve.settings import Settings, read_keys
+
+    return Settings(
         host=args.host,
         port=args.port,
         keys=read_keys(args.api_key_file) if args.api_key_file else (),
@@ -128,18 +190,3 @@ def run(args: argparse.Namespace) -> int:
         time_limit=args.time_limit,
         grace=args.grace,
     )
-    screen = Screen("never", quiet=args.quiet)
-    if args.api_key_file and (warning := exposed(args.api_key_file)):
-        screen.tell(warning)
-    sock = listen(settings)  # before the model is loaded, which takes longer
-    set_up(args.log_level)
-    with sock, loaded(args, screen, args.model, sequences=args.parallel + args.keep, cells=args.cells) as model:
-        if "/" not in args.model and not args.model.endswith(".gguf"):
-            settings = replace(settings, aliases=(args.model, *settings.aliases))
-        for note in model.notes:
-            screen.tell(note)
-        server = Server(model, settings)
-        screen.tell(f"{model.info.name} at {url_of(sock)}")
-        sys.stderr.flush()
-        stopped = serve(server, sock)
-    return INTERRUPTED if stopped == signal.SIGINT else 0

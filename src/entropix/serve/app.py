@@ -12,8 +12,6 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -23,7 +21,7 @@ from entropix.serve.answers import Writer
 from entropix.serve.asking import Asked, Reader, no_such_model
 from entropix.serve.echo import EchoWriter
 from entropix.serve.errors import ApiError, failed
-from entropix.serve.guard import AccessGuard
+from entropix.serve.guard import AccessGuard, with_cors
 from entropix.serve.info import describe
 from entropix.serve.metrics import Collector
 from entropix.serve.ollama.routes import add_ollama
@@ -83,16 +81,7 @@ class Server:
         add_page(self.inner)
         paths = frozenset(path for route in self.inner.routes if (path := getattr(route, "path", "")))
         self.guard = AccessGuard(self.inner, settings, paths)
-        self.app: Any = self.guard
-        if settings.origins:
-            cors = Middleware(
-                CORSMiddleware,
-                allow_origins=list(settings.origins),
-                allow_methods=["GET", "POST", "DELETE"],
-                allow_headers=["*"],  # clients add their own, such as x-stainless-os; the origin is what is checked
-                expose_headers=["x-request-id", "retry-after", "www-authenticate"],
-            )
-            self.app = cors.cls(self.guard, *cors.args, **cors.kwargs)
+        self.app: Any = with_cors(self.guard, settings)
         capabilities = model.engine.capabilities
         self.registry = CollectorRegistry()
         self.registry.register(

@@ -13,6 +13,7 @@ from collections import Counter
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from entropix.serve.errors import AUTHENTICATION, ApiError
@@ -37,10 +38,11 @@ class AccessGuard:
     """Checks host, origin and key before anything else happens, and logs every answer without what was said in it.
 
     `requests` counts answers by (path, status), paths that do not exist as one. `scope["state"]["client"]` names who
-    asks, for fairness; `scope["state"]["log"]` takes what else the log line should hold."""
+    asks, for fairness; `scope["state"]["log"]` takes what else the log line should hold. relays: an answer that comes
+    with a number is another process's, which has logged it."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, paths: frozenset[str]) -> None:
-        self.app, self.settings, self.paths = app, settings, paths
+    def __init__(self, app: ASGIApp, settings: Settings, paths: frozenset[str], *, relays: bool = False) -> None:
+        self.app, self.settings, self.paths, self.relays = app, settings, paths, relays
         self.requests: Counter[tuple[str, int]] = Counter()
         self._keys = [hashlib.sha256(key.encode()).digest() for key in settings.keys]
         self._local = settings.is_local and not settings.keys
@@ -52,6 +54,7 @@ class AccessGuard:
             return
         began = time.perf_counter()
         status = 0
+        relayed = False
         facts: dict[str, object] = {}
         number = secrets.token_hex(8)
         scope.setdefault("state", {})["log"] = facts
@@ -59,11 +62,13 @@ class AccessGuard:
         asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
 
         async def answer(message: Message) -> None:
-            nonlocal status
+            nonlocal status, relayed
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(raw=message.setdefault("headers", []))
-                headers["x-request-id"] = number
+                relayed = self.relays and "x-request-id" in headers
+                if not relayed:
+                    headers["x-request-id"] = number
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
@@ -80,7 +85,8 @@ class AccessGuard:
             self.requests[path, status] += 1
             fields = {"event": "request", "id": number, "method": scope["method"], "path": path, "status": status}
             seconds = round(time.perf_counter() - began, 4)
-            log.info("request", extra={**fields, "seconds": seconds, **facts})
+            if not relayed:
+                log.info("request", extra={**fields, "seconds": seconds, **facts})
 
     def _admit(self, scope: Scope) -> str:
         """Who asks. Raises ApiError for those who may not."""
@@ -132,6 +138,19 @@ class AccessGuard:
             if hmac.compare_digest(digest, known):
                 found = number
         return found if scheme.lower() == "bearer" else None
+
+
+def with_cors(app: ASGIApp, settings: Settings) -> ASGIApp:
+    """`app`, also for the pages of other origins that the settings name."""
+    if not settings.origins:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=list(settings.origins),
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["*"],  # clients add their own, such as x-stainless-os; the origin is what is checked
+        expose_headers=["x-request-id", "retry-after", "www-authenticate"],
+    )
 
 
 def _open(path: str) -> bool:

@@ -82,8 +82,11 @@ class AnswerResponse(Response):
             if gone.done():
                 return False
             left -= sum(item.job is not None for item in items)
-            data = self.writer.chunks(items) if items else self.writer.keep_alive
-            await self._send(send, opening + data if self.status is None else data)
+            if not items:  # the opening has the answer's id, so it comes with a token: see serve/supervised
+                await self._send(send, self.writer.keep_alive)
+                continue
+            await self._send(send, opening + self.writer.chunks(items))
+            opening = b""
         await self._send(send, self.writer.closing(self.usage), more=False)
         return True
 
