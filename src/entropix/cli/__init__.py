@@ -21,6 +21,7 @@ COMMANDS = {
     "serve": "answer HTTP requests as OpenAI's API does",
     "trace": "show a saved trace",
     "models": "list the models that can be loaded by name",
+    "doctor": "say what is installed, what is used and what is missing",
     "policies": "list the policies and their parameters",
     "searches": "list the search strategies and their parameters",
     "eval": "compare ways to decode on questions with known answers",
