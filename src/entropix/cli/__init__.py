@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """The command line: one module a subcommand, imported only when it is used."""
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
+from entropix.cli.hint import first_use
 from entropix.cli.parser import Parser
 from entropix.errors import EntropixError
 
@@ -28,6 +30,7 @@ COMMANDS = {
     "replay": "count the ballots of a run again by other rules",
     "tune": "choose a policy's parameters on questions set apart for it",
     "calibrate": "measure where a model's regimes begin",
+    "completion": "print what makes a shell complete commands, options and names",
 }
 
 DESCRIPTION = """\
@@ -55,6 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     A bug of ours keeps its stack trace."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if "_ARGCOMPLETE" in os.environ:
+        from entropix.cli.complete import complete
+
+        complete()
     if sys.stdout is None or sys.stderr is None:  # closed by the caller (`>&-`): write to nowhere
         nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - stands in until the process ends
         sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
@@ -68,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             parsed = make_parser(arguments).parse_args(arguments)
             code: int = parsed.run(parsed)
+            first_use(parsed, arguments[0])
             return code
         finally:
             sys.stdout.flush()  # not at exit, where a reader that is gone could not be handled

@@ -29,6 +29,7 @@ EXTRAS = {
     "serve": ("fastapi", "llguidance", "uvicorn", "httptools", "prometheus-client"),
     "eval": ("scipy", "statsmodels", "matplotlib", "optuna", "jinja2"),
     "remote": ("openai",),
+    "completion": ("argcomplete",),
     "lm-eval": ("lm-eval",),
     "vllm": ("vllm",),
 }
@@ -42,6 +43,7 @@ PURPOSE = {
     "serve": "entropix serve",
     "eval": "entropix eval, tune, replay",
     "remote": "--endpoint",
+    "completion": "Tab in a shell",
     "lm-eval": "entropix in lm-eval",
     "vllm": "entropix in vLLM",
 }

@@ -12,17 +12,18 @@ from entropix.closest import did_you_mean
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser of a subcommand, or of all. `generate "a" --seed 1 "b"` has two prompts."""
 
-    _within = False
+    in_order = False
+    """Whether arguments are parsed as they stand, positional ones only together."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         asked = {"-h", "--help"}.intersection(args or ())  # the help is not itself while positionals are put aside
-        if self._within or asked or self._subparsers is not None or not self._get_positional_actions():
+        if self.in_order or asked or self._subparsers is not None or not self._get_positional_actions():
             return super().parse_known_args(args, namespace)
-        self._within = True  # what follows calls this again, for options and for the others
+        self.in_order = True  # what follows calls this again, for options and for the others
         try:
             return self.parse_known_intermixed_args(args, namespace)
         finally:
-            self._within = False
+            self.in_order = False
 
     def error(self, message: str) -> NoReturn:
         """As argparse, with the option or the command that is most like one that there is not."""
