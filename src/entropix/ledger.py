@@ -18,10 +18,10 @@ class Kind(Enum):
 class Ledger:
     """Every token that cost a forward, so that no comparison hides its cost.
 
-    forwarded = prompt + sampled + injected + abandoned + looked_ahead + recomputed, counting only what was
-    computed; recomputed tokens had to make room for another sequence once; shared counts prompt tokens that a
-    kept prefix saved. forwards are batched model calls this request took part in; peak_cells is the most
-    KV-cache tokens it held.
+    forwarded = prompt + sampled + injected + abandoned + looked_ahead + recomputed + asked, counting only what was
+    computed; asked are those of prompts that asked the model about its answer afterwards; recomputed tokens had to
+    make room for another sequence once; shared counts prompt tokens that a kept prefix saved. forwards are batched
+    model calls this request took part in; peak_cells is the most KV-cache tokens it held.
     """
 
     prompt: int = 0
@@ -33,11 +33,12 @@ class Ledger:
     recomputed: int = 0
     forwards: int = 0
     peak_cells: int = 0
+    asked: int = 0
 
     @property
     def forwarded(self) -> int:
         spent = self.prompt + self.sampled + self.injected
-        return spent + self.abandoned + self.looked_ahead + self.recomputed
+        return spent + self.abandoned + self.looked_ahead + self.recomputed + self.asked
 
     def forward(self, kind: Kind, fresh: int, again: int) -> None:
         """Enter a forward of `fresh` tokens that had never been computed and `again` that had."""

@@ -174,6 +174,31 @@ def test_outcomes_keep_in_which_order_their_ballots_finished(run: dict[str, list
     assert run["greedy"][0]["ballot_before"] == []
 
 
+def test_a_run_keeps_what_the_model_says_of_the_answers_where_that_is_asked_for(tmp_path: Path) -> None:
+    asked = Model(ScriptedEngine(digits, context=1024, cells=8192, sequences=8))
+    work = units([load_task("arithmetic", limit=3)], SPECS[:2], [1])
+    with Store(tmp_path, {"model": "scripted", "tasks": {"arithmetic": {}}, "specs": {}}) as store:
+        evaluate(asked, work, store, max_tokens=8, uncertainty=["self-assessment"])
+        kept = list(store.outcomes.values())
+    votes = [o for o in kept if o["spec"] == "vote 5"]
+    assert [o["answer"] is not None for o in votes] == ["assessed" in o for o in votes]
+    asked_about = [o for o in votes if "assessed" in o]
+    assert asked_about
+    for o in asked_about:
+        assert o["answer"] in o["assessed"]
+        assert set(o["assessed"]) <= set(o["ballots"])
+        assert o["uncertainties"]["self-assessment"] == pytest.approx(1 - o["assessed"][o["answer"]])
+        whole, chosen = replayed(o, Rule(), "x"), replayed(o, Rule(select="assessed"), "x")
+        assert cost(whole) == cost(o) - o["ledger"]["asked"]
+        assert cost(chosen) == cost(o)
+    assert [("assessed" in o, o["ledger"]["asked"]) for o in kept if o["spec"] == "greedy"] == [(False, 0)] * 3
+
+
+def test_an_estimator_that_there_is_not_is_refused_before_a_model_is_loaded(capsys: Any) -> None:
+    assert main(["eval", "arithmetic", "--model", "/no/such.gguf", "--uncertainty", "selfassessment"]) == 2
+    assert "self-assessment" in capsys.readouterr().err
+
+
 def finishing(answers: str, before: list[int]) -> dict[str, Any]:
     return {**outcome("1", answers), "ballot_before": before}
 

@@ -33,8 +33,10 @@ def decode(directory: Path, go_on: Callable[[], bool] = lambda: True) -> list[di
     with Store(directory, MANIFEST) as store:
         evaluate(model, WORK, store, max_tokens=8, together=5, go_on=go_on)
     assert model.engine.cells_used() == 0
-    # which answer of a batch computes a prompt that others share depends on what is in the batch: its cost does not
-    same = [{**o, "forwarded": cost(o), "seconds": 0, "ledger": 0} for o in read_outcomes(directory)]
+    # which answer of a batch computes a prompt that others share depends on what is in the batch: its cost does not;
+    # and so does which texts wait for a place, and end after others
+    batch = {"seconds": 0, "ledger": 0, "ballot_before": 0}
+    same = [{**o, "forwarded": cost(o), **batch} for o in read_outcomes(directory)]
     return sorted(same, key=key_of)
 
 

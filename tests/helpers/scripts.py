@@ -17,3 +17,14 @@ def seven_or_on_and_on(tokens: tuple[int, ...]) -> Array:
     else:
         out[END if said[0] == ord("7") else ord("x")] = 20.0
     return out
+
+
+def seven_or_eight(tokens: tuple[int, ...]) -> Array:
+    """Says 7, or nearly as often 8, and ends."""
+    said = tokens[max(i + 1 for i, t in enumerate(tokens) if t == ASSISTANT) :]
+    out = np.full(VOCABULARY, -50.0)
+    if not said:
+        out[ord("7")], out[ord("8")] = 2.0, 1.9
+    else:
+        out[END] = 20.0
+    return out

@@ -7,24 +7,11 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from entropix.engines import Engine
-from entropix.engines.scripted import ASSISTANT, END, VOCABULARY, ScriptedEngine, saying
-from entropix.types import Array
+from entropix.engines.scripted import ScriptedEngine, saying
+from helpers.scripts import seven_or_eight
 
 Serving = Callable[..., str]
-
-
-def seven_or_eight(tokens: tuple[int, ...]) -> Array:
-    """Says 7, or nearly as often 8, and ends."""
-    said = tokens[max(i + 1 for i, t in enumerate(tokens) if t == ASSISTANT) :]
-    out = np.full(VOCABULARY, -50.0)
-    if not said:
-        out[ord("7")], out[ord("8")] = 2.0, 1.9
-    else:
-        out[END] = 20.0
-    return out
 
 
 def opened(visit: Callable[..., Any], serving: Serving, engine: Engine, **options: Any) -> Any:

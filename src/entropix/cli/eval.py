@@ -59,6 +59,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--together", type=positive, default=16, metavar="N", help="answers decoded at a time (default: %(default)s)"
     )
+    parser.add_argument(
+        "--uncertainty",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="estimators that ask the model about the answers of votes, such as self-assessment; their cost counts",
+    )
     parser.add_argument("--baseline", metavar="NAME", help="the spec the others are compared with (default: the first)")
     parser.add_argument(
         "--report",
@@ -110,6 +117,7 @@ def run(args: argparse.Namespace) -> int:
     from entropix.cli.output import Screen, file_name, progress_bar
     from entropix.cli.running import interruptible, loaded
     from entropix.errors import ModelError
+    from entropix.model.afterwards import asks_forward
 
     try:
         from entropix.evaluate import Store, evaluate, read_specs, units
@@ -122,6 +130,7 @@ def run(args: argparse.Namespace) -> int:
     tasks = load_tasks(args)
     specs = read_specs(args.compare or ["greedy", "entropix"])
     check_specs(specs)
+    asks_forward(args.uncertainty)
     if args.baseline and args.baseline not in [spec.name for spec in specs]:
         args.parser.error(f"--baseline {args.baseline!r} is not one of the specs: {', '.join(s.name for s in specs)}")
     branches = max(spec.branches for spec in specs)
@@ -145,6 +154,7 @@ def run(args: argparse.Namespace) -> int:
                     max_tokens=args.max_tokens,
                     budget=args.budget,
                     together=args.together,
+                    uncertainty=args.uncertainty,
                     progress=lambda done: bar.update(shown, completed=kept + done),
                     go_on=lambda: not interrupt.requested,
                 )

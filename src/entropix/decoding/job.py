@@ -6,6 +6,7 @@ import math
 import time
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import Any
 
 from entropix.decoding.hooks import Explorer, Matcher
 from entropix.decoding.request import Request
@@ -181,6 +182,8 @@ class Job:
     error: Exception | None = None
     """Why it ended with finish_reason "error"."""
     notes: list[str] = field(default_factory=list)
+    readings: Any = None
+    """What the model said of the answer afterwards, where `Request.after` asked for it."""
     started: float = field(default_factory=time.perf_counter)
     ended: float = 0.0
 

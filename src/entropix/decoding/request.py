@@ -37,6 +37,7 @@ class Request:
     goes on from, so that a character which they begin is whole in its text. forced: tokens that come first, each with
     its log-probability, whatever is chosen; they count in max_tokens, and are not in the answer's text. risk: the
     share of wrong answers that is accepted, None for any; the loop does not read it.
+    after: what the model is asked about the answer when it has ended; the loop does not read it either.
     filters: tokens that the policy does not get to draw from, found on what was measured. repetition: penalties on what
     has been said, in the logits that are measured.
     """
@@ -60,6 +61,7 @@ class Request:
     forced: Sequence[int] = ()
     filters: Filters | None = None
     repetition: Repetition | None = None
+    after: object = None
 
     def __post_init__(self) -> None:
         for name in ("seed", "max_tokens", "leading"):

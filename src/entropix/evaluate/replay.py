@@ -211,7 +211,8 @@ def _lead(texts: Sequence[StoredText], rule: Rule) -> float:
 
 def _outcome(o: Outcome, name: str, rule: Rule, texts: Sequence[StoredText]) -> Outcome:
     found, stored = count(texts, rule, o.get("assessed")), texts_of(o)
-    forwarded = cost(o) - sum(t.tokens for t in stored) + sum(t.tokens for t in texts)
+    asked = 0 if rule.select == "assessed" else o["ledger"].get("asked", 0)
+    forwarded = cost(o) - asked - sum(t.tokens for t in stored) + sum(t.tokens for t in texts)
     shared = (o["unshared"] - cost(o)) / max(len(stored) - 1, 1)  # the prompt, which every further text would compute
     plain = rule.order == "cast" and rule.weight == "count" and rule.select == "vote" and isinstance(rule.stop, Whole)
     return {

@@ -17,6 +17,8 @@ from entropix.evaluate.store import Key, Store
 from entropix.evaluate.tasks import Item, Task
 from entropix.evaluate.texts import kept_of
 from entropix.model import Model
+from entropix.model.afterwards import Afterwards, Readings
+from entropix.model.stream import finish
 from entropix.profiles import Profile
 from entropix.search import SearchPlan, Vote
 from entropix.search.answers import extractor
@@ -81,6 +83,7 @@ def evaluate(
     progress: Callable[[int], None] = lambda done: None,
     go_on: Callable[[], bool] = lambda: True,
     tuning: bool = False,
+    uncertainty: Sequence[str] = (),
 ) -> int:
     """Decode what the store does not hold yet, `together` answers at a time; each outcome is kept when it is there.
 
@@ -89,6 +92,7 @@ def evaluate(
 
     budget: most tokens of one answer, all its branches together. go_on: asked after every model call; False stops,
     and what is unfinished is done again next time. tuning: the outcomes choose settings and are not reported.
+    uncertainty: estimators that ask the model, for the answers of votes.
     Returns how many outcomes were added. Raises TaskError for items that the model's profile was tuned on."""
     work = list(work)
     if not tuning:
@@ -102,12 +106,13 @@ def evaluate(
         while waiting or running or pools:
             while waiting and len(running) < together:
                 unit = waiting.popleft()
-                running[submit(decoder, model, unit, max_tokens, budget)] = unit
+                running[submit(decoder, model, unit, max_tokens, budget, uncertainty=uncertainty)] = unit
             if not running:
-                running = submit_together(decoder, model, pools.popleft(), max_tokens, budget)
+                running = submit_together(decoder, model, pools.popleft(), max_tokens, budget, uncertainty)
             ended = [event.job for event in decoder.step() if event.step is None]
             for job in ended:
-                store.add(outcome(running.pop(job), model.result(job)))
+                finish(model, job)
+                store.add(outcome(running.pop(job), model.result(job), job.readings))
                 done += 1
                 progress(done)
             if not go_on():
@@ -156,29 +161,44 @@ def digest(text: str) -> str:
 
 
 def submit(
-    decoder: Decoder, model: Model, unit: Unit, max_tokens: int, budget: int | None, pool: Pool | None = None
+    decoder: Decoder,
+    model: Model,
+    unit: Unit,
+    max_tokens: int,
+    budget: int | None,
+    pool: Pool | None = None,
+    uncertainty: Sequence[str] = (),
 ) -> Job:
     most = unit.spec.max_tokens or max_tokens
+    plan = unit.plan(budget, pool, Capacity.of(model.engine.capabilities))
     request = model.request(
         unit.item.prompt,
         policy=unit.spec.policy,
-        search=unit.plan(budget, pool, Capacity.of(model.engine.capabilities)),
+        search=plan,
+        uncertainty=uncertainty if plan is not None and any(isinstance(p, Vote) for p in plan.strategies) else (),
         seed=seed_of(unit),
         max_tokens=min(most, budget or most),
         leading=ALTERNATIVES,
     )
+    if request.after is not None:  # without the task's instruction, which asks for another form of answer
+        request = dataclasses.replace(request, after=Afterwards(unit.question, assess=True))
     return decoder.submit(request)
 
 
 def submit_together(
-    decoder: Decoder, model: Model, group: Sequence[Unit], max_tokens: int, budget: int | None
+    decoder: Decoder,
+    model: Model,
+    group: Sequence[Unit],
+    max_tokens: int,
+    budget: int | None,
+    uncertainty: Sequence[str] = (),
 ) -> dict[Job, Unit]:
     """The units of one pool, all at once: which question gets the next ballot depends on all of them."""
     effort = group[0].spec.effort
     assert effort is not None
     assert effort[1] is not None
     pool = make_pool(effort[0], effort[1])
-    return {submit(decoder, model, unit, max_tokens, budget, pool): unit for unit in group}
+    return {submit(decoder, model, unit, max_tokens, budget, pool, uncertainty): unit for unit in group}
 
 
 def seed_of(unit: Unit) -> int:
@@ -188,12 +208,16 @@ def seed_of(unit: Unit) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
 
-def outcome(unit: Unit, result: Result) -> dict[str, Any]:
-    """What is kept of an answer: enough to grade it again, to weigh it, and to see what was done."""
+def outcome(unit: Unit, result: Result, readings: Readings | None = None) -> dict[str, Any]:
+    """What is kept of an answer: enough to grade it again, to weigh it, and to see what was done. readings: what the
+    model said of it afterwards."""
     vote = result.search if result.search is not None and result.search.ballots else None
     answer = vote.answer if vote else unit.extract(result.text)
     cast = vote.branches if vote else ()
     ballots = [b.answer for b in cast]
+    said = readings or Readings()
+    mine = said.probability(answer)
+    known = Uncertainties(lambda: observed(result.steps, result.finish_reason, vote, _reader(unit), mine))
     grades = {a: unit.task.grade(unit.item, a) for a in dict.fromkeys([answer, *ballots])}
     return {
         "task": unit.task.name,
@@ -222,13 +246,14 @@ def outcome(unit: Unit, result: Result) -> dict[str, Any]:
         "ledger": dataclasses.asdict(result.ledger),
         "seconds": result.seconds,
         "signals": measures(result),
-        "uncertainties": dict(Uncertainties(lambda: observed(result.steps, result.finish_reason, vote, _reader(unit)))),
+        "uncertainties": dict(known),
         "regimes": result.regime_shares,
         "injected": sum(step.action == Action.INJECT for step in result.steps),
         "departed": sum(bool(step.rank) for step in result.steps),
         "compared": sum(bool(step.drawn) for step in result.steps),
         "branches": len(result.search.branches) if result.search else 1,
         "notes": list(result.notes),
+        **({} if said.assessed is None else {"assessed": said.assessed.by_answer}),
     }
 
 

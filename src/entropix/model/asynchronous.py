@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from entropix.decoding import Decoder, Job, Request
 from entropix.engines import Engine
 from entropix.errors import ModelError
-from entropix.model.stream import Token, raise_failures
+from entropix.model.stream import Token, finish, raise_failures
 from entropix.types import Result
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ class Worker:
                         owner.deliver(Token(job.index, step.text, step))
                     else:
                         del owners[job]
+                        finish(owner.model, job)
                         owner.deliver(None)
             except Exception as error:  # of the engine: nothing that runs on it can go on
                 decoder.close()
@@ -102,7 +103,7 @@ class AsyncStream:
         """prepare: makes the requests, which may take a while; called in a thread."""
         self.requests: list[Request] = []
         self.jobs: list[Job] = []
-        self._model = model
+        self.model = model
         self._worker = worker
         self._prepare = prepare
         self._queue: asyncio.Queue[Delivery] | None = None
@@ -163,7 +164,7 @@ class AsyncStream:
     @property
     def results(self) -> list[Result]:
         """One result per prompt, in order; those of answers that still run are as far as they have come."""
-        return [self._model.result(job) for job in self.jobs]
+        return [self.model.result(job) for job in self.jobs]
 
     @property
     def result(self) -> Result:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +14,12 @@ from entropix.decoding import Constraint, Decoder, Job, Request, check_request
 from entropix.decoding.request import LEADING
 from entropix.engines import Engine, Tokenizer, guard_of
 from entropix.errors import ParameterError, PromptError
+from entropix.model.afterwards import Afterwards, Readings, asking, asks_forward, check_assessment
 from entropix.model.asynchronous import AsyncStream, Worker
 from entropix.model.chat import Chat
 from entropix.model.confidence import for_risk, judge, rule_of, setting_of, template_digest
 from entropix.model.options import Asking, Conversation, Effort, EngineOptions, ModelName, Options, Prompt, Several
+from entropix.model.prompts import check_text, is_conversation, is_several, question_of
 from entropix.model.stream import Stream
 from entropix.models import DEFAULT, load_engine
 from entropix.policies import Policy, make_policy, parse_spec
@@ -91,9 +93,10 @@ class Model:
         ("none", "low", "medium", "high": as many texts as the answer needs; docs/effort.md), with it answer=None (what
         a text answers: an extractor's name or a function; None to recognise it), ballots=None (so many per question,
         which move to the questions that are least decided), risk=None (0.1 or "10%": an answer that is not sure enough
-        to keep wrong ones at this share is `abstained`; needs a calibration); reproducible=False (True: text and
-        log-probabilities depend on nothing beside the request, at a price; docs/engines.md); further keywords are the
-        policy's parameters.
+        to keep wrong ones at this share is `abstained`; needs a calibration); uncertainty=() (names of estimators that
+        have to ask the model, such as "self-assessment", for `uncertainties`; docs/uncertainty.md); reproducible=False
+        (True: text and log-probabilities depend on nothing beside the request, at a price; docs/engines.md); further
+        keywords are the policy's parameters.
 
         Returns a Result, or a list of them for a list. Raises EntropixError subclasses with a message to show; an
         answer of several that fails alone has finish_reason "error" and a note, and nothing is raised.
@@ -140,7 +143,7 @@ class Model:
         async with self.astream(prompt, **options) as stream:
             async for _ in stream:
                 pass
-        return stream.results if _is_several(prompt) else stream.result
+        return stream.results if is_several(prompt) else stream.result
 
     def astream(self, prompt: Prompt | Several, **options: Unpack[Options]) -> AsyncStream:
         """`stream` for asyncio, to be read with `async for`. Bad arguments raise at the first token."""
@@ -188,11 +191,11 @@ class Model:
         if isinstance(prompt, str):
             if not prompt:
                 raise PromptError("the prompt is empty; give at least one character")
-            _check_text(prompt, "the prompt")
+            check_text(prompt, "the prompt")
             if raw or not tokenizer.has_chat_template:
                 return tokenizer.encode(prompt, special=special, begin=begin)
             return tokenizer.chat([{"role": "user", "content": prompt}])
-        if not _is_conversation(prompt):
+        if not is_conversation(prompt):
             raise PromptError(
                 f"a prompt is a string or a list of messages with 'role' and 'content', not {type(prompt).__name__}"
             )
@@ -203,7 +206,7 @@ class Model:
         for n, message in enumerate(prompt):
             if not isinstance(message.get("role"), str) or not isinstance(message.get("content"), str):
                 raise PromptError(f"message {n} needs the texts 'role' and 'content'")
-            _check_text(message["content"], f"message {n}")
+            check_text(message["content"], f"message {n}")
         if not prompt[-1]["content"] and prompt[-1]["role"] not in ("tool", "assistant"):
             raise PromptError("the last message is empty; give at least one character")
         return tokenizer.chat(prompt, **template)
@@ -243,6 +246,7 @@ class Model:
         effort: str | None = None,
         answer: str | Extractor | None = None,
         risk: float | str | None = None,
+        uncertainty: str | Sequence[str] = (),
         pool: Pool | None = None,
         keep: bool = False,
         reproducible: bool = False,
@@ -259,11 +263,16 @@ class Model:
         drawn = self.policy(policy or usual, **params)
         if effort is not None and plan is not None and drawn.name == "greedy":
             plan, notes = None, (REPEATED,)
+        after = None
+        if asks_forward(uncertainty):
+            check_assessment(self.engine, plan, effort)
+            after = Afterwards(question_of(prompt), assess=True)
         return Request(
             policy=drawn,
             risk=None if risk is None else self.risk(risk, drawn, plan, effort),
             search=plan,
             notes=notes,
+            after=after,
             constraint=None if constraint is None else self.constraint(constraint),
             tokens=tokens,
             seed=secrets.randbits(32) if seed is None else seed,
@@ -304,8 +313,7 @@ class Model:
         check_effort_alone(search, effort, answer)
         if effort is None:
             return make_search(search), ()
-        question = prompt if isinstance(prompt, str) else str(prompt[-1]["content"])
-        return plan_effort(effort, question, answer, room=Capacity.of(self.engine.capabilities), pool=pool)
+        return plan_effort(effort, question_of(prompt), answer, room=Capacity.of(self.engine.capabilities), pool=pool)
 
     def _requests(
         self,
@@ -320,7 +328,7 @@ class Model:
     ) -> list[Request]:
         """One checked request per prompt; nothing is computed yet. A seed holds for each prompt, and without one each
         draws its own."""
-        prompts = list(prompt) if _is_several(prompt) else [prompt]
+        prompts = list(prompt) if is_several(prompt) else [prompt]
         if not prompts:
             raise PromptError("the list of prompts is empty; give at least one")
         options["pool"] = None if ballots is None else make_pool(effort, ballots)
@@ -336,6 +344,11 @@ class Model:
             check_request(self.engine, request)
         return requests
 
+    def ask_about(self, job: Job, **bounds: int | None) -> Iterator[None]:
+        """Ask the model what the request of an ended job wants to know of its answer, a forward at each step. For
+        programs that drive the loop themselves, before `result`; bounds: `sequences` and `chunk`, as of `asking`."""
+        return asking(self.engine, self.encode, job, **bounds)
+
     def result(self, job: Job) -> Result:
         """A job of a decoder as a Result, as far as it has come."""
         request = job.request
@@ -346,6 +359,8 @@ class Model:
         # what is computed later reads what the answer was now
         text, steps, ended, search = job.stream.text, tuple(job.steps), job.finish_reason, job.search
         extract = extractor_of(request.search)
+        said = job.readings or Readings()
+        assessed = said.probability(search.answer if search else None)
         return Result(
             text=text,
             finish_reason=ended,
@@ -358,7 +373,14 @@ class Model:
             profile=self.profile.name,
             model=self.info.name,
             seconds=job.seconds,
-            notes=(*self.notes, *job.notes, *failure, *(job.search.notes if job.search else ()), *verdict.notes),
+            notes=(
+                *self.notes,
+                *job.notes,
+                *failure,
+                *(job.search.notes if job.search else ()),
+                *verdict.notes,
+                *said.notes,
+            ),
             search=job.search,
             thresholds=self.profile.thresholds,
             calibrated=verdict.calibrated,
@@ -366,7 +388,7 @@ class Model:
             abstained=verdict.abstained,
             risk_bound=verdict.risk_bound,
             reproducible=request.reproducible,
-            uncertainties=Uncertainties(lambda: observed(steps, ended, search, extract)),
+            uncertainties=Uncertainties(lambda: observed(steps, ended, search, extract, assessed)),
             fields=fields_of(text, steps, search) if ended else None,
             spans=Spans(lambda: spans_of(text, steps)),
         )
@@ -395,24 +417,4 @@ def _answered(stream: Stream, prompt: Any) -> Result | list[Result]:
     with stream:
         for _ in stream:
             pass
-    return stream.results if _is_several(prompt) else stream.result
-
-
-def _is_conversation(prompt: Any) -> bool:
-    return (
-        isinstance(prompt, Sequence)
-        and not isinstance(prompt, str)
-        and bool(prompt)
-        and all(isinstance(message, Mapping) for message in prompt)
-    )
-
-
-def _is_several(prompt: Any) -> bool:
-    return not isinstance(prompt, (str, bytes)) and isinstance(prompt, Sequence) and not _is_conversation(prompt)
-
-
-def _check_text(text: str, what: str) -> None:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise PromptError(f"{what} is not valid Unicode text: lone surrogate at character {error.start}") from None
+    return stream.results if is_several(prompt) else stream.result

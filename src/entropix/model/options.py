@@ -83,6 +83,7 @@ class Asking(Parameters, total=False):
     answer: str | Callable[[str], str | None] | None
     risk: float | str | None
     ballots: int | None
+    uncertainty: str | Sequence[str]
 
 
 class Options(Asking, total=False):

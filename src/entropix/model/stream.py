@@ -34,6 +34,12 @@ def raise_failures(jobs: Sequence[Job]) -> None:
         raise (bugs or errors)[0]
 
 
+def finish(model: Model, job: Job) -> None:
+    """Ask what is still to be known of an answer that has ended, on the sequences that it has given back."""
+    for _ in model.ask_about(job, sequences=max(job.reserve - job.request.keep, 1)):
+        pass
+
+
 class Stream:
     """The tokens of one or several answers, as they become certain.
 
@@ -58,6 +64,8 @@ class Stream:
                 for event in self._decoder.step():
                     if event.step is not None:
                         yield Token(event.job.index, event.step.text, event.step)
+                    else:
+                        finish(self._model, event.job)
                 if not self._open or (self.watch is not None and not self.watch()):
                     return
             raise_failures(self._jobs)

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import math
 import string
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from entropix.engines.scoring import scores
+from entropix.engines.scoring import finished, scoring
 from entropix.errors import ParameterError
 
 if TYPE_CHECKING:
     from entropix.engines import Engine, Message, Tokenizer
 
+Encode: TypeAlias = "Callable[[str | Sequence[Message]], list[int]]"
 NONE = "none of these"
 STEM = "Answer: ("
 MOST = 8
@@ -37,6 +38,11 @@ class Assessment:
     tokens: int
 
     @property
+    def by_answer(self) -> dict[str, float]:
+        """The probabilities by their answers."""
+        return dict(zip(self.answers, self.probabilities, strict=True))
+
+    @property
     def shares(self) -> dict[str, float]:
         """By answer, of what fell on a letter: sums, with none of these, to 1."""
         total = math.fsum((*self.probabilities, self.none))
@@ -51,7 +57,7 @@ class Assessment:
         known = [a for a in self.answers if counts.get(a, 0) > 0]
         if not known:
             raise ParameterError(f"none of the answers {', '.join(map(repr, self.answers))} has been counted")
-        said = dict(zip(self.answers, self.probabilities, strict=True))
+        said = self.by_answer
         return max(known, key=lambda a: counts[a] * said[a] ** strength)
 
 
@@ -80,14 +86,25 @@ def letters(tokenizer: Tokenizer, wanted: int) -> list[int]:
     return found
 
 
-def assess(
-    engine: Engine, encode: Callable[[str | Sequence[Message]], list[int]], question: str, answers: Sequence[str]
-) -> Assessment:
+def assess(engine: Engine, encode: Encode, question: str, answers: Sequence[str]) -> Assessment:
     """Ask a model which of `answers` is right, the leading one first. encode: the tokens of a prompt, with the chat
     template where there is one. All rotations are one batch where the engine has room.
 
     Raises ParameterError for no answer, for more than there are places, for one that stands twice and for a model that
     has no tokens of letters; CapacityError for a question that does not fit."""
+    return finished(assessing(engine, encode, question, answers))
+
+
+def assessing(
+    engine: Engine,
+    encode: Encode,
+    question: str,
+    answers: Sequence[str],
+    *,
+    sequences: int | None = None,
+    chunk: int | None = None,
+) -> Generator[int, None, Assessment]:
+    """`assess` beside others that use the engine, as `engines.scoring.scoring`."""
     if not 1 <= len(answers) <= MOST:
         raise ParameterError(f"{len(answers)} answers cannot be assessed; allowed are 1 to {MOST}")
     if len(set(answers)) < len(answers):
@@ -101,7 +118,9 @@ def assess(
         chats = engine.tokenizer.has_chat_template
         contexts.append(encode(asked) + stem if chats else encode(f"{asked}\n{STEM}"))
     sums = [0.0] * len(texts)
-    for n, score in scores(engine, [(context, (token,)) for context in contexts for token in tokens]):
+    pairs = [(context, (token,)) for context in contexts for token in tokens]
+    scored = yield from scoring(engine, pairs, sequences=sequences, chunk=chunk)
+    for n, score in enumerate(scored):
         options = turned[n // len(tokens)]
         sums[options[n % len(tokens)]] += math.exp(score.logprob) / len(turned)
     return Assessment(tuple(answers), tuple(sums[:-1]), sums[-1], sum(map(len, contexts)))

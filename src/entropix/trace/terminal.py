@@ -222,7 +222,7 @@ def shares(console: Console, steps: Sequence[Step]) -> Text:
 
 def cost(ledger: Ledger) -> str:
     """The token ledger in a few words: what was computed, and what a kept prefix saved."""
-    kinds = ("prompt", "sampled", "injected", "abandoned", "looked_ahead", "recomputed")
+    kinds = ("prompt", "sampled", "injected", "abandoned", "looked_ahead", "recomputed", "asked")
     spent = [f"{getattr(ledger, kind)} {kind.replace('_', ' ')}" for kind in kinds if getattr(ledger, kind)]
     text = f"forwarded {ledger.forwarded}" + (f" ({', '.join(spent)})" if spent else "")
     return f"{text}, reused {_count(ledger.shared, 'prompt token')}" if ledger.shared else text

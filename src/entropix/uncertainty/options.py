@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from entropix.engines import Engine
-from entropix.engines.scoring import scores
+from entropix.engines.scoring import finished, scoring
 from entropix.errors import ParameterError
 from entropix.types import Step
 from entropix.uncertainty.values import Path, scan
@@ -66,6 +66,20 @@ def options_of(
     prompt: the tokens before the answer. Every option stands in the answer's place with what ends it, in the
     tokenizer's own tokens, and is forwarded from the shared prefix; no token is drawn. Raises ParameterError for a text
     that is no JSON, CapacityError where the engine has no room."""
+    return finished(weighing(engine, prompt, text, steps, schema))
+
+
+def weighing(
+    engine: Engine,
+    prompt: Sequence[int],
+    text: str,
+    steps: Sequence[Step],
+    schema: Mapping[str, Any],
+    *,
+    sequences: int | None = None,
+    chunk: int | None = None,
+) -> Generator[int, None, dict[Path, EnumOptions]]:
+    """`options_of` beside others that use the engine, as `engines.scoring.scoring`."""
     found = scan(text, partial=True)
     if not found:
         raise ParameterError("options are read off a JSON answer, and this text is none")
@@ -82,8 +96,9 @@ def options_of(
         behind = "" if isinstance(value.value, str) else text[value.end : value.end + 1]
         texts = [lead + json.dumps(v, ensure_ascii=False) + behind for v in allowed]
         context = [*prompt, *(step.token for step in steps[:first])]
-        scored = dict(scores(engine, [(context, engine.tokenizer.encode(t)) for t in texts]))
-        sums = np.asarray([scored[n].logprob for n in range(len(texts))])
+        pairs = [(context, engine.tokenizer.encode(t)) for t in texts]
+        scored = yield from scoring(engine, pairs, sequences=sequences, chunk=chunk)
+        sums = np.asarray([score.logprob for score in scored])
         total = float(np.logaddexp.reduce(sums))
         made[value.path] = EnumOptions(
             {v: math.exp(s - total) for v, s in zip(allowed, sums.tolist(), strict=True)},

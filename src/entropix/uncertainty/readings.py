@@ -121,16 +121,17 @@ def observed(
     ended: str,
     search: SearchRecord | None = None,
     extract: Callable[[str], str | None] | None = None,
+    assessed: float | None = None,
 ) -> Observed:
     """An answer as `Result` has it: its steps and how it ended, and the search that found it. extract: what read the
-    ballots' answers, or what reads this one's where there was no vote."""
+    ballots' answers, or what reads this one's where there was no vote; assessed: what the model gives the answer."""
     if search is None or not search.ballots:
         answer = None if extract is None else extract("".join(s.text for s in steps))
-        return Observed(StepsReading(steps, answer, ended, extract))
+        return Observed(StepsReading(steps, answer, ended, extract), (), assessed)
     read = list(zip(search.branches, branch_readings(search.branches, extract), strict=True))
     others = tuple(text for b, text in read if b.weight is not None and not b.kept)
     kept = next((b for b in search.branches if b.kept), None)
-    return Observed(StepsReading(steps, None if kept is None else kept.answer, ended, extract), others)
+    return Observed(StepsReading(steps, None if kept is None else kept.answer, ended, extract), others, assessed)
 
 
 def branch_readings(

@@ -13,7 +13,7 @@ export const ENDINGS = {
   cancelled: "cancelled",
   error: "failed",
 };
-const SPENT = ["prompt", "sampled", "injected", "abandoned", "looked_ahead", "recomputed"];
+const SPENT = ["prompt", "sampled", "injected", "abandoned", "looked_ahead", "recomputed", "asked"];
 
 const mean = (values) => (values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : 0);
 const finite = (steps, name) => steps.map((step) => step[name]).filter((value) => Number.isFinite(value));
