@@ -181,3 +181,12 @@ def test_an_endpoint_is_sent_what_was_typed_and_decides_the_rest_itself() -> Non
     assert sampling(Default("entropix"), {}) == {"fields": {}}
     typed = {"temperature": 0.0, "top_p": 0.9, "top_k": 5}
     assert sampling(Default("entropix"), typed) == {"temperature": 0.0, "top_p": 0.9, "fields": {"top_k": 5}}
+
+
+def test_adapters_and_positions_reach_the_engine(cli: Any) -> None:
+    arguments = ("--lora", "a.gguf", "--lora", "b.gguf:0.5", "--rope-scaling", "yarn:4", "--rope-freq-base", "1e6")
+    assert cli("generate", *arguments, "hi").code == 0
+    wanted = {"lora": ["a.gguf", "b.gguf:0.5"], "rope_scaling": "yarn:4", "rope_freq_base": 1e6}
+    assert {name: cli.loads[0][1][name] for name in wanted} == wanted
+    outcome = cli("generate", "--endpoint", "http://localhost:1/v1", "--lora", "a.gguf", "hi")
+    assert (outcome.code, "--lora does not go with --endpoint" in outcome.err) == (2, True)

@@ -27,6 +27,7 @@ HERE = {
     "threads": "the endpoint has its own",
     "device": "the endpoint has its own",
     **dict.fromkeys(("gpu_layers", "flash_attention", "kv_type", "batch"), "the endpoint has its own"),
+    **dict.fromkeys(("lora", "rope_scaling", "rope_freq_base"), "the endpoint has its own"),
     "attention": "no endpoint shows attention",
     "ballots": "questions are answered there one by one",
     "risk": "no calibration of its model is known",

@@ -78,6 +78,21 @@ def add_model_options(parser: argparse.ArgumentParser, *, model: bool = True, sh
     )
     group.add_argument("--kv-type", metavar="TYPE", help="of the KV cache: f16, q8_0, q4_0, … (llama_cpp)")
     group.add_argument("--batch", type=positive, metavar="N", help="most tokens of one forward (llama_cpp)")
+    group.add_argument(
+        "--lora",
+        action="append",
+        type=named,
+        metavar="FILE[:SCALE]",
+        help="a LoRA adapter, as a .gguf file; may be repeated (llama_cpp)",
+    )
+    group.add_argument(
+        "--rope-scaling",
+        metavar="KIND:FACTOR",
+        help="stretch the context beyond what the model was trained for: linear:2, yarn:4 (llama_cpp)",
+    )
+    group.add_argument(
+        "--rope-freq-base", type=float, metavar="X", help="of the rotary frequencies (llama_cpp; default: the model's)"
+    )
     group.add_argument("--device", help="where to compute: cpu, cuda, mps, … (transformers)")
 
 

@@ -78,6 +78,9 @@ def loaded(args: argparse.Namespace, screen: Screen, name: str, **options: Any) 
             flash_attention=args.flash_attention,
             kv_type=args.kv_type,
             batch=args.batch,
+            lora=args.lora,
+            rope_scaling=args.rope_scaling,
+            rope_freq_base=args.rope_freq_base,
             **options,
         )
     with model:

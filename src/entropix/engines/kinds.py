@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from entropix.engines.base import Engine
@@ -15,7 +15,8 @@ class EngineKind:
 
     load: (model, **options) → Engine; raises ModelError for what it cannot load. options: the names that load takes.
     formats: "gguf", "transformers", or () for an engine that finds models by names of its own: `load` is then given
-    the name as it was typed. runtimes: packages of which it needs one. install: what brings one. () and "" for none."""
+    the name as it was typed. runtimes: packages of which it needs one. install: what brings one. () and "" for none.
+    refused: of options that other engines have, why this one does not, and what to do instead."""
 
     name: str
     summary: str
@@ -24,6 +25,7 @@ class EngineKind:
     formats: tuple[str, ...] = ()
     runtimes: tuple[str, ...] = ()
     install: str = ""
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 def _llama_cpp(model: str, **options: Any) -> Engine:
@@ -45,6 +47,7 @@ LLAMA_CPP = EngineKind(
     options=(
         *("context", "sequences", "cells", "attention_layers", "threads"),
         *("gpu_layers", "flash_attention", "kv_type", "batch"),
+        *("lora", "rope_scaling", "rope_freq_base"),
     ),
     formats=("gguf",),
     runtimes=("xllamacpp", "llama_cpp"),
@@ -59,4 +62,10 @@ TRANSFORMERS = EngineKind(
     formats=("gguf", "transformers"),
     runtimes=("transformers",),
     install="'entropix-llm[transformers]'",
+    refused={
+        "lora": "transformers loads adapters by peft: merge it (merge_and_unload) and save the model, or give the "
+        "model with its adapter to Model(TransformersEngine(model, tokenizer))",
+        "rope_scaling": "transformers reads it from the model's config.json: set rope_scaling (rope_parameters) there",
+        "rope_freq_base": "transformers reads it from the model's config.json: set rope_theta there",
+    },
 )

@@ -403,10 +403,10 @@ def load(
 ) -> Model:
     """Load a model: "smollm2", a .gguf file, a transformers directory or a hub name.
 
-    engine: "llama_cpp" or "transformers", None for the natural one. profile: None finds the model's own. Options
-    go to the engine: context, sequences, cells, attention_layers; threads, gpu_layers, flash_attention, kv_type,
-    batch (llama_cpp); device, dtype (transformers). Raises ModelError, ParameterError or ProfileError with a message
-    that says what to do.
+    engine: "llama_cpp" or "transformers", None for the natural one. profile: None finds the model's own. Options go to
+    the engine: context, sequences, cells, attention_layers; threads, gpu_layers, flash_attention, kv_type, batch, lora,
+    rope_scaling, rope_freq_base (llama_cpp; docs/engines.md); device, dtype (transformers). Raises ModelError,
+    ParameterError or ProfileError with a message that says what to do.
     """
     found = None if profile is None else profile if isinstance(profile, Profile) else named(profile)
     return Model(load_engine(name, engine, **options), found)

@@ -94,8 +94,8 @@ class Options(Asking, total=False):
 
 
 class EngineOptions(TypedDict, total=False):
-    """Options of `load` for the engine; None keeps its default. threads, gpu_layers, flash_attention, kv_type, batch:
-    llama_cpp only; device, dtype: transformers only."""
+    """Options of `load` for the engine; None keeps its default. threads, gpu_layers, flash_attention, kv_type, batch,
+    lora, rope_scaling, rope_freq_base: llama_cpp only; device, dtype: transformers only."""
 
     context: int | None
     sequences: int | None
@@ -106,6 +106,9 @@ class EngineOptions(TypedDict, total=False):
     flash_attention: bool | None
     kv_type: str | None
     batch: int | None
+    lora: str | Path | Sequence[str | Path] | Mapping[str, float] | None
+    rope_scaling: str | None
+    rope_freq_base: float | None
     device: str | None
     dtype: str | None
 

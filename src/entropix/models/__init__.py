@@ -173,6 +173,9 @@ def load_engine(name: str | Path, engine: str | None = None, **options: Any) -> 
             raise ModelError(f"the {kind.name} engine loads .gguf files, and {path} is not one")
     if kind.runtimes and not any(map(importlib.util.find_spec, kind.runtimes)):
         raise ModelError(f"the {kind.name} engine is not installed: pip install {kind.install}")
+    for key in settings:
+        if key in kind.refused:
+            raise ParameterError(f"the {kind.name} engine has no option {key!r}: {kind.refused[key]}")
     _check_options(f"the {kind.name} engine has no option", settings, kind.options)
     return kind.load(path, **settings)
 

@@ -38,6 +38,8 @@ class ApartEngine(LlamaCppEngine):
             "threads",
             "flash",
             "kv",
+            "rope",
+            "adapters",
             "batch",
         ):
             setattr(self, f"_{name}", getattr(whole, f"_{name}"))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from entropix.engines.llama_cpp.library import Log
+from entropix.engines.llama_cpp.rope import Rope
 from entropix.engines.llama_cpp.tap import Tap
 from entropix.errors import ModelError
 
@@ -18,7 +19,7 @@ KV_TYPES = {"f16": 1, "bf16": 30, "f32": 0, "q8_0": 8, "q5_1": 7, "q5_0": 6, "q4
 class Layout:
     """cells: tokens that the context holds. slots: most sequences. rows: most tokens of one llama_decode. unified: all
     slots take from the same cells; else each has as many as the others, in a stream of its own. flash, kv_type: by
-    llama.cpp's numbers."""
+    llama.cpp's numbers. rope: how positions are stretched."""
 
     cells: int
     slots: int
@@ -27,6 +28,7 @@ class Layout:
     flash: int
     kv_type: int
     unified: bool
+    rope: Rope
 
 
 def make_context(llama: Any, log: Log, model: Any, how: Layout, tap: Tap | None) -> Any:
@@ -39,6 +41,7 @@ def make_context(llama: Any, log: Log, model: Any, how: Layout, tap: Tap | None)
     settings.flash_attn_type = how.flash
     settings.kv_unified = how.unified
     settings.type_k = settings.type_v = how.kv_type
+    how.rope.apply(settings)
     settings.swa_full = True  # sliding-window layers can be rewound too
     if tap is not None:
         settings.cb_eval = tap.callback

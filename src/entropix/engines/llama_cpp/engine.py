@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from entropix.engines.base import SequenceHandle, Work, shared_prefix
+from entropix.engines.llama_cpp.adapters import Adapters, Asked, parse_adapters
 from entropix.engines.llama_cpp.barriers import Barriers
 from entropix.engines.llama_cpp.batch import TokenBatch
 from entropix.engines.llama_cpp.cells import Cells, Sequence
@@ -19,10 +20,11 @@ from entropix.engines.llama_cpp.checks import check_cache, check_items, check_si
 from entropix.engines.llama_cpp.context import FLASH_AUTO, FLASH_OFF, KV_TYPES, Layout, make_context
 from entropix.engines.llama_cpp.library import apart, available_cpus, check_process, load, release
 from entropix.engines.llama_cpp.opening import describe, open_model
+from entropix.engines.llama_cpp.rope import parse_rope
 from entropix.engines.llama_cpp.slots import SLOTS, Slots
 from entropix.engines.llama_cpp.tap import Tap, make_tap, set_up
 from entropix.engines.llama_cpp.tokenizer import LlamaCppTokenizer
-from entropix.errors import CapabilityError, CapacityError, ModelError, ParameterError
+from entropix.errors import CapabilityError, CapacityError, EntropixError, ModelError, ParameterError
 from entropix.numeric import is_integer, plain
 from entropix.types import AttentionSignals, Capabilities, Observation
 
@@ -40,7 +42,7 @@ LEAST_CELLS = 8192  # by default; short contexts leave room for many sequences
 class LlamaCppEngine:
     """A GGUF model on llama.cpp.
 
-    path: a .gguf file. context: most tokens in one sequence, at most what the model was trained for.
+    path: a .gguf file. context: most tokens in one sequence, at most what the model was trained for (see rope_scaling).
     sequences: most live sequences, 1 … 128. cells: KV-cache tokens over all sequences, a shared prefix counted
     once; by default the larger of context and 8192. threads: by default one a CPU this process may use.
     gpu_layers: how many layers go to a GPU if this llama.cpp can use one, −1 for all. batch: most tokens of one
@@ -49,7 +51,9 @@ class LlamaCppEngine:
     the last layer that sees the whole text.
     compile_tap: measure attention in C compiled on first use where there is a compiler; otherwise, and without
     one, in NumPy, which is slower and says the same. kv_type: how keys and values are kept (KV_TYPES); the
-    quantised ones save memory and show no attention.
+    quantised ones save memory and show no attention. lora: LoRA adapters as GGUF files, "file" or "file:scale", one or
+    several, or {file: scale}. rope_scaling: "linear:2" or "yarn:4" stretches the context so many times beyond what the
+    model was trained for; rope_freq_base: of the rotary frequencies, by default the model's own.
     """
 
     def __init__(
@@ -67,6 +71,9 @@ class LlamaCppEngine:
         batch: int = 512,
         compile_tap: bool = True,
         kv_type: str = "f16",
+        lora: Asked = None,
+        rope_scaling: str | None = None,
+        rope_freq_base: float | None = None,
     ) -> None:
         threads = available_cpus() if threads is None else plain(threads)
         context, sequences, cells, batch = plain(context), plain(sequences), plain(cells), plain(batch)
@@ -75,6 +82,7 @@ class LlamaCppEngine:
         cells = max(context, LEAST_CELLS) if cells is None else cells
         if not is_integer(sequences) or not 1 <= sequences <= MOST_SEQUENCES:
             raise ParameterError(f"sequences is {sequences!r}, allowed is 1 … {MOST_SEQUENCES}")
+        self._rope, adapters = parse_rope(rope_scaling, plain(rope_freq_base)), parse_adapters(lora)
         self._llama, self._log = load()
         if threads > 1:
             check_process()
@@ -83,6 +91,12 @@ class LlamaCppEngine:
         self._contexts: list[Any] = []
         kept: list[Any] = []
         self._finalizer = weakref.finalize(self, release, self._contexts, self._model, kept)
+        try:
+            self._rope.check(self._llama, self._model)
+            self._adapters = Adapters(self._llama, self._log, self._model, adapters)
+        except EntropixError:
+            self._finalizer()
+            raise
         self._barriers = Barriers(threads)
         self._batch = TokenBatch(self._llama, max(batch, sequences))
         self._tap: Tap | None = make_tap(compile_tap) if attention and flash_attention else None
@@ -98,7 +112,7 @@ class LlamaCppEngine:
 
         self.tokenizer = LlamaCppTokenizer(self._model)
         self.tokenizer.owner = self
-        self.info = describe(self._model, self.tokenizer, Path(path))
+        self.info = describe(self._model, self.tokenizer, Path(path), self._adapters.suffix)
         stateful = self._llama.llama_model_is_recurrent(self._model) or self._llama.llama_model_is_hybrid(self._model)
         # a recurrent state cannot be cut, and its batches are reordered, so that rows could not be found
         if stateful:
@@ -113,7 +127,7 @@ class LlamaCppEngine:
             raise CapabilityError("attention_layers names layers, but this model shows no attention here")
         total = self._llama.llama_n_ctx(self._context)
         self._cells = Cells(total)
-        trained = self._llama.llama_model_n_ctx_train(self._model)
+        trained = int(self._llama.llama_model_n_ctx_train(self._model) * self._rope.factor)
         self.capabilities = Capabilities(
             attention=self._tap is not None,
             fork=True,
@@ -395,7 +409,8 @@ class LlamaCppEngine:
     # construction
 
     def _new_context(self, cells: int, slots: int, rows: int, *, unified: bool) -> Any:
-        how = Layout(cells, slots, rows, self._threads, self._flash, self._kv, unified)
+        how = Layout(cells, slots, rows, self._threads, self._flash, self._kv, unified, self._rope)
         context = make_context(self._llama, self._log, self._model, how, self._tap)
         self._contexts.append(context)
+        self._adapters.apply(context)
         return context

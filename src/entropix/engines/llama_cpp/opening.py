@@ -41,20 +41,7 @@ ARCHITECTURES = {
 def open_model(path: str | os.PathLike[str], gpu_layers: int) -> Any:
     """The loaded model at `path`. ModelError when it is missing, not GGUF, damaged or no text generator."""
     file = expanded(path)
-    if not file.exists():
-        raise ModelError(f"no model file at {file}: give the path of an existing .gguf file")
-    if not file.is_file():
-        raise ModelError(f"{file} is not a file: give the path of a .gguf file")
-    try:
-        with file.open("rb") as stream:
-            magic = stream.read(len(MAGIC))
-    except OSError as error:
-        raise ModelError(f"{file} cannot be read: {error.strerror or error}") from error
-    if magic != MAGIC:
-        raise ModelError(
-            f"{file} is not a GGUF file: it begins with {magic!r}, a GGUF file with {MAGIC!r}. "
-            "Give a .gguf file, or convert the model with llama.cpp's convert_hf_to_gguf.py"
-        )
+    check_gguf(file, "model", "convert_hf_to_gguf.py")
     llama, log = load()
     reason = no_generator(file)
     if reason:
@@ -84,6 +71,36 @@ def open_model(path: str | os.PathLike[str], gpu_layers: int) -> Any:
         llama.llama_model_free(model)
         raise ModelError(wrong)
     return model
+
+
+def check_gguf(file: Path, what: str, converter: str) -> None:
+    """Raises ModelError unless `file`, a model or an adapter as `what` says, is a GGUF file that can be read."""
+    if not file.exists():
+        raise ModelError(f"no {what} file at {file}: give the path of an existing .gguf file")
+    if not file.is_file():
+        raise ModelError(f"{file} is not a file: give the path of a .gguf file")
+    try:
+        with file.open("rb") as stream:
+            magic = stream.read(len(MAGIC))
+    except OSError as error:
+        raise ModelError(f"{file} cannot be read: {error.strerror or error}") from error
+    if magic != MAGIC:
+        raise ModelError(
+            f"{file} is not a GGUF file: it begins with {magic!r}, a GGUF file with {MAGIC!r}. "
+            f"Give a .gguf file, or convert the {what} with llama.cpp's {converter}"
+        )
+
+
+def header_values(file: Path, *keys: str) -> list[str | int | bool | None]:
+    """The values of keys in a GGUF file, as `_value` has them; None for all where the file is damaged."""
+    llama, _ = load()
+    header = llama.gguf_init_from_file(os.fsencode(file), GgufParams(True, None))
+    if not header:
+        return [None] * len(keys)
+    try:
+        return [_value(llama, header, key) for key in keys]
+    finally:
+        llama.gguf_free(header)
 
 
 def no_generator(file: Path) -> str:
@@ -132,8 +149,8 @@ def _value(llama: Llama, header: int, key: str) -> str | int | bool | None:
     return True
 
 
-def describe(model: Any, tokenizer: LlamaCppTokenizer, path: Path) -> ModelInfo:
-    """A loaded model's name, shape and fingerprint."""
+def describe(model: Any, tokenizer: LlamaCppTokenizer, path: Path, suffix: str = "") -> ModelInfo:
+    """A loaded model's name, shape and fingerprint. suffix: of the name, for adapters."""
     llama, _ = load()
     shape = {
         "architecture": metadata(model, "general.architecture") or "unknown",
@@ -144,4 +161,4 @@ def describe(model: Any, tokenizer: LlamaCppTokenizer, path: Path) -> ModelInfo:
     }
     pieces = [tokenizer.raw(token) for token in sample_ids(tokenizer.size)]
     # the file's name is what the person knows; general.name can be a training run's ("8k Lc100K Mix1 Ep2")
-    return ModelInfo(name=SPLIT.sub("", path.stem), fingerprint=fingerprint(pieces=pieces, **shape), **shape)
+    return ModelInfo(name=SPLIT.sub("", path.stem) + suffix, fingerprint=fingerprint(pieces=pieces, **shape), **shape)

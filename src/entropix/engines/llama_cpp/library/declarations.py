@@ -191,5 +191,9 @@ FUNCTIONS: dict[str, tuple[Any, ...]] = {
 
 OPTIONAL: dict[str, tuple[Any, ...]] = {
     "llama_version": (c_char_p,),
+    "llama_adapter_lora_init": (c_void_p, c_void_p, c_char_p),
+    "llama_adapter_get_alora_n_invocation_tokens": (ctypes.c_uint64, c_void_p),
+    "llama_set_adapters_lora": (c_int32, c_void_p, c_void_p, c_size_t, c_void_p),
+    "llama_model_rope_type": (c_int, c_void_p),
     "ggml_cpu_has_amx_int8": (c_int,),  # in builds that link their CPU code
 }
