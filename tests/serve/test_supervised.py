@@ -157,8 +157,8 @@ def test_a_request_that_crashes_it_every_time_is_refused_and_those_beside_it_are
     assert texts == [alone(s, f"hello {s}", 60) for s in range(5)]
     assert refused.status_code == 500
     assert refused.json()["error"]["code"] == "engine_crashed"
-    assert "3 times with this request in it, last by signal SIGSEGV" in refused.json()["error"]["message"]
-    assert metric(process, "entropix_restarts_total") == 3
+    assert "4 times with this request in it, last by signal SIGSEGV" in refused.json()["error"]["message"]
+    assert metric(process, "entropix_restarts_total") == 4
     assert metric(process, 'entropix_crashed_requests_total{outcome="refused"}') == 1
 
 
@@ -333,7 +333,7 @@ class TestSupervisor:
         from entropix.serve.supervised.supervisor import Supervisor
 
         async def main() -> None:
-            watched = Supervisor(["/bin/true"], 1, lambda _: None, lambda: None)
+            watched = Supervisor(["/nonexistent/python"], 1, lambda _: None, lambda: None)
             loop = asyncio.get_running_loop()
             first = asyncio.create_task(watched.engine(loop.time() + 0.2, again=False))
             await asyncio.sleep(0)
@@ -347,5 +347,6 @@ class TestSupervisor:
             with pytest.raises(ApiError, match="time limit"):
                 await first
             await watched.run()
+            assert watched.code == 1
 
         asyncio.run(main())

@@ -34,7 +34,7 @@ class Lifeline:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         if sys.platform == "linux":  # also while the native library holds Python's lock
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
         faulthandler.enable()  # where a crash was, on standard error
         self._server: Uvicorn | None = None
         threading.Thread(target=self._listen, name="entropix-lifeline", daemon=True).start()

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +25,8 @@ from entropix.serve.supervised.upstream import HOP, Header, Lost, Upstream, ask
 TOGETHER = 2
 """Crashes that a request may have been in before it is suspected: from then on it runs without other suspects."""
 
-MOST = 3
-"""Crashes after which it is refused: the last of them it was the only suspect in."""
+MOST = 4
+"""Crashes after which it is refused: in the last two it was the only suspect, as hardly anybody is by chance."""
 
 NOTICE = 10.0
 """Seconds that may lie between the loss of a connection and the end of the process that held it."""
@@ -240,7 +240,7 @@ async def _read(scope: Scope, receive: Receive) -> Relayed | None:
     return Relayed(scope["method"], scope["path"], scope["raw_path"] + query, headers, b"".join(body))
 
 
-async def _unless_gone(work: Any, receive: Receive) -> None:
+async def _unless_gone(work: Coroutine[Any, Any, None], receive: Receive) -> None:
     """Await `work` as long as the client is there."""
 
     async def gone() -> None:

@@ -45,7 +45,7 @@ async def _supervise(
 
     url = url_of(sock)
     supervisor = front.supervisor = Supervisor(command, settings.places + settings.queue, ready, end)
-    running = Uvicorn(make_config(front.app, settings.grace, lifespan="off"), supervisor, settings.grace)
+    running = Uvicorn(make_config(front.app, settings.grace, lifespan="off", ws="none"), supervisor, settings.grace)
     watching = asyncio.create_task(supervisor.run())
     try:
         await running.serve(sockets=[sock])

@@ -122,7 +122,13 @@ class Supervisor:
         failed, pause = 0, 0.0
         try:
             while not self._stopping.is_set():
-                worked, code = await self._one()
+                try:
+                    worked, code = await self._one()
+                except OSError as error:  # no memory or no processes left, as a rule
+                    log.error(
+                        "the engine's process cannot be started", extra={"event": "engine_ended", "how": str(error)}
+                    )
+                    worked, code = None, 1
                 if self._stopping.is_set():
                     break
                 failed = failed + 1 if worked is None else 0
@@ -199,8 +205,8 @@ class Supervisor:
 
     def _give_up(self, code: int, failed: int) -> None:
         self.code = code if code >= 0 else 128 - code
-        if self._worked or code < 0:
-            times = f"{failed} times in a row " if self._worked else ""
+        if failed > 1 or code < 0:
+            times = f"{failed} times in a row " if failed > 1 else ""
             log.error(
                 f"the engine's process did not start {times}({described(code)}); giving up",
                 extra={"event": "engine_given_up"},
