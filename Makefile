@@ -4,6 +4,7 @@
 # make test-llama-cpp-python  build the second choice of llama.cpp, which takes some minutes, and test with it
 # make test-clients  run clients' quick starts against the server, from an environment of their own
 # make bench      measure the overhead of every policy (docs/speed.md)
+# make dist-check  build wheel and sdist, install each into a new environment and use it
 # make check      lint, format and types only
 # make docs       build the documentation site into site/
 
@@ -18,7 +19,7 @@ VLLM_BIN = $(VLLM_VENV)/bin
 KNOWN ?= How many days are in a week?
 UNKNOWN ?= What is 17 * 23?
 
-.PHONY: demo test test-vllm test-llama-cpp-python test-clients bench check docs chromium clean
+.PHONY: demo test test-vllm test-llama-cpp-python test-clients bench dist-check check docs chromium clean
 
 demo: $(VENV)/.llama
 	@echo "Asking a model of 135 million parameters something that it knows and something that is beyond it:"
@@ -44,6 +45,9 @@ test-clients: $(VENV)/.dev $(CLIENTS_VENV)/.ready
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.overhead
+
+dist-check: $(VENV)/.dev
+	$(BIN)/python .github/dist_check.py --build
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check
