@@ -373,10 +373,10 @@ def test_other_programs_cannot_be_started_with_more_rights(run: Run) -> None:
 def test_all_ends_when_entropix_is_killed(nothing_left: Callable[[], int]) -> None:
     code = (
         "from pathlib import Path\nfrom entropix.evaluate import sandbox\n"
-        f"sandbox.JAIL = Path({str(sandbox.JAIL)!r})\nsandbox.run('while True: pass', seconds=60)"
+        f"sandbox.JAIL = Path({str(sandbox.JAIL)!r})\nsandbox.run('while True: pass', seconds=200)"
     )
     process = subprocess.Popen([sys.executable, "-c", code])
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while nothing_left() < 3 and time.monotonic() < end:
         time.sleep(0.05)
     assert nothing_left() >= 3
