@@ -150,7 +150,9 @@ def _answer(
     from entropix.serve.listening import url_of
     from entropix.serve.process import serve
 
-    with sock, loaded(args, screen, args.model, sequences=args.parallel + args.keep, cells=args.cells) as model:
+    # one to spare: on it the model is asked about answers that have ended
+    sequences = args.parallel + args.keep + 1
+    with sock, loaded(args, screen, args.model, sequences=sequences, cells=args.cells) as model:
         if "/" not in args.model and not args.model.endswith(".gguf"):
             settings = replace(settings, aliases=(args.model, *settings.aliases))
         for note in model.notes:

@@ -13,6 +13,8 @@ from starlette.responses import Response
 
 from entropix.decoding import Job
 from entropix.engines import Tokenizer
+from entropix.model.afterwards import Readings
+from entropix.serve.afterwards import options_record
 from entropix.serve.errors import ApiError
 from entropix.serve.shapes import Shape
 from entropix.serve.ticket import MailItem
@@ -123,7 +125,12 @@ class Writer:
 
     def ours(self, index: int, result: Result) -> dict[str, Any]:
         """What `entropix` says of a choice."""
-        return {**_vote(result), **self.further(index, result), "result": self._told(result)}
+        said = self.jobs[index].readings or Readings()
+        options = {} if said.options is None else {"options": options_record(said.options)}
+        vote = _vote(result)
+        if vote and said.assessed is not None:
+            vote["vote"]["assessed"] = said.assessed.by_answer
+        return {**vote, **options, **self.further(index, result), "result": self._told(result)}
 
     def _told(self, result: Result) -> dict[str, Any]:
         """A result's record, without its text, which stands in the choice; of a search with its branches' steps only

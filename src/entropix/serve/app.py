@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -15,8 +15,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
+from entropix.decoding import Job
 from entropix.model import Model
 from entropix.serve import schema
+from entropix.serve.afterwards import Interviewer
 from entropix.serve.answers import Writer
 from entropix.serve.asking import Asked, Reader, no_such_model
 from entropix.serve.echo import EchoWriter
@@ -57,10 +59,13 @@ class Server:
     def __init__(self, model: Model, settings: Settings) -> None:
         self.settings = settings
         self.scheduler = Scheduler(model, settings)
-        self.reader = Reader(model, settings, keep=self.scheduler.keeps, places=self.scheduler.places)
+        self.reader = Reader(
+            model, settings, keep=self.scheduler.keeps, places=self.scheduler.places, spare=self.scheduler.spare
+        )
         self.reader.check_defaults()
         # tokenizers are not made for several threads at a time, and a long prompt must not hold up the event loop
         self._preparing = ThreadPoolExecutor(1, "entropix-prepare")
+        self._interviewer = Interviewer()
         self.inner = FastAPI(
             title="entropix",
             summary="OpenAI-compatible decoding that knows when the model is unsure",
@@ -96,6 +101,7 @@ class Server:
         finally:
             await asyncio.to_thread(self.scheduler.stop)
             self._preparing.shutdown(wait=False, cancel_futures=True)
+            self._interviewer.close()
 
     async def _prepare(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._preparing, work)
@@ -127,7 +133,12 @@ class Server:
             )
 
         self.scheduler.submit(ticket)
-        return AnswerResponse(ticket, writer, stream=stream, usage=usage, cancel=self.scheduler.cancel, report=report)
+
+        def ask(job: Job, gone: Callable[[], bool]) -> Awaitable[None]:
+            return self._interviewer.ask(asked.model, job, ticket.deadline, gone)
+
+        cancel = self.scheduler.cancel
+        return AnswerResponse(ticket, writer, stream=stream, usage=usage, cancel=cancel, report=report, ask=ask)
 
     async def _openai(self, shape: Shape, body: schema.Common, read: Callable[[], Asked], http: Request) -> Response:
         def write(asked: Asked) -> Writer:

@@ -19,6 +19,7 @@ from entropix.search import SearchPlan, make_search
 from entropix.search.effort import POLICY as BALLOTS
 from entropix.search.effort import REPEATED, Capacity
 from entropix.search.seeds import derived
+from entropix.serve.afterwards import afterwards_of
 from entropix.serve.conversation import constraint_of, manner_of, read_conversation
 from entropix.serve.echo import check_echo, echoing
 from entropix.serve.effort import Votes, level_of, risk_of
@@ -61,8 +62,9 @@ class Asked:
 class Reader:
     """Reads requests for one model. Any thread may use it, one at a time."""
 
-    def __init__(self, model: Model, settings: Settings, *, keep: bool, places: int) -> None:
-        self.model, self.settings, self.keep, self.places = model, settings, keep, places
+    def __init__(self, model: Model, settings: Settings, *, keep: bool, places: int, spare: bool = True) -> None:
+        """spare: whether there is a sequence beside those of answers, on which the model is asked about them."""
+        self.model, self.settings, self.keep, self.places, self.spare = model, settings, keep, places, spare
         self.votes = Votes(Capacity.of(model.engine.capabilities, places))
 
     @cached_property
@@ -231,6 +233,7 @@ class Reader:
                 before=before,
                 filters=filters,
                 repetition=repetition,
+                after=afterwards_of(self, asked, question, votes[0][0], level),
                 risk=risk_of(model, extension.risk, policy, votes[0][0], level, calls=calls),
             )
             self._check(first, param)

@@ -51,6 +51,8 @@ class Scheduler:
         capabilities = model.engine.capabilities
         self.places = min(settings.places, capabilities.sequences)
         kept = min(settings.kept, capabilities.sequences - self.places)
+        self.spare = capabilities.sequences > self.places + kept
+        """Whether a sequence is left beside those of answers and kept ones."""
         cells = capabilities.cells // KEPT_SHARE if settings.kept_cells is None else settings.kept_cells
         self.prefixes = Prefixes(model.engine, kept, cells)
         self.accounts = Accounts()

@@ -90,6 +90,13 @@ class Extension(Strict):
     answer: str | None = Field(
         default=None, description="how the texts of a vote are read, such as number; recognised by default"
     )
+    uncertainty: str | Annotated[list[str], Field(max_length=16)] = Field(
+        default=[], description="estimators that ask the model about a vote's answers: self-assessment"
+    )
+    options: bool = Field(
+        default=False,
+        description="with response_format json_schema: the exact probability of every option of its enums",
+    )
     profile: str | None = Field(default=None, description="thresholds of another profile, by name")
     parse_special: bool | None = Field(
         default=None, description="whether markup in the prompt of a completion becomes its token; by default it does"

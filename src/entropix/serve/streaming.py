@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from entropix.decoding import Job
 from entropix.serve.answers import Writer
 from entropix.serve.errors import ApiError
 from entropix.serve.ticket import MailItem, Ticket
@@ -24,7 +25,8 @@ SLOW_READER = 60.0
 
 class AnswerResponse(Response):
     """Sends what becomes of a ticket. cancel: gives the ticket back, called unless the answer came to its end.
-    report: called with the writer at the end, for the log."""
+    report: called with the writer at the end, for the log. ask: asks the model what the request wants to know of an
+    ended answer."""
 
     def __init__(
         self,
@@ -35,6 +37,7 @@ class AnswerResponse(Response):
         usage: bool,
         cancel: Callable[[Ticket], None],
         report: Callable[[Writer], None],
+        ask: Callable[[Job, Callable[[], bool]], Awaitable[None]],
     ) -> None:
         super().__init__(media_type=writer.stream_type if stream else "application/json")
         del self.headers["content-length"]
@@ -42,7 +45,7 @@ class AnswerResponse(Response):
             self.headers["cache-control"] = "no-cache"
             self.headers["x-accel-buffering"] = "no"  # proxies must not collect the events
         self.ticket, self.writer, self.stream, self.usage = ticket, writer, stream, usage
-        self.cancel, self.report = cancel, report
+        self.cancel, self.report, self.ask = cancel, report, ask
         self.status: int | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,7 +73,10 @@ class AnswerResponse(Response):
         while len(jobs) < len(self.ticket.requests):
             if gone.done():
                 return False
-            jobs.update({item.choice: item.job for item in await self.ticket.get() if item.job is not None})
+            ended = {item.choice: item.job for item in await self.ticket.get() if item.job is not None}
+            for job in ended.values():
+                await self.ask(job, gone.done)
+            jobs.update(ended)
         await self._send(send, self.writer.whole(), more=False)
         return True
 
@@ -81,7 +87,12 @@ class AnswerResponse(Response):
             items: list[MailItem] = await self.ticket.get(KEEP_ALIVE_EVERY)
             if gone.done():
                 return False
-            left -= sum(item.job is not None for item in items)
+            for job in [item.job for item in items if item.job is not None]:
+                left -= 1
+                asking = asyncio.ensure_future(self.ask(job, gone.done))
+                while not (await asyncio.wait([asking], timeout=KEEP_ALIVE_EVERY))[0]:
+                    await self._send(send, self.writer.keep_alive)
+                await asking
             if not items:  # the opening has the answer's id, so it comes with a token: see serve/supervised
                 await self._send(send, self.writer.keep_alive)
                 continue
