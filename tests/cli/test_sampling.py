@@ -190,3 +190,39 @@ def test_adapters_and_positions_reach_the_engine(cli: Any) -> None:
     assert {name: cli.loads[0][1][name] for name in wanted} == wanted
     outcome = cli("generate", "--endpoint", "http://localhost:1/v1", "--lora", "a.gguf", "hi")
     assert (outcome.code, "--lora does not go with --endpoint" in outcome.err) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["generate", "ask"])
+def test_filters_and_penalties_are_typed_by_their_names(cli: Any, tmp_path: Path, command: str) -> None:
+    found = header(cli, tmp_path, command, "--filters", "typical=0.9,dry_multiplier=0.8,xtc_probability=0.5")
+    assert found["filters"] == "typical=0.9,xtc_probability=0.5"
+    assert found["repetition"] == "dry_multiplier=0.8"
+
+
+def test_filters_decide_what_can_be_drawn(cli: Any) -> None:
+    hot = ("generate", "-q", "--policy", "sample:temperature=5", "--seed", "1", "-n", "12", "hi")
+    assert cli(*hot, "--filters", "top_k=1").out == cli("generate", "-q", "-p", "greedy", "-n", "12", "hi").out
+    assert cli(*hot).out != cli(*hot, "--filters", "top_k=1").out
+
+
+def test_an_option_and_a_filter_may_not_contradict_each_other(cli: Any) -> None:
+    shown = cli("generate", "--policy", "mirostat", "--min-p", "0.1", "--filters", "min_p=0.2", "hi")
+    assert (shown.code, "contradict each other" in shown.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("tipical=0.9", "no filter or penalty 'tipical'; known are top_k, typical"),
+        ("typical=2", "typical=2"),
+        ("x", "of the form"),
+    ],
+)
+def test_a_mistaken_filter_is_refused(cli: Any, given: str, said: str) -> None:
+    shown = cli("generate", "--filters", given, "hi")
+    assert (shown.code, said in shown.err) == (2, True), shown.err
+
+
+def test_filters_over_an_endpoint_are_refused(cli: Any) -> None:
+    shown = cli("generate", "--filters", "typical=0.9", "--endpoint", "http://localhost:1/v1", "hi")
+    assert (shown.code, "--filters does not go with --endpoint" in shown.err) == (2, True)

@@ -171,6 +171,24 @@ def effort_run(directory: Path, stop_after: int = 1000, **engine: Any) -> list[d
     return sorted(read_outcomes(directory), key=key_of)
 
 
+def test_a_spec_decodes_with_its_filters_as_the_library_does(tmp_path: Path) -> None:
+    specs = [
+        Spec("plain", "sample:temperature=1"),
+        Spec("top", "sample:temperature=1", filters="top_k=1"),
+        Spec("dry", "greedy", filters="presence=2"),
+    ]
+    model = Model(ScriptedEngine(hashed(sharpness=2.0), context=512, sequences=8))
+    with Store(tmp_path, MANIFEST) as store:
+        evaluate(model, units([TASK], specs, [1]), store, max_tokens=8)
+    said = {name: [o["text"] for o in read_outcomes(tmp_path) if o["spec"] == name] for name in ("plain", "top", "dry")}
+    prompts = {o["item"]: item.prompt for item in TASK.items for o in read_outcomes(tmp_path) if o["item"] == item.id}
+    greedy = [model.generate(prompt, policy="greedy", max_tokens=8).text for prompt in prompts.values()]
+    less = [model.generate(p, policy="greedy", repetition="presence=2", max_tokens=8).text for p in prompts.values()]
+    assert sorted(said["top"]) == sorted(greedy)
+    assert sorted(said["dry"]) == sorted(less)
+    assert sorted(said["plain"]) != sorted(greedy)
+
+
 def test_an_effort_is_a_spec_whose_vote_reads_the_tasks_answers(tmp_path: Path) -> None:
     found = effort_run(tmp_path)
     assert len(found) == 8

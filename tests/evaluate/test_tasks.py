@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("scipy")
 from entropix.errors import ParameterError, TaskError
 from entropix.evaluate import Spec, hub, load_task, read_specs
+from entropix.sampling import Filters, Repetition
 
 
 def write(path: Path, *rows: Any) -> str:
@@ -182,9 +183,31 @@ def test_specs_inline_and_from_a_file(tmp_path: Path) -> None:
     assert found[3].plan(500).max_tokens == 500  # type: ignore[union-attr]
 
 
+def test_filters_and_penalties_are_part_of_a_spec(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text('[dry]\npolicy = "greedy"\nfilters = "dry_multiplier=0.8"\n')
+    found = read_specs(
+        ["sample + typical=0.9", "x = sample:temperature=1 + top_h=0.6,presence=1 | vote:n=2", str(file)]
+    )
+    assert found == [
+        Spec("sample + typical=0.9", "sample", filters="typical=0.9"),
+        Spec("x", "sample:temperature=1", "vote:n=2", filters="top_h=0.6,presence=1"),
+        Spec("dry", "greedy", filters="dry_multiplier=0.8"),
+    ]
+    assert found[1].settings == (Filters(top_h=0.6), Repetition(presence=1))
+    assert Spec("g", "greedy").settings == (Filters(), Repetition())
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        (["sample + "], r"is not a spec; write POLICY, POLICY \+ FILTERS"),
+        (
+            ["sample + tipical=0.9"],
+            "spec 'sample . tipical=0.9': there is no filter or penalty 'tipical'; known are top_k",
+        ),
+        (["sample + typical=2"], "typical=2"),
+        (["sample + typical"], "not of the form parameter=value"),
         ([], "nothing to compare"),
         (["greedy", "greedy"], "given twice"),
         (["| vote"], "is not a spec"),

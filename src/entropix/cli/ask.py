@@ -133,6 +133,7 @@ def run(args: argparse.Namespace) -> int:
             max_tokens=args.max_tokens,
             leading=8 if args.trace or args.spans or args.json else 0,
             filters=sampling.filters,
+            repetition=sampling.repetition,
             **sampling.parameters,
         )
         writer = None

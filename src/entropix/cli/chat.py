@@ -113,6 +113,7 @@ class Session:
             "stop": tuple(self.args.stop),
             "attention": self.args.attention,
             "filters": self.sampling.filters,
+            "repetition": self.sampling.repetition,
         }
         return cast("Options", {**options, **self.sampling.parameters})
 

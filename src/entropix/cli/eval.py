@@ -24,9 +24,11 @@ TASK is arithmetic, logic or code (made from a seed, nothing to download), a fil
 answers are read: number, choice, boxed, code, short, text), or gsm8k, svamp, multiarith, math-500, mmlu, arc,
 humaneval, mbpp (downloaded, needs the package datasets). Code that a model writes is run in a sandbox.
 
-A SPEC is POLICY, "POLICY | SEARCH" or "NAME = POLICY | SEARCH", or a .toml file with a table [NAME] of policy and
-search for each. SEARCH may be effort:LEVEL, or effort:LEVEL,ballots=N whose ballots move between items. The first
-one is the baseline. Every outcome is kept in --out as soon as it is there; the same command goes on where it stopped.
+A SPEC is POLICY, "POLICY | SEARCH", "POLICY + FILTERS" or "NAME = POLICY + FILTERS | SEARCH", or a .toml file with a
+table [NAME] of policy, search and filters for each. FILTERS are filters and penalties, such as
+typical=0.9,dry_multiplier=0.8. SEARCH may be effort:LEVEL, or effort:LEVEL,ballots=N whose ballots move between items.
+The first one is the baseline. Every outcome is kept in --out as soon as it is there; the same command goes on where it
+stopped.
 Specs whose names differ only in a number at the end, such as "vote 4" and "vote 8", are a family, whose accuracy over
 tokens is a curve that all others are compared with at their own cost."""
 
@@ -34,7 +36,8 @@ EXAMPLES = """\
 examples:
   entropix eval arithmetic --limit 50 --compare greedy entropix
   entropix eval questions.jsonl:number --out runs/mine --seeds 3 --compare greedy sample:temperature=0.7 \\
-      "vote = sample:temperature=0.7 | vote:n=4,answer=number"
+      "vote = sample:temperature=0.7 | vote:n=4,answer=number" \\
+      "xtc = sample:temperature=0.7 + xtc_probability=0.5"
   entropix eval logic --model ./my-model.gguf --compare specs.toml --budget 1000
   entropix eval --report runs/mine
 
@@ -253,6 +256,12 @@ def misread(tasks: list[Task], specs: list[Spec]) -> list[str]:
     ]
 
 
+def described(spec: Spec) -> dict[str, Any]:
+    """A spec as the manifest keeps it: of one without filters as versions did that had none."""
+    filters = {"filters": spec.filters} if spec.filters else {}
+    return {"policy": spec.policy, "search": spec.search, "max_tokens": spec.max_tokens, **filters}
+
+
 def manifest_of(args: argparse.Namespace, model: Any, tasks: list[Task], specs: list[Spec]) -> dict[str, Any]:
     import platform
     from importlib.metadata import PackageNotFoundError, version
@@ -278,7 +287,7 @@ def manifest_of(args: argparse.Namespace, model: Any, tasks: list[Task], specs: 
         "max_tokens": args.max_tokens,
         "budget": args.budget,
         "tasks": {t.name: {"extractor": t.extractor, "split": t.split, "source": t.source} for t in tasks},
-        "specs": {s.name: {"policy": s.policy, "search": s.search, "max_tokens": s.max_tokens} for s in specs},
+        "specs": {s.name: described(s) for s in specs},
         "families": {s.name: s.family or family_of(s.name) for s in specs},
         "versions": ", ".join(versions),
         "commands": [shlex.join(["entropix", *sys.argv[1:]])],

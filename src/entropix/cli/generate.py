@@ -127,6 +127,7 @@ def run(args: argparse.Namespace) -> int:
             search=args.search,
             constraint=constraint,
             filters=sampling.filters,
+            repetition=sampling.repetition,
             **sampling.parameters,
         )
         header = header_of(model, args, sampling, asked)

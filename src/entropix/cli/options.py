@@ -118,6 +118,11 @@ def add_sampling_options(group: Any) -> None:
     for name, (kind, doc) in SAMPLING.items():
         metavar = "N" if kind is int else "X"
         group.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=metavar, help=doc)
+    group.add_argument(
+        "--filters",
+        metavar="NAME=VALUE,…",
+        help="filters and penalties under any policy: typical, top_h, xtc_probability, dry_multiplier, …",
+    )
 
 
 def add_decoding_options(parser: argparse.ArgumentParser) -> None:

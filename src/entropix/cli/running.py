@@ -124,6 +124,8 @@ def header_of(model: Model, args: argparse.Namespace, sampling: Sampling, prompt
     )
     if sampling.filters:
         header["filters"] = sampling.filters
+    if sampling.repetition:
+        header["repetition"] = sampling.repetition
     return {**header, "reproducible": True} if getattr(args, "reproducible", False) else header
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from entropix.cli.options import SAMPLING, Default, check_policy, policy_parameters
@@ -16,11 +16,12 @@ FILTERS = ("top_k", "min_p")
 @dataclass(frozen=True)
 class Sampling:
     """What an answer is drawn with. parameters: given to the policy; all: every one that it runs with, for the trace.
-    filters: "" for none."""
+    filters, repetition: "" for none."""
 
     parameters: dict[str, Any]
     all: dict[str, Any]
     filters: str = ""
+    repetition: str = ""
 
 
 def option(name: str) -> str:
@@ -31,8 +32,9 @@ def read_sampling(args: argparse.Namespace) -> Sampling:
     """What --set and these options ask of the policy. --temperature 0 without a policy makes it greedy, in `args`, too.
     Raises ParameterError for what contradicts each other or the policy."""
     from entropix.policies import POLICIES, parameters, parse_spec
-    from entropix.sampling import Filters
+    from entropix.sampling import make_settings
 
+    given_filters, penalties = make_settings(getattr(args, "filters", None) or "")
     values = policy_parameters(args)
     asked = {name: value for name in SAMPLING if (value := getattr(args, name, None)) is not None}
     usual = isinstance(args.policy, Default)
@@ -47,7 +49,7 @@ def read_sampling(args: argparse.Namespace) -> Sampling:
     if usual and asked.get("temperature") == 0 and not values:
         check_policy("sample", asked)  # the others change nothing any more, and are right all the same
         args.policy = "greedy"
-        return Sampling({}, check_policy("greedy", {}))
+        return Sampling({}, check_policy("greedy", {}), str(given_filters), str(penalties))
     known = parameters(POLICIES.find(name))
     filters = {}
     for key, value in asked.items():
@@ -65,5 +67,10 @@ def read_sampling(args: argparse.Namespace) -> Sampling:
                 f"{option(key)}: policy {name!r} has no {key}; it has {', '.join(known) or 'none'}, and sample has all "
                 f"of {', '.join(SAMPLING)}"
             )
-    text = str(Filters(**filters))
-    return Sampling(values, check_policy(args.policy, values), text)
+    for key, value in filters.items():
+        if getattr(given_filters, key) not in (value, getattr(type(given_filters)(), key)):
+            raise ParameterError(
+                f"{option(key)} {value:g} and --filters {key}={getattr(given_filters, key):g} contradict each other"
+            )
+    text = str(replace(given_filters, **filters))
+    return Sampling(values, check_policy(args.policy, values), text, str(penalties))

@@ -171,8 +171,11 @@ def submit(
 ) -> Job:
     most = unit.spec.max_tokens or max_tokens
     plan = unit.plan(budget, pool, Capacity.of(model.engine.capabilities))
+    filters, repetition = unit.spec.settings
     request = model.request(
         unit.item.prompt,
+        filters=filters,
+        repetition=repetition,
         policy=unit.spec.policy,
         search=plan,
         uncertainty=uncertainty if plan is not None and any(isinstance(p, Vote) for p in plan.strategies) else (),

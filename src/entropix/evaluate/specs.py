@@ -11,10 +11,11 @@ from typing import Any
 
 from entropix.errors import ParameterError
 from entropix.policies import Policy
+from entropix.sampling import Filters, Repetition, make_settings
 from entropix.search import SearchPlan, make_search
 from entropix.search.effort import LEVELS, check_effort, make_pool
 
-KEYS = {"policy": str, "search": str, "max_tokens": int, "family": str}
+KEYS = {"policy": str, "search": str, "filters": str, "max_tokens": int, "family": str}
 EFFORT = "effort:"
 """Begins a search that is an effort: effort:LEVEL, or effort:LEVEL,ballots=N whose ballots move between the items."""
 _NUMBERED = re.compile(r"(.*\S) +\d+", re.DOTALL)
@@ -23,25 +24,36 @@ _NUMBERED = re.compile(r"(.*\S) +\d+", re.DOTALL)
 @dataclass(frozen=True)
 class Spec:
     """One way to decode. policy and search as in `Model.generate`, or a search "effort:LEVEL[,ballots=N]"; max_tokens
-    0: that of the run. family: the specs that are one method at several costs, and so the points of one curve; "" for
-    `family_of` the name."""
+    0: that of the run. filters: filters and penalties under the policy, "typical=0.9,dry_multiplier=0.8". family: the
+    specs that are one method at several costs, and so the points of one curve; "" for `family_of` the name."""
 
     name: str
     policy: str | Policy
     search: str | None = None
     max_tokens: int = 0
     family: str = ""
+    filters: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Spec:
-        """ "POLICY", "POLICY | SEARCH" or "NAME = POLICY | SEARCH". Raises ParameterError."""
+        """ "POLICY", "POLICY + FILTERS", "POLICY | SEARCH" or "NAME = POLICY + FILTERS | SEARCH". Raises
+        ParameterError."""
         name, named, rest = text.partition(" = ")
         if not named:
             name, rest = text, text
         policy, _, search = rest.partition("|")
-        if not policy.strip() or not name.strip():
-            raise ParameterError(f"{text!r} is not a spec; write POLICY, POLICY | SEARCH or NAME = POLICY | SEARCH")
-        return cls(name.strip(), policy.strip(), search.strip() or None)
+        policy, plus, filters = policy.partition(" + ")
+        if not policy.strip() or not name.strip() or (plus and not filters.strip()):
+            raise ParameterError(
+                f"{text!r} is not a spec; write POLICY, POLICY + FILTERS, POLICY | SEARCH or NAME = POLICY + FILTERS | "
+                "SEARCH"
+            )
+        return cls(name.strip(), policy.strip(), search.strip() or None, filters=filters.strip())
+
+    @property
+    def settings(self) -> tuple[Filters, Repetition]:
+        """Its filters and penalties. Raises ParameterError."""
+        return make_settings(self.filters)
 
     @property
     def effort(self) -> tuple[str, int | None] | None:
@@ -103,6 +115,10 @@ def read_specs(given: Sequence[str]) -> list[Spec]:
         raise ParameterError("there is nothing to compare; give at least one spec, such as greedy")
     for spec in specs:
         spec.plan(None)
+        try:
+            _ = spec.settings
+        except ParameterError as error:
+            raise ParameterError(f"spec {spec.name!r}: {error}") from None
     return specs
 
 

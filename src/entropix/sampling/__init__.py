@@ -5,6 +5,7 @@ from entropix.sampling.choose import Choice, apply_filters, choose, reach
 from entropix.sampling.filters import Filters, make_filters, restored, survivors, thinned
 from entropix.sampling.noise import keyed_gumbel, noise_key, position_keys, seed_key
 from entropix.sampling.repetition import Repetition, make_repetition
+from entropix.sampling.settings import make_settings
 from entropix.sampling.window import WINDOW, Window, top_window
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "keyed_gumbel",
     "make_filters",
     "make_repetition",
+    "make_settings",
     "noise_key",
     "position_keys",
     "reach",
