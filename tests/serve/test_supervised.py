@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -34,16 +35,19 @@ CHAT = "/v1/chat/completions"
 def start() -> Iterator[Start]:
     """Starts supervised servers, which are stopped when the test ends and leave no process behind."""
     started: list[Process] = []
+    # what is killed leaves its socket there; pytest's own folders have names too long for one
+    with tempfile.TemporaryDirectory() as folder:
 
-    def begin(*arguments: str, **environ: str) -> Process:
-        process = Process("--supervised", *arguments, **{"DRAWS": "1", "PAUSE": "0.002", **environ})
-        started.append(process)
-        return process
+        def begin(*arguments: str, **environ: str) -> Process:
+            given = {"DRAWS": "1", "PAUSE": "0.002", "TMPDIR": folder, **environ}
+            process = Process("--supervised", *arguments, **given)
+            started.append(process)
+            return process
 
-    yield begin
-    for process in started:
-        process.process.kill()
-        process.process.wait()
+        yield begin
+        for process in started:
+            process.process.kill()
+            process.process.wait()
 
 
 def child_of(process: Process) -> int:
