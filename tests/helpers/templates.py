@@ -29,15 +29,30 @@ MISTRAL = """{{ bos_token }}{% if tools %}[AVAILABLE_TOOLS]{{ tools | tojson }}[
 {%- if call.id | length != 9 %}{{ raise_exception("Tool call IDs should be alphanumeric strings with length 9!") }}
 {%- endif %}{{ call.function | tojson }}{% endfor %}]
 {%- else %}{{ m.content }}{% endif %}{% endfor %}"""
-MISTRAL_ARGS = MISTRAL.replace(
-    "{{ call.function | tojson }}", "{{ call.function.name }}[ARGS]{{ call.function.arguments }}"
-).replace("[TOOL_CALLS][", "[TOOL_CALLS]")
+MISTRAL_ARGS = (
+    MISTRAL.replace(
+        "{{ call.function | tojson }}", "{{ call.function.name }}[ARGS]{{ call.function.arguments | tojson }}"
+    )
+    .replace("[TOOL_CALLS][", "[TOOL_CALLS]")
+    .replace("endfor %}]", "endfor %}")
+)
 GEMMA = """{% for tool in tools or [] %}<start_function_declaration>{{ tool.function.name }}
-<end_function_declaration>{% endfor %}{% for m in messages %}<start_of_turn>{{ m.role }}
+<end_function_declaration>{% endfor %}{% for m in messages %}<start_of_turn>
+{{- 'model' if m.role == 'assistant' else m.role }}
 {{ m.content }}{% for call in m.tool_calls or [] %}<start_function_call>call:{{ call.function.name }}{
-{%- for k, v in call.function.arguments.items() %}{{ k }}:<escape>{{ v }}<escape>{% endfor %}}<end_function_call>
+{%- for k, v in call.function.arguments.items() %}{{ ',' if not loop.first }}{{ k }}:
+{%- if v is string %}<escape>{{ v }}<escape>{% else %}{{ v | tojson }}{% endif %}{% endfor %}}<end_function_call>
 {%- endfor %}<end_of_turn>
 {% endfor %}<start_of_turn>model
+"""
+GEMMA_4 = """{% for tool in tools or [] %}<|tool>{{ tool.function.name }}<tool|>{% endfor %}
+{%- for m in messages %}<|turn>
+{{- 'model' if m.role == 'assistant' else m.role }}
+{{ m.content }}{% for call in m.tool_calls or [] %}<|tool_call>call:{{ call.function.name }}{
+{%- if call.function.arguments is mapping %}{% for k, v in call.function.arguments.items() %}{{ ',' if not loop.first }}
+{{- k }}:{% if v is string %}<|"|>{{ v }}<|"|>{% else %}{{ v }}{% endif %}{% endfor %}
+{%- else %}{{ call.function.arguments }}{% endif %}}<tool_call|>{% endfor %}<turn|>
+{% endfor %}<|turn>model
 """
 PLAIN = """{% for m in messages %}<|im_start|>{{ m.role }}
 {{ m.content }}<|im_end|>

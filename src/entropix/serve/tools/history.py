@@ -68,8 +68,10 @@ class Template:
     @cached_property
     def text_arguments(self) -> bool:
         """Whether arguments are given to the template as JSON text, and not as an object."""
-        written = self._rendered(_probe(False), [PROBED.shown])
-        return f'"{NEEDLE}x"' not in written and NEEDLE + "x" in self._rendered(_probe(True), [PROBED.shown])
+        value, written = f"{NEEDLE}x", self._rendered(_probe(False), [PROBED.shown])
+        if value in written and f"'{value}'" not in written:  # what Python prints of an object is no arguments
+            return False
+        return value in self._rendered(_probe(True), [PROBED.shown])
 
     @cached_property
     def shows_results(self) -> bool:
