@@ -51,6 +51,7 @@ MAY_IMPORT = {
     "serve": MODEL,
     "plugins": set(),
     "plugins.llm": MODEL,
+    "plugins.transformers": MODEL,
     "plugins.vllm": LOOP,
     "plugins.lm_eval": MODEL | {"cli"},  # `python -m entropix.plugins.lm_eval` is a command line
     "cli": MODEL | {"evaluate", "remote", "serve"},
