@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 from typing import Any
 
@@ -11,7 +12,10 @@ import pytest
 
 from entropix.engines.scripted import ScriptedEngine
 from entropix.policies import POLICIES, Greedy
+from entropix.serve.errors import ApiError
 from entropix.serve.process import Background
+from entropix.serve.refusals import validated
+from entropix.serve.schema import ChatRequest
 from helpers.clients import MESSAGES
 
 CHAT = {"model": "scripted", "messages": MESSAGES, "max_tokens": 4}
@@ -278,3 +282,22 @@ def test_a_slow_answer_is_not_taken_for_a_slow_head(server: Background, monkeypa
     monkeypatch.setattr("entropix.serve.connection.HEAD_SECONDS", 0.05)
     text = post(server, json={**CHAT, "max_tokens": 2000, "stream": True}).text
     assert text.endswith("data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "param", "message"),
+    [
+        ({"messages": []}, "input", "input: it has 0 items; at least 1 is needed (messages)"),
+        ({"temperature": 3.0}, "temperature", "temperature: it must be at most 2"),
+        ({"seed": "x"}, "seed", "seed: it must be an integer"),
+        ({"model": None}, "model", "model: it must be a string"),
+    ],
+)
+def test_what_is_wrong_in_another_apis_request_is_said_in_the_same_words_by_its_names(
+    change: dict[str, Any], param: str, message: str
+) -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], **change}
+    with pytest.raises(ApiError) as refused:
+        validated(ChatRequest, body, {"messages": "input"})
+    error = json.loads(refused.value.body)["error"]
+    assert (error["param"], error["message"].removesuffix(".0")) == (param, message)

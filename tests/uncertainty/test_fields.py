@@ -168,3 +168,13 @@ def test_options_of_a_text_that_is_no_json_are_refused(model: Model) -> None:
     result = model.generate("hi", policy="greedy", max_tokens=3)
     with pytest.raises(ParameterError, match="this text is none"):
         model.options("hi", result, SCHEMA)
+
+
+def test_a_reference_may_lead_to_another_and_to_names_with_slashes() -> None:
+    schema = {
+        "$defs": {"a/b~c": {"$ref": "#/$defs/sizes"}, "sizes": {"enum": ["S", "M"]}, "loop": {"$ref": "#/$defs/loop"}},
+        "properties": {"size": {"$ref": "#/$defs/a~1b~0c"}, "never": {"$ref": "#/$defs/loop"}, "gone": {"$ref": "#/x"}},
+    }
+    assert enums(schema, ("size",)) == ["S", "M"]
+    assert enums(schema, ("never",)) is None
+    assert enums(schema, ("gone",)) is None

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
-from entropix.serve.errors import invalid
+from entropix.serve.errors import ApiError, invalid
 from entropix.serve.schema import NEUTRAL
+
+T = TypeVar("T", bound=BaseModel)
 
 KINDS = {
     "string_type": "a string",
@@ -27,26 +30,43 @@ KINDS = {
 async def on_invalid(_: Request, error: Exception) -> Response:
     """The first thing that is wrong with a body, where it stands and what is allowed there."""
     assert isinstance(error, RequestValidationError)
-    errors = list(error.errors())
+    return refused(list(error.errors()), error.body).response()
+
+
+def validated(kind: type[T], body: Mapping[str, Any], names: Mapping[str, str] | None = None) -> T:
+    """A request of another API, put into the form of `kind`. names: what its fields are called there. Raises ApiError
+    as for a body that came in this form."""
+    try:
+        return kind.model_validate(body)
+    except ValidationError as error:
+        errors = [{**found, "loc": ("body", *found["loc"])} for found in error.errors()]
+        raise refused(errors, body, names) from None
+
+
+def refused(errors: Sequence[Mapping[str, Any]], body: Any, names: Mapping[str, str] | None = None) -> ApiError:
+    """The first thing that is wrong with a body. names: what its fields are called where it came from."""
     # of what a field can be, the kind that was given has the error that helps
     same = [e for e in errors if e["loc"][:2] == errors[0]["loc"][:2]]
-    deepest = max(same, key=lambda e: len(_place(e, error.body)))
+    deepest = max(same, key=lambda e: len(_place(e, body)))
     first = next((e for e in same if not e["type"].endswith("_type")), deepest)
-    place = _place(first, error.body)
+    place = _place(first, body)
     if first["type"] == "json_invalid":
         reason = first.get("ctx", {}).get("error", first["msg"])
         at = first["loc"][-1]
         where = f", at character {at}" if isinstance(at, int) else ""
-        return invalid(f"the body is not JSON: {reason}{where}").response()
+        return invalid(f"the body is not JSON: {reason}{where}")
     param = ".".join(map(str, place)) or None
     if not place and first["type"] != "missing":
-        return invalid("the body is no JSON object; send one, with Content-Type: application/json").response()
+        return invalid("the body is no JSON object; send one, with Content-Type: application/json")
     if first["type"] == "extra_forbidden":
         if len(place) == 1 and place[0] in NEUTRAL:
-            return invalid(f"{param}: this server does not support it; leave it out", param).response()
-        return invalid(f"{param}: unknown field; leave it out", param, "unknown_field").response()
-    alike = [e for e in same if _place(e, error.body) == place]
-    return invalid(f"{param or 'the body'}: {_words(first, alike)}", param).response()
+            return invalid(f"{param}: this server does not support it; leave it out", param)
+        return invalid(f"{param}: unknown field; leave it out", param, "unknown_field")
+    words = _words(first, [e for e in same if _place(e, body) == place])
+    name = (names or {}).get(str(place[0])) if place else None
+    if name is not None:
+        return invalid(f"{name}: {words} ({param})", name)
+    return invalid(f"{param or 'the body'}: {words}", param)
 
 
 def _words(error: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from typing import TypeAlias
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -21,6 +22,10 @@ for the first token, so that what fails before it has a status of its own."""
 
 SLOW_READER = 60.0
 """Seconds beyond the request's time limit that a client may take to read."""
+
+
+Answer: TypeAlias = Callable[..., Awaitable[Response]]
+"""`Server.answer`."""
 
 
 class AnswerResponse(Response):

@@ -33,7 +33,7 @@ def enums(schema: Mapping[str, Any], path: Path) -> list[Any] | None:
     are none, or where that depends on other values."""
     at: Any = schema
     for key in path:
-        at = _referred(schema, at)
+        at = referred(schema, at)
         if isinstance(key, str):
             at = at.get("properties", {}).get(key) if isinstance(at, Mapping) else None
         else:
@@ -41,18 +41,22 @@ def enums(schema: Mapping[str, Any], path: Path) -> list[Any] | None:
             at = prefix[key] if key < len(prefix) else at.get("items") if isinstance(at, Mapping) else None
         if not isinstance(at, Mapping):
             return None
-    at = _referred(schema, at)
+    at = referred(schema, at)
+    if not isinstance(at, Mapping):
+        return None
     if isinstance(at.get("enum"), Sequence):
         return [v for v in at["enum"] if v is None or isinstance(v, (str, int, float, bool))]
     return [True, False] if at.get("type") == "boolean" else None
 
 
-def _referred(schema: Mapping[str, Any], at: Any) -> Any:
+def referred(schema: Mapping[str, Any], at: Any) -> Any:
+    """What stands where `$ref` of `at` points to within a JSON schema; `at` itself without one."""
     for _ in range(20):  # a reference to a reference, but not for ever
         if not isinstance(at, Mapping) or not str(at.get("$ref", "")).startswith("#/"):
             return at
         target: Any = schema
         for part in at["$ref"][2:].split("/"):
+            part = part.replace("~1", "/").replace("~0", "~")
             target = target.get(part) if isinstance(target, Mapping) else None
         at = target
     return at

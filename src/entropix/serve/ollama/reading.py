@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import Any
 
 from entropix.serve.errors import invalid
 from entropix.serve.ollama.schema import OllamaChat, OllamaGenerate, OllamaMessage, OllamaRequest
+from entropix.serve.refusals import validated
 from entropix.serve.schema import ChatRequest, CompletionRequest
 
 LATEST = ":latest"
-
-T = TypeVar("T", bound=BaseModel)
 
 
 def chat_of(asked: OllamaChat | OllamaGenerate) -> ChatRequest:
@@ -34,14 +31,14 @@ def chat_of(asked: OllamaChat | OllamaGenerate) -> ChatRequest:
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     if isinstance(asked.think, bool):
         body["chat_template_kwargs"] = {"enable_thinking": asked.think}
-    return _valid(ChatRequest, body)
+    return validated(ChatRequest, body)
 
 
 def completion_of(asked: OllamaGenerate) -> CompletionRequest:
     """Of `raw` prompts and holes. Raises ApiError."""
     body = {**_common(asked), "prompt": asked.prompt, "suffix": asked.suffix, "add_special_tokens": not asked.raw}
     body["max_tokens"] = body["max_tokens"] or -1
-    return _valid(CompletionRequest, body)
+    return validated(CompletionRequest, body)
 
 
 def _common(asked: OllamaRequest) -> dict[str, Any]:
@@ -83,12 +80,3 @@ def _messages(given: list[OllamaMessage]) -> list[dict[str, Any]]:
             made |= {"tool_call_id": waiting.pop(0) if waiting else "", "name": message.tool_name}
         messages.append(made)
     return messages
-
-
-def _valid(kind: type[T], body: dict[str, Any]) -> T:
-    try:
-        return kind.model_validate(body)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise invalid(f"{place}: {first['msg']}", place) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -14,10 +14,8 @@ from entropix.serve.errors import ApiError
 from entropix.serve.ollama.reading import LATEST, chat_of, completion_of
 from entropix.serve.ollama.schema import OllamaChat, OllamaGenerate, OllamaName
 from entropix.serve.ollama.writing import OllamaWriter, refusal
+from entropix.serve.streaming import Answer
 from entropix.version import entropix_version
-
-Answer = Callable[..., Awaitable[Response]]
-"""`Server.answer`."""
 
 REFUSED: dict[int | str, dict[str, Any]] = {
     "4XX": {"description": "What was wrong with the request"},

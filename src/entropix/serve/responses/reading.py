@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import ValidationError
-
-from entropix.serve.errors import invalid
+from entropix.serve.refusals import validated
 from entropix.serve.responses.schema import (
     CallItem,
     ContentPart,
@@ -64,13 +62,7 @@ def chat_request(asked: ResponseRequest, messages: Sequence[dict[str, Any]]) -> 
         "stream": asked.stream,
         "entropix": asked.entropix.model_dump(exclude_unset=True) if asked.entropix else None,
     }
-    try:
-        return ChatRequest.model_validate(body)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        name = {"messages": "input", "response_format": "text.format"}.get(str(first["loc"][0]), place)
-        raise invalid(f"{name}: {first['msg']} ({place})", name) from None
+    return validated(ChatRequest, body, {"messages": "input", "response_format": "text.format"})
 
 
 def _text(content: str | Sequence[ContentPart]) -> str:

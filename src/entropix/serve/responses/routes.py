@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -16,10 +15,8 @@ from entropix.serve.responses.reading import chat_request, conversation_of
 from entropix.serve.responses.schema import ResponseRequest
 from entropix.serve.responses.writing import ResponseWriter
 from entropix.serve.schema import ERRORS
+from entropix.serve.streaming import Answer
 from entropix.trace.records import to_json
-
-Answer = Callable[..., Awaitable[Response]]
-"""`Server.answer`."""
 
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from entropix.errors import ParameterError
+from entropix.uncertainty.options import referred
 
 SCALARS = {
     "integer": r"/-?(0|[1-9][0-9]{0,15})/",
@@ -41,9 +42,9 @@ class _Rules:
     def body(self, schema: Any, depth: int) -> str:
         if depth > DEEPEST:
             raise ParameterError(f"tools: a schema is nested more than {DEEPEST} levels deep")
+        schema = referred(self.document, schema)
         if not isinstance(schema, Mapping):
             schema = {}
-        schema = self._resolved(schema)
         choices = schema.get("anyOf") or schema.get("oneOf")
         if isinstance(choices, list) and choices:
             return f"({' | '.join(self.body(choice, depth + 1) for choice in choices)})"
@@ -96,15 +97,6 @@ class _Rules:
         name = f"{self.name}_{self.count}"
         self.rule(name, schema, depth + 1)
         return name
-
-    def _resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-        ref = schema.get("$ref")
-        part: Any = self.document
-        if not isinstance(ref, str) or not ref.startswith("#/"):
-            return schema
-        for key in ref.split("/")[1:]:
-            part = part.get(key, {}) if isinstance(part, Mapping) else {}
-        return part if isinstance(part, Mapping) else {}
 
     def _constant(self, value: Any) -> str:
         if isinstance(value, str):
