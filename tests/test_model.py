@@ -306,6 +306,9 @@ def test_an_option_that_there_is_not_is_refused_before_a_model_is_looked_for(
         ({"policy": "Sampel"}, r"there is no policy 'Sampel'.*; did you mean sample\?"),
         ({"search": "vote:answr=number"}, r"did you mean answer\?"),
         ({"search": "tre"}, r"did you mean tree\?"),
+        ({"max_new_tokens": 5}, r"did you mean the option max_tokens\?"),
+        ({"max_token": 5}, r"did you mean the option max_tokens\?"),
+        ({"repetition_penalty": 1.1}, r"did you mean the option repetition\?"),
     ],
 )
 def test_a_name_that_is_nearly_one_is_suggested(params: dict[str, Any], said: str) -> None:

@@ -7,9 +7,32 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from entropix.closest import did_you_mean
+from entropix.closest import closest, did_you_mean
 from entropix.errors import ParameterError
 from entropix.numeric import plain
+
+OPTIONS = (
+    "max_tokens",
+    "seed",
+    "stop",
+    "policy",
+    "search",
+    "effort",
+    "constraint",
+    "filters",
+    "repetition",
+    "attention",
+)
+"""Options of an answer, which stand beside the parameters of its policy."""
+OTHERWISE = {
+    **dict.fromkeys(
+        ("max_new_tokens", "n_predict", "num_predict", "max_length", "max_completion_tokens"), "max_tokens"
+    ),
+    **dict.fromkeys(("stop_strings", "stop_sequences"), "stop"),
+    **dict.fromkeys(("repeat_penalty", "repetition_penalty", "presence_penalty", "frequency_penalty"), "repetition"),
+    **dict.fromkeys(("json_schema", "response_format", "grammar", "regex", "schema"), "constraint"),
+}
+"""What others call them."""
 
 
 def parameter(
@@ -77,7 +100,7 @@ def fitted(owner: str, kind: type[Any], values: Mapping[str, Any]) -> dict[str, 
         if name not in known:
             raise ParameterError(
                 f"{owner}: there is no parameter {name!r}; it has {', '.join(known) or 'none'}"
-                f"{did_you_mean(name, known)}"
+                f"{did_you_mean(name, known) or _option(name)}"
             )
         default, value = known[name].default, plain(given)
         if isinstance(default, str) and isinstance(value, (int, float)):
@@ -88,6 +111,12 @@ def fitted(owner: str, kind: type[Any], values: Mapping[str, Any]) -> dict[str, 
             value = int(value)
         found[name] = value
     return found
+
+
+def _option(name: str) -> str:
+    """A hint for what is no parameter but an option beside it, or is called so elsewhere."""
+    meant = OTHERWISE.get(name) or closest(name, OPTIONS)
+    return f"; did you mean the option {meant}?" if meant else ""
 
 
 def described(kind: type[Any]) -> dict[str, dict[str, Any]]:
