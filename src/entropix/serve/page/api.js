@@ -47,7 +47,7 @@ export async function information(key) {
   return response.json();
 }
 
-// The events of one answer: { prefix }, { text }, { steps }, { progress }, { result }.
+// The events of one answer: { prefix }, { text }, { calls }, { steps }, { progress }, { certain }, { result }.
 export async function* answer(request, key, signal) {
   const response = await ask("/v1/chat/completions", {
     method: "POST",
@@ -62,9 +62,12 @@ export async function* answer(request, key, signal) {
     if (chunk.error) throw new Failure("The server failed in the middle of the answer.", { detail: chunk.error.message });
     const text = chunk.choices?.[0]?.delta?.content;
     if (text) yield { text };
+    const calls = chunk.choices?.[0]?.delta?.tool_calls;
+    if (calls) yield { calls };
     if (typeof chunk.entropix?.prefix === "string") yield { prefix: chunk.entropix.prefix };
     if (chunk.entropix?.progress) yield { progress: chunk.entropix.progress };
     if (chunk.entropix?.steps) yield { steps: chunk.entropix.steps };
+    if (chunk.entropix?.calls) yield { certain: { calls: chunk.entropix.calls, calling: chunk.entropix.calling } };
     if (chunk.entropix?.result) yield { result: chunk.entropix.result };
   }
   throw new Failure(CUT);

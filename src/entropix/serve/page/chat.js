@@ -1,6 +1,7 @@
 // The page: what both columns share, sending, stopping, comparing, and what went wrong.
 
 import { information } from "./api.js";
+import { readTools } from "./calls.js";
 import { Column } from "./column.js";
 import { comparison } from "./compare.js";
 import { asked, readTrace } from "./drop.js";
@@ -8,7 +9,7 @@ import { unsureOf } from "./takes.js";
 import { count, el, percent } from "./tokens.js";
 
 const get = (id) => document.getElementById(id);
-const KEPT = ["message", "system", "seed", "max-tokens"];
+const KEPT = ["message", "system", "tools", "seed", "max-tokens"];
 const SWITCHES = ["markdown", "reproducible"];
 const STORE = "entropix.page";
 const KEY = "entropix.key";
@@ -80,6 +81,7 @@ function common() {
     system: get("system").value.trim(),
     maxTokens: Number(get("max-tokens").value) || undefined,
     key: get("key").value.trim(),
+    tools: readTools(get("tools").value),
     reproducible: get("reproducible").checked === Boolean(info?.reproducible) ? null : get("reproducible").checked,
   };
 }
@@ -93,6 +95,13 @@ function seed() {
 function valid() {
   const value = get("seed").value;
   get("seed").setCustomValidity(value !== "" && !Number.isSafeInteger(Number(value)) ? "An integer up to 2^53." : "");
+  let wrong = "";
+  try {
+    readTools(get("tools").value);
+  } catch (error) {
+    wrong = error.message;
+  }
+  get("tools").setCustomValidity(wrong);
   if (!get("settings").checkValidity()) get("fold").open = true;
   return get("settings").reportValidity() && columns.every((column) => column.valid());
 }

@@ -1,6 +1,7 @@
 // One conversation with one policy, and the view of its answers. Two of them stand side by side for a comparison.
 
 import { answer } from "./api.js";
+import { gather } from "./calls.js";
 import { Choice } from "./choices.js";
 import { startScreen } from "./start.js";
 import { forced, lastText, whole } from "./takes.js";
@@ -177,7 +178,7 @@ export class Column {
   // Answer a turn, for the first time or again. Never rejects: what goes wrong stands below the turn.
   // kept: the steps that the answer begins with; why: what is special about this take.
   async run(turn, seed, kept = [], why = "") {
-    const { system, maxTokens, key, reproducible } = this.common();
+    const { system, maxTokens, key, reproducible, tools } = this.common();
     const stop = new AbortController();
     const messages = [...(system ? [{ role: "system", content: system }] : []), ...this.history(this.turns.indexOf(turn))];
     const going = kept.length > 0; // what goes on from a token is one text
@@ -193,6 +194,7 @@ export class Column {
       messages: [...messages, { role: "user", content: turn.prompt }],
       seed,
       max_tokens: maxTokens && Math.max(maxTokens - kept.length, 1),
+      ...(tools && !going ? { tools } : {}), // what goes on from a token is text
       entropix: {
         policy: take.policy,
         parameters: this.policy.changed,
@@ -218,7 +220,7 @@ export class Column {
     }
   }
 
-  read(turn, { prefix, text, steps, progress, result }) {
+  read(turn, { prefix, text, calls, steps, progress, certain, result }) {
     const take = turn.now;
     const { kept } = take;
     if (prefix !== undefined && kept.length) {
@@ -227,6 +229,8 @@ export class Column {
       take.text = kept.map((step) => step.text).join("");
     }
     if (text) take.text += text;
+    if (calls) gather((take.calls ??= []), calls);
+    if (certain) take.certain = certain;
     if (progress) turn.progress(progress);
     for (const step of steps || []) turn.view.add(kept.length ? { ...step, index: step.index + kept.length } : step);
     if (steps) turn.foot.replaceChildren();

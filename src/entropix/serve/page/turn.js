@@ -1,6 +1,7 @@
 // One message with its answer, or several takes of it: the text, the vote, the result in a line, what went wrong.
 
 import { Failure } from "./api.js";
+import { called } from "./calls.js";
 import { unsureOf } from "./takes.js";
 import { count, el, number, percent, visible } from "./tokens.js";
 import { mount } from "./viewer.js";
@@ -100,7 +101,7 @@ export class Turn {
     const parts = [now.policy, now.effort && `effort ${now.effort}`, !now.effort && result?.search?.spec, `seed ${now.seed}`, count(steps.length, "token")];
     if (result) parts.push(`uncertainty ${percent(unsureOf(result), 0)} a token`, `${number(result.seconds, 1)} s`);
     const held = result && vote(result, (branch) => this.view.read(branch));
-    this.ballots.replaceChildren(...(held ? [held] : []));
+    this.ballots.replaceChildren(...(held ? [held] : []), ...called(now));
     const line = [note, parts.filter(Boolean).join(" · ")].filter(Boolean).join(" ");
     const notes = (result?.notes || []).filter((one) => !this.known.includes(one)).map((one) => el("p", { class: "detail" }, one));
     this.foot.replaceChildren(doubt(steps), el("p", { class: "line" }, line), ...notes, this.switcher());
