@@ -14,12 +14,13 @@ from entropix.decoding import Constraint, Decoder, Job, Request, check_request
 from entropix.decoding.request import LEADING
 from entropix.engines import Engine, Tokenizer, guard_of
 from entropix.errors import ParameterError, PromptError
-from entropix.model.afterwards import Afterwards, Readings, asking, asks_forward, check_assessment
+from entropix.model.afterwards import Afterwards, asking, asks_forward, check_assessment
 from entropix.model.asynchronous import AsyncStream, Worker
 from entropix.model.chat import Chat
-from entropix.model.confidence import for_risk, judge, rule_of, setting_of, template_digest
+from entropix.model.confidence import for_risk, rule_of, setting_of, template_digest
 from entropix.model.options import Asking, Conversation, Effort, EngineOptions, ModelName, Options, Prompt, Several
 from entropix.model.prompts import check_text, is_conversation, is_several, question_of
+from entropix.model.results import result_of
 from entropix.model.stream import Stream
 from entropix.models import DEFAULT, load_engine
 from entropix.policies import Policy, make_policy, parse_spec
@@ -29,12 +30,11 @@ from entropix.sampling import Filters, Repetition, make_filters, make_repetition
 from entropix.search import SearchPlan, make_search
 from entropix.search.answers import Extractor
 from entropix.search.assessment import Assessment, assess
-from entropix.search.ballots import extractor_of
 from entropix.search.effort import POLICY as BALLOT_POLICY
 from entropix.search.effort import REPEATED, Capacity, check_effort_alone, make_pool, plan_effort
 from entropix.search.pool import Pool
 from entropix.types import ModelInfo, Result
-from entropix.uncertainty import EnumOptions, Spans, Uncertainties, fields_of, observed, options_of, spans_of
+from entropix.uncertainty import EnumOptions, options_of
 
 DEFAULT_POLICY = "entropix"
 
@@ -351,47 +351,8 @@ class Model:
 
     def result(self, job: Job) -> Result:
         """A job of a decoder as a Result, as far as it has come."""
-        request = job.request
-        failure = () if job.error is None else (str(job.error),)
-        known = self.profile.confidences
-        setting = self.setting(request.policy, request.search) if known else None
-        verdict = judge(job.search, request.search, setting, known, request.risk)
-        # what is computed later reads what the answer was now
-        text, steps, ended, search = job.stream.text, tuple(job.steps), job.finish_reason, job.search
-        extract = extractor_of(request.search)
-        said = job.readings or Readings()
-        assessed = said.probability(search.answer if search else None)
-        return Result(
-            text=text,
-            finish_reason=ended,
-            tokens=tuple(job.tokens),
-            prompt_tokens=len(request.tokens),
-            steps=steps,
-            ledger=job.ledger,
-            seed=request.seed,
-            policy=request.policy.name,
-            profile=self.profile.name,
-            model=self.info.name,
-            seconds=job.seconds,
-            notes=(
-                *self.notes,
-                *job.notes,
-                *failure,
-                *(job.search.notes if job.search else ()),
-                *verdict.notes,
-                *said.notes,
-            ),
-            search=job.search,
-            thresholds=self.profile.thresholds,
-            calibrated=verdict.calibrated,
-            calibration=verdict.calibration,
-            abstained=verdict.abstained,
-            risk_bound=verdict.risk_bound,
-            reproducible=request.reproducible,
-            uncertainties=Uncertainties(lambda: observed(steps, ended, search, extract, assessed)),
-            fields=fields_of(text, steps, search) if ended else None,
-            spans=Spans(lambda: spans_of(text, steps)),
-        )
+        setting = self.setting(job.request.policy, job.request.search) if self.profile.confidences else None
+        return result_of(job, self.info.name, self.profile, setting, self.notes)
 
 
 def load(
