@@ -7,6 +7,7 @@ between is here: what a policy sees, injected texts, the rows of several policie
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from entropix.arrays import map_arrays, namespace, take_along
+from entropix.arrays import map_arrays, namespace, real_dtype, take_along
 from entropix.policies import Policy
 from entropix.sampling import (
     WINDOW,
@@ -41,6 +42,17 @@ SURPRISAL = "step.surprisal"
 
 WHOLE = slice(None)
 """The rows of a part that is alone in its step."""
+
+
+def first_state(policy: Policy, seed: int, rows: int, like: Array) -> State:
+    """What `rows` rows remember at their beginning, for hosts that keep all of it in arrays and put injected texts one
+    token at a time. like: an array of the host's library and device."""
+    xp = namespace(like)
+    state = {name: xp.concat([value] * rows) for name, value in policy.begin(seed, like).items()}
+    state[PENDING] = xp.zeros((rows,), dtype=xp.int64, device=like.device)
+    if "surprisal" in policy.asked:
+        state[SURPRISAL] = xp.full((rows,), math.nan, dtype=real_dtype(xp, like), device=like.device)
+    return state
 
 
 @dataclass(slots=True)

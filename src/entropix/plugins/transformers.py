@@ -14,14 +14,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 import transformers
 from transformers.generation.utils import GenerateDecoderOnlyOutput
 
-from entropix.arrays import namespace, real_dtype
+from entropix.arrays import namespace
 from entropix.decoding import Decoder, Job
-from entropix.decoding.step import PENDING, SURPRISAL, Part, noise_keys, take_step
+from entropix.decoding.step import Part, first_state, noise_keys, take_step
 from entropix.engines.transformers import TransformersEngine
 from entropix.errors import CapabilityError, ModelError, ParameterError
 from entropix.model import Model
@@ -133,9 +132,7 @@ def _decoded(
                 answers[row].append(event.step.token)
                 if streamer is not None:
                     streamer.put(torch.tensor([event.step.token]))
-                so_far = torch.cat([input_ids[row], input_ids.new_tensor(answers[row])])[None]
-                # what holds for the row holds for all of a batch of one
-                if event.step.token in ends or any(bool(torch.as_tensor(c(so_far, None)).all()) for c in criteria):
+                if event.step.token in ends or _holds(criteria, input_ids[row], answers[row]):
                     ended.add(row)
                     decoder.cancel(event.job, "stop")
     finally:
@@ -143,6 +140,15 @@ def _decoded(
         if streamer is not None:
             streamer.end()
     return answers
+
+
+def _holds(criteria: list[Any], prompt: torch.Tensor, answer: list[int]) -> bool:
+    """Whether a criterion ends the text; without any, nothing is copied for them."""
+    if not criteria:
+        return False
+    so_far = torch.cat([prompt, prompt.new_tensor(answer)])[None]
+    # what holds for the row holds for all of a batch of one
+    return any(bool(torch.as_tensor(criterion(so_far, None)).all()) for criterion in criteria)
 
 
 def _check(config: Any, given: dict[str, Any]) -> None:
@@ -267,12 +273,8 @@ class PolicyProcessor(transformers.LogitsProcessor):  # type: ignore[misc]  # tr
         return torch.full_like(scores, -torch.inf).scatter_(1, chosen, 0.0)
 
     def _begin(self, input_ids: torch.Tensor, like: Array) -> None:
-        xp, rows = namespace(like), input_ids.shape[0]
-        state = self.policy.begin(self.seed, like)
-        self._state = {name: xp.concat([value] * rows) for name, value in state.items()}
-        self._state[PENDING] = xp.zeros((rows,), dtype=xp.int64, device=like.device)
-        if "surprisal" in self.policy.asked:
-            self._state[SURPRISAL] = xp.full((rows,), np.nan, dtype=real_dtype(xp, like), device=like.device)
+        rows = input_ids.shape[0]
+        self._state = first_state(self.policy, self.seed, rows, like)
         first = [] if self.pad is None else (input_ids != self.pad).to(torch.int64).argmax(1).tolist()
         self._padding = first or [0] * rows
 

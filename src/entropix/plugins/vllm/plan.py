@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from entropix.arrays import namespace, real_dtype
-from entropix.decoding.step import PENDING, SURPRISAL, Part
+from entropix.arrays import namespace
+from entropix.decoding.step import Part, first_state
 from entropix.plugins.vllm.asking import PolicyRequest
 from entropix.plugins.vllm.model import Served
 from entropix.types import Array, State
@@ -38,9 +37,7 @@ class Plan:
         self.taken: dict[int, int] = {}
         self.free: list[int] = []
         self.starts = xp.full((1,), -1, dtype=xp.int64, device=like.device)
-        zero = {**self.policy.begin(0, like), PENDING: xp.zeros((1,), dtype=xp.int64, device=like.device)}
-        if "surprisal" in self.policy.asked:
-            zero[SURPRISAL] = xp.full((1,), math.nan, dtype=real_dtype(xp, like), device=like.device)
+        zero = first_state(self.policy, 0, 1, like)
         self.state: State = {
             name: xp.zeros((1, depth, *value.shape[1:]), dtype=value.dtype, device=like.device)
             for name, value in zero.items()
