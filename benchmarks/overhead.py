@@ -25,6 +25,7 @@ import numpy as np
 
 from entropix.decoding import Decoder, Request
 from entropix.engines import Engine
+from entropix.machine import available_cpus
 from entropix.models import resolve
 from entropix.policies import POLICIES, Policy, make_policy
 from entropix.profiles import find
@@ -77,7 +78,7 @@ def llama_baseline(path: str, sequences: int, tokens: int, threads: int | None) 
     params.n_ctx, params.n_seq_max, params.kv_unified = 8192, sequences, True
     params.n_batch = params.n_ubatch = 512
     params.flash_attn_type = FLASH_ON
-    params.n_threads = params.n_threads_batch = threads or _cores()
+    params.n_threads = params.n_threads_batch = threads or available_cpus()
     context = ll.llama_init_from_model(model, params)
     vocabulary = ll.llama_vocab_n_tokens(ll.llama_model_get_vocab(model))
     memory = ll.llama_get_memory(context)
@@ -240,12 +241,6 @@ def _milliseconds(function: Callable[[], Any], repeats: int) -> float:
             function()
         times.append((time.perf_counter() - start) / 200 * 1e3)
     return statistics.median(times)
-
-
-def _cores() -> int:
-    import os
-
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def main() -> None:

@@ -14,7 +14,19 @@ import entropix
 
 ROOT = Path(entropix.__file__).parent
 FOUNDATION = {
-    *("version", "folders", "numeric", "lines", "closest", "ledger", "types", "errors", "parameters", "registry"),
+    *(
+        "version",
+        "folders",
+        "machine",
+        "numeric",
+        "lines",
+        "closest",
+        "ledger",
+        "types",
+        "errors",
+        "parameters",
+        "registry",
+    ),
     *("arrays", "native", "fused"),
 }
 CORE = FOUNDATION | {"signals", "sampling", "policies", "engines"}
@@ -29,6 +41,7 @@ MAY_IMPORT = {
     "errors": set(),
     "numeric": set(),
     "folders": set(),
+    "machine": set(),
     "parameters": {"closest", "errors", "numeric"},
     "registry": {"closest", "errors"},
     "arrays": {"types"},

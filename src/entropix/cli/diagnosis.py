@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from entropix.cli.probes import probe
+from entropix.machine import available_cpus
 from entropix.version import entropix_version
 
 OK, NOTE, MISSING, FAULT = "ok", "note", "missing", "fault"
@@ -161,7 +162,7 @@ def _llama_cpp(found: dict[str, bool]) -> Iterator[Check]:
 
 def _processors(found: dict[str, bool]) -> Iterator[Check]:
     section = "processors"
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    usable = available_cpus()
     text = f"{usable} of {os.cpu_count()} processors (--threads)"
     yield Check(section, "threads", OK, text, facts={"threads": usable, "cpus": os.cpu_count()})
     quota = cpu_quota()

@@ -18,7 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from entropix.engines.llama_cpp.library import available_cpus, cpu_library
+from entropix.engines.llama_cpp.library import cpu_library
+from entropix.machine import available_cpus
 
 WINDOW = 0.25
 """Seconds between two looks, which take about 20 µs each."""

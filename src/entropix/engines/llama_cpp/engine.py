@@ -18,13 +18,14 @@ from entropix.engines.llama_cpp.batch import TokenBatch
 from entropix.engines.llama_cpp.cells import Cells, Sequence
 from entropix.engines.llama_cpp.checks import check_cache, check_items, check_sizes
 from entropix.engines.llama_cpp.context import FLASH_AUTO, FLASH_OFF, KV_TYPES, Layout, make_context
-from entropix.engines.llama_cpp.library import apart, available_cpus, check_process, load, release
+from entropix.engines.llama_cpp.library import apart, check_process, load, release
 from entropix.engines.llama_cpp.opening import describe, open_model
 from entropix.engines.llama_cpp.rope import parse_rope
 from entropix.engines.llama_cpp.slots import SLOTS, Slots
 from entropix.engines.llama_cpp.tap import Tap, make_tap, set_up
 from entropix.engines.llama_cpp.tokenizer import LlamaCppTokenizer
 from entropix.errors import CapabilityError, CapacityError, EntropixError, ModelError, ParameterError
+from entropix.machine import available_cpus
 from entropix.numeric import is_integer, plain
 from entropix.types import AttentionSignals, Capabilities, Observation
 

@@ -19,7 +19,6 @@ __all__ = [
     "Llama",
     "Log",
     "apart",
-    "available_cpus",
     "check_process",
     "chosen",
     "cpu_library",
@@ -128,10 +127,3 @@ def release(contexts: list[Any], model: Any, _kept: list[Any]) -> None:
     for context in contexts:
         llama.llama_free(context)
     llama.llama_model_free(model)
-
-
-def available_cpus() -> int:
-    """How many CPUs this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
