@@ -27,19 +27,18 @@ class Score(NamedTuple):
     greedy: bool
 
 
+NOTHING = Score(0.0, True)
+"""Of an empty continuation."""
+
+
 def scores(engine: Engine, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Iterator[tuple[int, Score]]:
     """Of each (context, continuation), its number and score, in the order in which they become known. A context has
     at least one token; an empty continuation scores 0. Closing the iterator gives every sequence back.
 
     Raises CapacityError when one pair alone does not fit."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for n, (context, rest) in enumerate(pairs):
-        if len(rest):
-            groups.setdefault(tuple(context), []).append(n)
-        else:
-            yield n, Score(0.0, True)
     rests = [rest for _, rest in pairs]
-    for wave in _waves(engine, groups, rests):
+    yield from ((n, NOTHING) for n, rest in enumerate(rests) if not len(rest))
+    for wave in _waves(engine, _groups(pairs), rests):
         with guard_of(engine):
             scored = finished(_scored(engine, wave, rests))
         yield from scored.items()
@@ -55,16 +54,21 @@ def scoring(
     """`scores` beside others that use the engine: the guard is free between two forwards. Yields after each how many
     tokens it took, and returns the scores. sequences: most at a time, None for all that the engine has; chunk: most
     tokens of a context a forward."""
+    rests = [rest for _, rest in pairs]
+    found = [NOTHING] * len(pairs)
+    for wave in _waves(engine, _groups(pairs), rests, sequences):
+        for n, score in (yield from _scored(engine, wave, rests, chunk)).items():
+            found[n] = score
+    return found
+
+
+def _groups(pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> dict[tuple[int, ...], list[int]]:
+    """Each context with the numbers of its continuations, empty ones left out."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for n, (context, rest) in enumerate(pairs):
         if len(rest):
             groups.setdefault(tuple(context), []).append(n)
-    rests = [rest for _, rest in pairs]
-    found = [Score(0.0, True)] * len(pairs)
-    for wave in _waves(engine, groups, rests, sequences):
-        for n, score in (yield from _scored(engine, wave, rests, chunk)).items():
-            found[n] = score
-    return found
+    return groups
 
 
 def finished(work: Generator[object, None, T]) -> T:

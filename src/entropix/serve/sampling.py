@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
 from entropix.errors import ParameterError
 from entropix.sampling import Filters, Repetition
 from entropix.serve.errors import invalid
 from entropix.serve.schema import Common
+
+T = TypeVar("T")
 
 
 def filters_of(asked: Common) -> Filters:
@@ -18,10 +23,7 @@ def filters_of(asked: Common) -> Filters:
         "xtc_probability": asked.xtc_probability,
         "xtc_threshold": asked.xtc_threshold,
     }
-    try:
-        return Filters(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
-    except ParameterError as error:
-        raise invalid(str(error)) from None
+    return _made(Filters, given)
 
 
 def repetition_of(asked: Common) -> Repetition:
@@ -37,7 +39,12 @@ def repetition_of(asked: Common) -> Repetition:
         "dry_base": asked.dry_base,
         "dry_allowed_length": asked.dry_allowed_length,
     }
+    return _made(Repetition, given)
+
+
+def _made(kind: Callable[..., T], given: Mapping[str, float | None]) -> T:
+    """Settings of the fields that were given. Raises ApiError."""
     try:
-        return Repetition(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+        return kind(**{name: value for name, value in given.items() if value is not None})
     except ParameterError as error:
         raise invalid(str(error)) from None

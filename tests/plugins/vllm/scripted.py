@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from hypothesis import strategies as st
 from vllm.sampling_params import SamplingParams
 
 from entropix.decoding import Decoder, Request
@@ -84,3 +85,13 @@ class Asking:
     def sampling(self) -> SamplingParams:
         extra = {} if self.spec is None else {"entropix": self.spec}
         return SamplingParams(temperature=0.0, seed=self.seed, max_tokens=self.most, extra_args=extra)
+
+
+asking = st.builds(
+    Asking,
+    name=st.just(""),
+    prompt=st.lists(st.integers(0, 255), min_size=1, max_size=6).map(tuple),
+    spec=st.sampled_from([None, *SPECS]),
+    seed=st.integers(0, 3),
+    most=st.integers(1, 24),
+)

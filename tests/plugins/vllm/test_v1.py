@@ -28,7 +28,7 @@ from entropix.engines.scripted import VOCABULARY
 from entropix.plugins.vllm import v1
 from entropix.plugins.vllm.v1 import FirstRunner, Left, comes_back
 
-from .scripted import LONGEST, SERVED, SPECS, Asking, script
+from .scripted import LONGEST, SERVED, SPECS, Asking, asking, script
 
 CPU = torch.device("cpu")
 
@@ -134,16 +134,6 @@ def schedule(runner: Runner, requests: list[Asking], random: Random, *, drops: b
         ]
         if work:
             runner.step(work, random)
-
-
-asking = st.builds(
-    Asking,
-    name=st.just(""),
-    prompt=st.lists(st.integers(0, 255), min_size=1, max_size=6).map(tuple),
-    spec=st.sampled_from([None, *SPECS]),
-    seed=st.integers(0, 3),
-    most=st.integers(1, 24),
-)
 
 
 @settings(max_examples=60)

@@ -33,7 +33,7 @@ from entropix.plugins.vllm import v1, v2
 from entropix.plugins.vllm.draw import Draw
 from entropix.plugins.vllm.plan import Plan
 
-from .scripted import LONGEST, SERVED, SPECS, Asking, script
+from .scripted import LONGEST, SERVED, SPECS, Asking, asking, script
 
 OURS = [] if entry_points(group="vllm.logits_processors") else ["entropix.plugins.vllm:LogitsProcessor"]
 
@@ -193,16 +193,6 @@ def schedule(runner: Runner, requests: list[Asking], random: Random, *, drops: b
         if work:
             runner.step(work, cut=random.randint(0, len(work)))
         yield
-
-
-asking = st.builds(
-    Asking,
-    name=st.just(""),
-    prompt=st.lists(st.integers(0, 255), min_size=1, max_size=6).map(tuple),
-    spec=st.sampled_from([None, *SPECS]),
-    seed=st.integers(0, 3),
-    most=st.integers(1, 24),
-)
 
 
 @settings(max_examples=60)
