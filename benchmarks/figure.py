@@ -16,10 +16,11 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from entropix.evaluate import statistics as st
-from entropix.evaluate.alternatives import replay
+from entropix.evaluate.alternatives import base_of, replay
+from entropix.evaluate.budget import Point, point_of
 from entropix.evaluate.estimates import uncertainties_of
 from entropix.evaluate.replay import Rule
-from entropix.evaluate.store import cost, read_manifest, read_outcomes
+from entropix.evaluate.store import read_manifest, read_outcomes
 from entropix.search.stopping import parse_stop
 
 INK, RULE = "#808080", "#80808050"  # read on a light page and on a dark one
@@ -59,36 +60,35 @@ def kind_of(spec: str) -> str:
     return "token policy" if spec.startswith("entropix") else "one text"
 
 
-def points(outcomes: Outcomes, vote: str) -> dict[str, list[tuple[str, float, st.Interval]]]:
-    """(name, tokens, accuracy) of every kind. Controls are left out: they are not for use."""
+def points(outcomes: Outcomes, vote: str) -> dict[str, list[Point]]:
+    """Those of every kind. Controls are left out: they are not for use."""
     rules = [Rule(most=n, first="greedy") for n in (2, 3, 5)]
     rules += [Rule(stop=parse_stop(f"lead:{lead}"), first="greedy") for lead in (2, 3)]
     made = replay(outcomes, rules, (2, 3, 4), spec=vote, shuffles=SHUFFLES)
     specs = {s: o for s, o in by_spec(outcomes).items() if not s.endswith(("places", "signals", "low entropy"))}
     specs |= {s: o for s, o in by_spec(made.outcomes).items() if s not in specs}
-    found: dict[str, list[tuple[str, float, st.Interval]]] = {}
+    found: dict[str, list[Point]] = {}
     for spec, given in specs.items():
-        right, counts = st.by_item([o["item"] for o in given], [float(o["right"]) for o in given])
-        tokens = sum(map(cost, given)) / len(given)
-        found.setdefault(kind_of(spec), []).append((spec, tokens, st.accuracy(right, counts)))
+        kind = kind_of(spec)
+        found.setdefault(kind, []).append(point_of(kind, spec, spec in made.rules, given))
     return found
 
 
 def draw(outcomes: Outcomes, title: str) -> Figure:
     specs = by_spec(outcomes)
-    vote = max((s for s in specs if s.startswith("vote")), key=lambda s: len(specs[s][0]["ballots"]))
+    vote = base_of(outcomes, None)
     figure = Figure(figsize=(8.6, 3.5), layout="constrained")
     left, right = figure.subplots(1, 2)
     shown = points(outcomes, vote)
     for kind, found in shown.items():
-        found.sort(key=lambda point: point[1])
+        found.sort(key=lambda point: point.tokens)
         curve = kind in ("vote", "lead", "moved ballots")
-        x, y = [p[1] for p in found], [100 * p[2].value for p in found]
+        x, y = [p.tokens for p in found], [100 * p.accuracy.value for p in found]
         left.plot(x, y, marker="o", ms=5, lw=1.3 if curve else 0, color=COLOURS[kind], label=kind)
-        for name, tokens, accuracy in found:
-            print(f"{kind:13} {name:40} {tokens:7.0f} tokens  {100 * accuracy.value:5.1f} %", end="  ")
-            print(f"({100 * accuracy.low:.1f} … {100 * accuracy.high:.1f})")
-    halves = [100 * (a.high - a.low) / 2 for found in shown.values() for _, _, a in found]
+        for p in found:
+            print(f"{kind:13} {p.name:40} {p.tokens:7.0f} tokens  {100 * p.accuracy.value:5.1f} %", end="  ")
+            print(f"({100 * p.accuracy.low:.1f} … {100 * p.accuracy.high:.1f})")
+    halves = [100 * (p.accuracy.high - p.accuracy.low) / 2 for found in shown.values() for p in found]
     left.set(xlabel="tokens per answer", ylabel="right answers, %", title="What an answer costs", ylim=(30, 75))
     left.legend(loc="lower right", ncols=2)
     given = specs[vote]
@@ -120,7 +120,13 @@ def main() -> None:
     args = parser.parse_args()
     outcomes = read_outcomes(args.run)
     items = len({o["item"] for o in outcomes})
-    settings = {"svg.hashsalt": "entropix", "font.size": 9, "legend.fontsize": 8, "legend.frameon": False}
+    settings = {
+        "svg.hashsalt": "entropix",
+        "svg.fonttype": "none",
+        "font.size": 9,
+        "legend.fontsize": 8,
+        "legend.frameon": False,
+    }
     settings |= dict.fromkeys(("text.color", "axes.labelcolor", "axes.titlecolor", "axes.edgecolor"), INK)
     settings |= {"xtick.color": INK, "ytick.color": INK, "axes.titlesize": 10}
     with matplotlib.rc_context(settings):

@@ -80,7 +80,7 @@ def curves(
             continue
         sums = {key: _Sums(found) for key, found in found_points.items()}
         for derived, name in sorted(sums, key=lambda key: sums[key].mean_tokens):
-            made.append(_point(family, name, derived, found_points[derived, name]))
+            made.append(point_of(family, name, derived, found_points[derived, name]))
         for spec, theirs in outcomes.items():
             if families[spec] != family:
                 against.append(_against(spec, family, _Sums(theirs), list(sums.values())))
@@ -105,10 +105,11 @@ def rule_points(outcomes: Mapping[str, Sequence[Outcome]]) -> list[Point]:
     for mean in (2, 3, *(n for n in caps if n < sizes[base])):
         runs = (moved([o for o in votes if o["seed"] == seed], mean, Rule(), "moved") for seed in seeds)
         found["moved", f"moved, {mean} per item"] = [o for run in runs for o in run]
-    return [_point(family, name, True, outcomes) for (family, name), outcomes in found.items()]
+    return [point_of(family, name, True, outcomes) for (family, name), outcomes in found.items()]
 
 
-def _point(family: str, name: str, derived: bool, outcomes: Sequence[Outcome]) -> Point:
+def point_of(family: str, name: str, derived: bool, outcomes: Sequence[Outcome]) -> Point:
+    """The point that these outcomes are."""
     one, any_right = _Sums(outcomes), sum(bool(o["any_right"]) for o in outcomes) / len(outcomes)
     return Point(family, name, derived, one.mean_tokens, st.accuracy(one.right, one.counts), any_right)
 
