@@ -9,7 +9,7 @@ Names are imported when they are first used, so that `import entropix` loads no 
 
 from __future__ import annotations
 
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from entropix.types import Result as _Result
@@ -46,7 +46,9 @@ __all__ = [*_HOMES, "__version__"]
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return metadata.version("entropix-llm")
+        from entropix.version import entropix_version
+
+        return entropix_version()
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'entropix' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Which version of this package is installed; nothing else is imported for it."""
+"""Which version of this package, or of another, is installed; nothing else is imported for it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ from importlib import metadata
 
 
 def entropix_version() -> str:
-    """The installed version of this package."""
+    """The installed version of this package, "unknown" where it runs from a folder that was never installed."""
+    return installed_version("entropix-llm") or "unknown"
+
+
+def installed_version(distribution: str) -> str | None:
+    """The version of an installed package; None where there is none."""
     try:
-        return metadata.version("entropix-llm")
+        return metadata.version(distribution)
     except metadata.PackageNotFoundError:
-        return "unknown"
+        return None

@@ -10,13 +10,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from entropix.cli.probes import probe
 from entropix.machine import available_cpus
-from entropix.version import entropix_version
+from entropix.version import entropix_version, installed_version
 
 OK, NOTE, MISSING, FAULT = "ok", "note", "missing", "fault"
 """States of a check: as it should be, worth knowing, not there and not needed, wrong."""
@@ -89,18 +88,18 @@ def _installation(found: dict[str, bool]) -> Iterator[Check]:
     right = sys.version_info >= (3, 11)
     yield Check(section, "Python", OK if right else FAULT, where, "" if right else "install Python 3.11 or newer")
     yield Check(section, "system", OK, f"{platform.system()} {platform.machine()} {platform.release()}")
-    missing = [name for name in CORE if version(name) is None or not has(module_of(name))]
+    missing = [name for name in CORE if installed_version(name) is None or not has(module_of(name))]
     found["core"] = not missing
     if missing:
         fix = "pip install --force-reinstall entropix-llm"
         yield Check(section, "packages", FAULT, f"missing: {', '.join(missing)}", fix, {"missing": missing})
     else:
-        yield Check(section, "packages", OK, ", ".join(f"{name} {version(name)}" for name in CORE))
+        yield Check(section, "packages", OK, ", ".join(f"{name} {installed_version(name)}" for name in CORE))
 
 
 def _extras(found: dict[str, bool]) -> Iterator[Check]:
     for extra, needed in EXTRAS.items():
-        versions = {name: version(name) if has(module_of(name)) else None for name in needed}
+        versions = {name: installed_version(name) if has(module_of(name)) else None for name in needed}
         missing = [name for name, there in versions.items() if there is None]
         purpose, fix = PURPOSE[extra], f"pip install 'entropix-llm[{extra}]'"
         facts: dict[str, Any] = {"packages": versions}
@@ -258,14 +257,6 @@ SECTIONS: dict[str, Callable[[dict[str, bool]], Iterator[Check]]] = {
     "kernels": _kernels,
     "places": _places,
 }
-
-
-def version(distribution: str) -> str | None:
-    """The version of an installed package; None where there is none."""
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def module_of(distribution: str) -> str:

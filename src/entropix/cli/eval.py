@@ -264,18 +264,15 @@ def described(spec: Spec) -> dict[str, Any]:
 
 def manifest_of(args: argparse.Namespace, model: Any, tasks: list[Task], specs: list[Spec]) -> dict[str, Any]:
     import platform
-    from importlib.metadata import PackageNotFoundError, version
 
     from entropix.evaluate.specs import family_of
     from entropix.model.confidence import template_digest
-    from entropix.version import entropix_version
+    from entropix.version import entropix_version, installed_version
 
     versions = [f"entropix {entropix_version()}", f"Python {platform.python_version()}"]
-    for package in ("llama-cpp-python", "transformers", "torch", "numpy", "scipy", "statsmodels"):
-        try:
-            versions.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            continue
+    for package in ("xllamacpp", "llama-cpp-python", "transformers", "torch", "numpy", "scipy", "statsmodels"):
+        if found := installed_version(package):
+            versions.append(f"{package} {found}")
     return {
         "model": model.info.name,
         "fingerprint": model.info.fingerprint,

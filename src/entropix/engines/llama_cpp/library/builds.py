@@ -7,12 +7,12 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from entropix.engines.llama_cpp.library.binding import Build, Llama, Unusable
 from entropix.errors import ModelError
+from entropix.version import installed_version
 
 VARIABLE = "ENTROPIX_LLAMA_CPP"
 XLLAMACPP, BINDING = "xllamacpp", "llama-cpp-python"
@@ -37,7 +37,7 @@ def xllamacpp() -> Build | None:
     """Its extension module exports the C API, except on Windows; it is opened as a library and never imported."""
     folder = package_folder("xllamacpp")
     files = sorted(folder.glob("xllamacpp*.so")) if folder is not None else []
-    return Build(XLLAMACPP, version(XLLAMACPP), tuple(files[:1]), written_for=WRITTEN_FOR) if files else None
+    return Build(XLLAMACPP, _version(XLLAMACPP), tuple(files[:1]), written_for=WRITTEN_FOR) if files else None
 
 
 def llama_cpp_python() -> Build | None:
@@ -46,7 +46,7 @@ def llama_cpp_python() -> Build | None:
     if folder is None:
         return None
     files = tuple(file for name in ("llama", "ggml-base", "ggml-cpu", "ggml") for file in shared(folder / "lib", name))
-    return Build(BINDING, version(BINDING), files, structs=module_structs) if files else None
+    return Build(BINDING, _version(BINDING), files, structs=module_structs) if files else None
 
 
 INSTALLED: dict[str, Callable[[], Build | None]] = {XLLAMACPP: xllamacpp, BINDING: llama_cpp_python}
@@ -100,11 +100,8 @@ def package_folder(package: str) -> Path | None:
     return Path(spec.origin).parent if spec is not None and spec.origin else None
 
 
-def version(distribution: str) -> str:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "of unknown version"
+def _version(distribution: str) -> str:
+    return installed_version(distribution) or "of unknown version"
 
 
 def shared(folder: Path, name: str) -> list[Path]:
