@@ -45,7 +45,7 @@ def draw(args: argparse.Namespace) -> None:
     task = load_task(args.task, instruction=args.instruction)
     out = Path(args.out)
     done = {json.loads(line)["id"] for line in out.read_text().splitlines()} if out.exists() else set()
-    model = entropix.load(args.model, threads=args.threads, sequences=args.slots, context=2048)
+    model = entropix.load(args.model, **options(args), sequences=args.slots, context=2048)
     waiting = [item for item in task.items[args.skip :] if item.id not in done]
     answer(model, task, waiting, out, args.ballots, args.max_tokens, args)
 
@@ -110,6 +110,12 @@ def answer(
     decoder.close()
 
 
+def options(args: argparse.Namespace) -> dict[str, Any]:
+    """What `load` is told of the engine."""
+    given = {"engine": args.engine, "device": args.device, "threads": args.threads}
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def hash_of(text: str) -> int:
     """A number of its own for every question."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
@@ -117,7 +123,7 @@ def hash_of(text: str) -> int:
 
 def assess(args: argparse.Namespace) -> None:
     """What the model itself says of the answers of each question, those with most votes first."""
-    model = entropix.load(args.model, threads=args.threads, sequences=MOST + 1, context=1024, cells=9 * 1024)
+    model = entropix.load(args.model, **options(args), sequences=MOST + 1, context=1024, cells=(MOST + 1) * 1024)
     out = Path(args.out)
     done = {json.loads(line)["id"] for line in out.read_text().splitlines()} if out.exists() else set()
     with out.open("a", encoding="utf-8") as sink:
@@ -227,15 +233,18 @@ def main() -> None:
     for name in ("model", "task", "out"):
         one.add_argument(name)
     one.add_argument("--instruction")
-    numbers = {"ballots": 16, "max-tokens": 400, "skip": 0, "slots": 20, "seed": 0, "threads": 1}
+    numbers = {"ballots": 16, "max-tokens": 400, "skip": 0, "slots": 20, "seed": 0}
     for option, default in numbers.items():
         one.add_argument(f"--{option}", type=int, default=default)
     one.set_defaults(do=draw)
     two = commands.add_parser("assess")
     for name in ("model", "raw", "out"):
         two.add_argument(name)
-    two.add_argument("--threads", type=int, default=1)
     two.set_defaults(do=assess)
+    for reading in (one, two):
+        reading.add_argument("--engine")
+        reading.add_argument("--device")
+        reading.add_argument("--threads", type=int)
     three = commands.add_parser("convert")
     three.add_argument("raw")
     three.add_argument("run", metavar="RUN")

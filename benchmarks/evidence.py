@@ -154,8 +154,7 @@ class Work:
             evaluate(model, units([one], specs, range(1, self.run.seeds + 1)), store, max_tokens=self.run.max_tokens)
 
     def options(self) -> dict[str, Any]:
-        given = {"engine": self.args.engine, "device": self.args.device, "threads": self.args.threads}
-        return {"sequences": self.args.slots, "context": 2048, **{k: v for k, v in given.items() if v is not None}}
+        return {"sequences": self.args.slots, "context": 2048, **ballots.options(self.args)}
 
     def keep(self, folder: Path) -> int:
         """Outcomes without any texts into `folder`/NAME; how many items."""
