@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 from typing import Any
 
@@ -12,13 +11,12 @@ import pytest
 from entropix import Model
 from entropix.decoding import Decoder, Request
 from entropix.engines import Engine
-from entropix.engines.llama_cpp.library import load
 from entropix.engines.scripted import ScriptedEngine, hashed
 from entropix.policies import make_policy
 from entropix.sampling import apply_filters, top_window
 from entropix.signals import measure
 from entropix.types import Signals, Thresholds
-from helpers.llama import needs_llama_cpp
+from helpers.llama import U32, Sampler, needs_llama_cpp
 
 THRESHOLDS = Thresholds(0.3, 2.0, 0.25, 1.5)
 ASKED = {"surprisal", "top_logprob"}
@@ -59,30 +57,8 @@ def test_it_keeps_the_tokens_of_the_paper_and_moves_its_limit_as_the_paper_does(
         mu -= eta * (-math.log2(p[rank]) - tau)
 
 
-class TokenData(ctypes.Structure):
-    """llama_token_data."""
-
-    _fields_ = (("id", ctypes.c_int32), ("logit", ctypes.c_float), ("p", ctypes.c_float))
-
-
-class TokenArray(ctypes.Structure):
-    """llama_token_data_array."""
-
-    _fields_ = (
-        ("data", ctypes.c_void_p),
-        ("size", ctypes.c_size_t),
-        ("selected", ctypes.c_int64),
-        ("sorted", ctypes.c_bool),
-    )
-
-
 def test_it_cuts_where_llama_cpp_cuts() -> None:
     needs_llama_cpp()
-    llama, _ = load()
-    handle = ctypes.c_void_p
-    make = llama.function("llama_sampler_init_mirostat_v2", handle, ctypes.c_uint32, ctypes.c_float, ctypes.c_float)
-    apply = llama.function("llama_sampler_apply", None, handle, handle)
-    free = llama.function("llama_sampler_free", None, handle)
     g = np.random.default_rng(1)
     for tau in (0.5, 1.5, 3.0):
         for _ in range(20):
@@ -94,12 +70,10 @@ def test_it_cuts_where_llama_cpp_cuts() -> None:
             after = apply_filters(
                 window.logits, decisions.temperature, decisions.top_k, decisions.top_p, decisions.min_p
             )
-            items = (TokenData * 200)(*[TokenData(i, z, 0.0) for i, z in enumerate(logits[0])])
-            array = TokenArray(ctypes.addressof(items), 200, -1, False)
-            sampler = make(1, tau, 0.1)
-            apply(sampler, ctypes.addressof(array))
-            free(sampler)
-            assert np.isfinite(after).sum() == array.size
+            sampler = Sampler("mirostat_v2", U32(1), tau, 0.1)
+            left, _ = sampler.apply(logits[0])
+            sampler.free()
+            assert np.isfinite(after).sum() == len(left)
 
 
 @pytest.mark.parametrize(("sharpness", "tau"), [(6.0, 0.6), (3.0, 1.7), (2.0, 2.5)])

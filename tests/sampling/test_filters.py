@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,25 +19,24 @@ from entropix.errors import ParameterError
 from entropix.sampling import WINDOW, Filters, Repetition, make_filters, noise_key, survivors, top_window
 from entropix.sampling.repetition import penalise, repeated
 from entropix.types import Decisions
+from helpers.llama import U32, Sampler, needs_llama_cpp
 
 SIZE = 200
+KEEP = ctypes.c_size_t(1)
+"""What llama.cpp's filters leave at least."""
 
 
 def logits_of(seed: int, scale: float = 3.0) -> np.ndarray[Any, Any]:
     return np.random.default_rng(seed).normal(size=SIZE).astype(np.float32) * np.float32(scale)
 
 
-def theirs(logits: np.ndarray[Any, Any], make: Callable[[Any], Any], last: list[int] | None = None) -> dict[int, float]:
+def theirs(logits: np.ndarray[Any, Any], sampler: Sampler, last: Sequence[int] = ()) -> dict[int, float]:
     """Token → logit of what a sampler of llama.cpp leaves."""
-    ll = pytest.importorskip("llama_cpp")
-    data = (ll.llama_token_data * len(logits))(*[ll.llama_token_data(i, float(z), 0.0) for i, z in enumerate(logits)])
-    array = ll.llama_token_data_array(data=data, size=len(logits), selected=-1, sorted=False)
-    sampler = make(ll)
-    for token in last or ():
-        ll.llama_sampler_accept(sampler, token)
-    ll.llama_sampler_apply(sampler, ctypes.byref(array))
-    ll.llama_sampler_free(sampler)
-    return {array.data[i].id: array.data[i].logit for i in range(array.size)}
+    for token in last:
+        sampler.accept(token)
+    left, _ = sampler.apply(logits)
+    sampler.free()
+    return left
 
 
 def ours(logits: np.ndarray[Any, Any], filters: Filters, xp: Any = np) -> set[int]:
@@ -54,36 +53,38 @@ def ours(logits: np.ndarray[Any, Any], filters: Filters, xp: Any = np) -> set[in
 @pytest.mark.parametrize(
     ("filters", "make"),
     [
-        (Filters(top_k=7), lambda ll: ll.llama_sampler_init_top_k(7)),
-        (Filters(min_p=0.08), lambda ll: ll.llama_sampler_init_min_p(0.08, 0)),
-        (Filters(typical=0.6), lambda ll: ll.llama_sampler_init_typical(0.6, 0)),
-        (Filters(typical=0.2), lambda ll: ll.llama_sampler_init_typical(0.2, 1)),
-        (Filters(xtc_probability=1.0, xtc_threshold=0.04), lambda ll: ll.llama_sampler_init_xtc(1.0, 0.04, 0, 1)),
-        (Filters(xtc_probability=1.0, xtc_threshold=0.3), lambda ll: ll.llama_sampler_init_xtc(1.0, 0.3, 0, 1)),
+        (Filters(top_k=7), ("top_k", 7)),
+        (Filters(min_p=0.08), ("min_p", 0.08, KEEP)),
+        (Filters(typical=0.6), ("typical", 0.6, KEEP)),
+        (Filters(typical=0.2), ("typical", 0.2, KEEP)),
+        (Filters(xtc_probability=1.0, xtc_threshold=0.04), ("xtc", 1.0, 0.04, KEEP, U32(1))),
+        (Filters(xtc_probability=1.0, xtc_threshold=0.3), ("xtc", 1.0, 0.3, KEEP, U32(1))),
     ],
     ids=["top_k", "min_p", "typical", "typical-few", "xtc", "xtc-high"],
 )
 def test_a_filter_leaves_what_llama_cpps_leaves(seed: int, scale: float, filters: Filters, make: Any) -> None:
+    needs_llama_cpp()
     logits = logits_of(seed, scale)
-    assert ours(logits, filters) == set(theirs(logits, make))
+    assert ours(logits, filters) == set(theirs(logits, Sampler(*make)))
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(
     ("asked", "make"),
     [
-        (Repetition(repetition=1.3), lambda ll: ll.llama_sampler_init_penalties(SIZE, 64, 1.3, 0.0, 0.0)),
-        (Repetition(presence=0.7, frequency=0.4), lambda ll: ll.llama_sampler_init_penalties(SIZE, 64, 1.0, 0.4, 0.7)),
-        (Repetition(repetition=0.8, last=3), lambda ll: ll.llama_sampler_init_penalties(SIZE, 3, 0.8, 0.0, 0.0)),
+        (Repetition(repetition=1.3), ("penalties", SIZE, 64, 1.3, 0.0, 0.0)),
+        (Repetition(presence=0.7, frequency=0.4), ("penalties", SIZE, 64, 1.0, 0.4, 0.7)),
+        (Repetition(repetition=0.8, last=3), ("penalties", SIZE, 3, 0.8, 0.0, 0.0)),
     ],
     ids=["repetition", "counts", "last"],
 )
 def test_a_penalty_changes_logits_as_llama_cpps_does(seed: int, asked: Repetition, make: Any) -> None:
+    needs_llama_cpp()
     logits = logits_of(seed)
     said = np.random.default_rng(seed).integers(0, 9, 20).tolist()
     found = logits.copy()
     penalise(found, asked, [], said, np, lambda token: False)
-    wanted = theirs(logits, make, said)
+    wanted = theirs(logits, Sampler(*make), said)
     assert found == pytest.approx(np.array([wanted[i] for i in range(SIZE)]), abs=1e-5)
 
 
@@ -104,14 +105,15 @@ def test_repeated_tokens_are_those_that_a_plain_search_finds(tokens: list[int], 
 
 
 def test_dry_is_what_llama_cpps_is(llama_engine: Any) -> None:
-    ll = pytest.importorskip("llama_cpp")
     engine, tokenizer = llama_engine, llama_engine.tokenizer
     text = "one two three four.\none two three four. one two three"
     tokens = tokenizer.encode(text)
     logits = np.random.default_rng(0).normal(size=engine.info.vocabulary).astype(np.float32)
     breakers = (ctypes.c_char_p * 4)(b"\n", b":", b'"', b"*")
     vocab = tokenizer._vocab
-    wanted = theirs(logits, lambda _: ll.llama_sampler_init_dry(vocab, 0.8, 1.75, 2, 1024, breakers, 4), tokens)
+    four = ctypes.c_size_t(4)
+    sampler = Sampler("dry", ctypes.c_void_p(vocab), 0.8, 1.75, 2, 1024, breakers, four)
+    wanted = theirs(logits, sampler, tokens)
     found = logits.copy()
     breaks = lambda token: any(text in tokenizer.piece(token) for text in (b"\n", b":", b'"', b"*"))  # noqa: E731
     penalise(found, Repetition(dry_multiplier=0.8), tokens, [], np, breaks)
