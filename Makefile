@@ -2,6 +2,7 @@
 # make test       set up everything and run all checks and tests
 # make test-vllm  set up a vLLM for the CPU in an environment of its own and test the plug-in in its server
 # make test-llama-cpp-python  build the second choice of llama.cpp, which takes some minutes, and test with it
+# make test-sglang  fetch SGLang's package without its dependencies and test the logit processor on its own text
 # make test-clients  run clients' quick starts against the server, from an environment of their own
 # make bench      measure the overhead of every policy (docs/speed.md)
 # make dist-check  build wheel and sdist, install each into a new environment and use it
@@ -13,13 +14,14 @@ VENV ?= .venv
 VLLM_VENV ?= .venv-vllm
 DOCS_VENV ?= .venv-docs
 CLIENTS_VENV ?= .venv-clients
+SGLANG ?= .sglang
 CLIENTS_MODEL ?= smollm2
 BIN = $(VENV)/bin
 VLLM_BIN = $(VLLM_VENV)/bin
 KNOWN ?= How many days are in a week?
 UNKNOWN ?= What is 17 * 23?
 
-.PHONY: demo test test-vllm test-llama-cpp-python test-clients bench dist-check check docs chromium clean
+.PHONY: demo test test-vllm test-sglang test-llama-cpp-python test-clients bench dist-check check docs chromium clean
 
 demo: $(VENV)/.llama
 	@echo "Asking a model of 135 million parameters something that it knows and something that is beyond it:"
@@ -32,6 +34,9 @@ test: check chromium $(VENV)/.model
 test-vllm: $(VLLM_VENV)/.ready
 	ENTROPIX_REQUIRE_VLLM=1 $(VLLM_BIN)/python -m pytest tests/plugins/vllm tests/fused/test_targets.py
 	TRITON_INTERPRET=1 $(VLLM_BIN)/python -m pytest tests/fused/test_kernels.py
+
+test-sglang: $(VENV)/.dev $(SGLANG)/.ready
+	ENTROPIX_SGLANG=$(SGLANG) $(BIN)/python -m pytest tests/plugins/test_sglang.py
 
 # the only place where llama.cpp is compiled
 test-llama-cpp-python: $(VENV)/.dev $(VENV)/.model
@@ -94,6 +99,11 @@ $(VLLM_VENV)/.ready: $(VLLM_VENV)/.vllm pyproject.toml
 	$(VLLM_BIN)/pip install --quiet --no-deps --editable .
 	touch $@
 
+# without dependencies, which are CUDA's; what its class itself needs comes beside it
+$(SGLANG)/.ready: $(VENV)/.dev
+	$(BIN)/pip install --quiet --no-deps --upgrade --target $(SGLANG) sglang==0.5.23 dill orjson
+	touch $@
+
 $(DOCS_VENV)/.ready: constraints-docs.txt
 	$(PYTHON) -m venv --clear $(DOCS_VENV)
 	$(DOCS_VENV)/bin/pip install --quiet --requirement constraints-docs.txt
@@ -106,4 +116,4 @@ $(CLIENTS_VENV)/.ready: Makefile
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) $(CLIENTS_VENV) $(DOCS_VENV) site
+	rm -rf $(VENV) $(VLLM_VENV) $(CLIENTS_VENV) $(DOCS_VENV) $(SGLANG) site

@@ -66,13 +66,14 @@ MAY_IMPORT = {
     "plugins.llm": MODEL,
     "plugins.transformers": MODEL,
     "plugins.vllm": LOOP,
+    "plugins.sglang": LOOP,
     "plugins.lm_eval": MODEL | {"cli"},  # `python -m entropix.plugins.lm_eval` is a command line
     "cli": MODEL | {"evaluate", "remote", "serve"},
     "__init__": MODEL | {"remote"},
     "__main__": {"cli"},
 }
 """The rooms, and what each may import. A plug-in is a room of its own; none may import the server."""
-RUNTIMES = ("torch", "triton", "llama_cpp", "transformers", "mlx", "vllm", "fastapi", "llguidance", "openai")
+RUNTIMES = ("torch", "triton", "llama_cpp", "transformers", "mlx", "vllm", "sglang", "fastapi", "llguidance", "openai")
 LONGEST = 420
 
 
@@ -133,6 +134,7 @@ def test_no_file_is_a_book(path: Path) -> None:
         "entropix.constraints",
         "entropix.remote",
         "entropix.plugins.vllm",
+        "entropix.plugins.sglang",
     ],
 )
 def test_importing_loads_no_runtime(module: str) -> None:

@@ -41,20 +41,20 @@ def own() -> list[Profile]:
 
 
 def generic(info: ModelInfo) -> Profile:
-    """For a model that has not been measured: rough values between those of the models that ship.
-
-    Entropies scale with ln(vocabulary) from a vocabulary of 49 k. Attention statistics are unknown, so attention
-    terms stay neutral."""
-    scale = math.log(max(info.vocabulary, 3)) / math.log(49152)
+    """For a model that has not been measured. Attention statistics are unknown, so attention terms stay neutral."""
     return Profile(
         name="generic",
         fingerprint=info.fingerprint,
         vocabulary=info.vocabulary,
-        thresholds=Thresholds(
-            entropy_low=0.25 * scale, entropy_high=2.5 * scale, varentropy_low=0.35, varentropy_high=3.0
-        ),
+        thresholds=generic_thresholds(info.vocabulary),
         source="generic",
     )
+
+
+def generic_thresholds(vocabulary: int) -> Thresholds:
+    """Rough values between those of the models that ship; entropies scale with ln(vocabulary) from one of 49 k."""
+    scale = math.log(max(vocabulary, 3)) / math.log(49152)
+    return Thresholds(entropy_low=0.25 * scale, entropy_high=2.5 * scale, varentropy_low=0.35, varentropy_high=3.0)
 
 
 def find(info: ModelInfo) -> Profile:

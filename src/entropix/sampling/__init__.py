@@ -1,7 +1,7 @@
 """Candidate window, filters, keyed noise → token. Works on any array library, one row per sequence."""
 
 from entropix.sampling.behind import Behind, widened
-from entropix.sampling.choose import Choice, apply_filters, choose, reach
+from entropix.sampling.choose import Choice, apply_filters, choose, distribution, reach
 from entropix.sampling.filters import Filters, make_filters, restored, survivors, thinned
 from entropix.sampling.noise import keyed_gumbel, noise_key, position_keys, seed_key
 from entropix.sampling.repetition import Repetition, make_repetition
@@ -17,6 +17,7 @@ __all__ = [
     "Window",
     "apply_filters",
     "choose",
+    "distribution",
     "keyed_gumbel",
     "make_filters",
     "make_repetition",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from entropix.arrays import namespace, real_dtype
+from entropix.arrays import namespace, real_dtype, take_along
 from entropix.native import address, kernel
 from entropix.sampling.behind import IN_C, Behind
 from entropix.sampling.noise import keyed_gumbel
@@ -74,6 +74,16 @@ def apply_filters(
         z = all_of_it
     z = xp.where(keep, z, -math.inf)
     return z - xp.log(left)
+
+
+def distribution(logits: Array, decisions: Decisions) -> Array:
+    """Log-probabilities `(rows, vocabulary)` of the token that these decisions draw, −∞ where none can be drawn: for
+    hosts that draw themselves. logits: `(rows, vocabulary)`, all of which are put in order. Of several candidates it
+    is the first draw."""
+    xp = namespace(logits)
+    order = xp.argsort(-logits, axis=-1, stable=True)  # ties by token id, as in a window
+    filters = decisions.temperature, decisions.top_k, decisions.top_p, decisions.min_p
+    return take_along(apply_filters(take_along(logits, order), *filters), xp.argsort(order, axis=-1))
 
 
 def reach(decisions: Decisions, window: int) -> int:
