@@ -110,8 +110,15 @@ def answer(
     decoder.close()
 
 
+def engine_options(parser: argparse.ArgumentParser) -> None:
+    """Which engine, where and with how many threads; `options` reads them."""
+    parser.add_argument("--engine")
+    parser.add_argument("--device")
+    parser.add_argument("--threads", type=int)
+
+
 def options(args: argparse.Namespace) -> dict[str, Any]:
-    """What `load` is told of the engine."""
+    """What `load` is told of the engine; what is not given is left to it."""
     given = {"engine": args.engine, "device": args.device, "threads": args.threads}
     return {name: value for name, value in given.items() if value is not None}
 
@@ -241,10 +248,8 @@ def main() -> None:
     for name in ("model", "raw", "out"):
         two.add_argument(name)
     two.set_defaults(do=assess)
-    for reading in (one, two):
-        reading.add_argument("--engine")
-        reading.add_argument("--device")
-        reading.add_argument("--threads", type=int)
+    engine_options(one)
+    engine_options(two)
     three = commands.add_parser("convert")
     three.add_argument("raw")
     three.add_argument("run", metavar="RUN")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import entropix
+from benchmarks.ballots import POLICY, engine_options, options
 from entropix.evaluate import statistics as st
 from entropix.types import Result
 
@@ -116,17 +117,19 @@ def run(args: argparse.Namespace) -> None:
     out = Path(args.out)
     done = {json.loads(line)["id"] for line in out.read_text().splitlines()} if out.exists() else set()
     waiting = [note for note in notes(args.items) if note.id not in done]
-    with entropix.load(args.model, threads=args.threads, sequences=max(args.ballots, 1) + 1, context=4096) as model:
-        for note in waiting:
-            prompt = f"{INSTRUCTION}\n\nNote: {note.text}"
-            options: dict[str, Any] = {"constraint": SCHEMA, "max_tokens": 160}
-            greedy = model.generate(prompt, policy="greedy", **options)
-            voted = None
+    sequences = args.together * max(args.ballots, 1) + args.together
+    with entropix.load(args.model, **options(args), sequences=sequences, context=1024) as model:
+        for some in (waiting[n : n + args.together] for n in range(0, len(waiting), args.together)):
+            asked = [f"{INSTRUCTION}\n\nNote: {note.text}" for note in some]
+            limits: dict[str, Any] = {"constraint": SCHEMA, "max_tokens": 160}
+            greedy = model.generate(asked, policy="greedy", **limits)
+            voted: list[Result | None] = [None] * len(some)
             if args.ballots:
                 search = f"vote:n={args.ballots},stop=none,answer=text"
-                voted = model.generate(prompt, policy="sample:temperature=0.7", search=search, seed=1, **options)
+                voted = [*model.generate(asked, policy=POLICY, search=search, seed=1, **limits)]
             with out.open("a", encoding="utf-8") as sink:
-                sink.write(json.dumps(outcome(note, greedy, voted)) + "\n")
+                for each in zip(some, greedy, voted, strict=True):
+                    sink.write(json.dumps(outcome(*each)) + "\n")
 
 
 def report(file: Path) -> list[str]:
@@ -156,7 +159,8 @@ def main() -> None:
     parser.add_argument("out", nargs="?")
     parser.add_argument("--items", type=int, default=60)
     parser.add_argument("--ballots", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--together", type=int, default=4, help="notes at a time")
+    engine_options(parser)
     parser.add_argument("--report", type=Path, metavar="OUT.jsonl")
     args = parser.parse_args()
     if args.report is not None:
