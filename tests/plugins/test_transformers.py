@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +15,11 @@ transformers = pytest.importorskip("transformers")
 
 from entropix.decoding import Decoder  # noqa: E402
 from entropix.engines.transformers import TransformersEngine  # noqa: E402
-from entropix.errors import CapabilityError, ModelError, ParameterError  # noqa: E402
+from entropix.errors import CapabilityError, EntropixError, ModelError, ParameterError  # noqa: E402
 from entropix.model import Model  # noqa: E402
-from entropix.plugins.transformers import PolicyProcessor, generate  # noqa: E402
+from entropix.plugins.transformers import PolicyProcessor, generate, write  # noqa: E402
+from entropix.plugins.transformers.__main__ import main  # noqa: E402
+from entropix.plugins.transformers.folder import CARD, FILES  # noqa: E402
 from entropix.policies import Entropix  # noqa: E402
 from entropix.types import Result, Thresholds  # noqa: E402
 
@@ -219,3 +223,84 @@ def test_a_processor_begins_anew_with_a_new_prompt(tiny: Any, tokenizer: Any) ->
         for p in (PROMPTS[0], PROMPTS[2], PROMPTS[0])
     ]
     assert texts[0] == texts[2] != texts[1]
+
+
+# the folder that transformers takes by name
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Code that transformers trusts is copied to a folder of its own, here a new one."""
+    monkeypatch.setattr(transformers.dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    target = tmp_path / "recipe"
+    write(target)
+    return target
+
+
+def test_the_command_writes_the_folder_and_says_what_of_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = folder.parent / "new"
+    monkeypatch.setattr(sys, "argv", ["…", str(target)])
+    main()
+    said = capsys.readouterr().out.splitlines()
+    assert said[:-1] == [str(target / name) for name in (CARD, *FILES)]
+    assert f"custom_generate={str(target)!r}" in said[-1]
+    assert [(target / name).read_bytes() for name in FILES] == [(folder / name).read_bytes() for name in FILES]
+    monkeypatch.setattr(sys, "argv", ["…", str(target / CARD)])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_the_folder_generates_what_the_callable_does(tiny: Any, tokenizer: Any, folder: Path) -> None:
+    results: list[Result] = []
+    options: dict[str, Any] = {**batch(PROMPTS), "policy": "mirostat", "seed": 3, "max_new_tokens": LENGTH}
+    said = tiny.generate(
+        **options, custom_generate=str(folder), trust_remote_code=True, tokenizer=tokenizer, results=results
+    )
+    wanted = tiny.generate(**options, custom_generate=partial(generate, tokenizer=tokenizer))
+    assert said.tolist() == wanted.tolist()
+    assert [len(result.steps) for result in results] == [LENGTH] * len(PROMPTS)
+
+
+def test_a_model_with_the_folder_in_its_own_generates_so_by_itself(tiny: Any, tokenizer: Any, folder: Path) -> None:
+    tiny.save_pretrained(folder)
+    assert write(folder) == []
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True)
+    options: dict[str, Any] = {**batch(PROMPTS), "policy": "edt", "seed": 3, "max_new_tokens": 8}
+    said = loaded.generate(**options, tokenizer=tokenizer)
+    assert said.tolist() == tiny.generate(**options, custom_generate=partial(generate, tokenizer=tokenizer)).tolist()
+
+
+def test_the_folder_streams_where_a_callable_alone_gets_no_streamer(tiny: Any, tokenizer: Any, folder: Path) -> None:
+    class Kept(transformers.generation.streamers.BaseStreamer):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.tokens: list[int] = []
+
+        def put(self, value: Any) -> None:
+            self.tokens += value.flatten().tolist()
+
+        def end(self) -> None:
+            self.tokens.append(-1)
+
+    kept = Kept()
+    said = tiny.generate(
+        **batch(PROMPTS[:1]), custom_generate=str(folder), trust_remote_code=True, tokenizer=tokenizer, streamer=kept,
+        seed=3, max_new_tokens=6,
+    )  # fmt: skip
+    assert kept.tokens == [*said[0].tolist(), -1]
+
+
+def test_nothing_runs_untrusted_and_nothing_of_others_is_overwritten(tiny: Any, folder: Path) -> None:
+    with pytest.raises(ValueError, match="trust_remote_code"):
+        tiny.generate(**batch(PROMPTS[:1]), custom_generate=str(folder), trust_remote_code=False)
+    code, card = folder / "custom_generate" / "generate.py", folder / CARD
+    code.write_text("def generate(model): ...")
+    with pytest.raises(EntropixError, match=r"generate\.py is there and is another"):
+        write(folder)
+    code.unlink()
+    card.write_text("of the model")
+    assert write(folder) == [code]
+    assert card.read_text() == "of the model"
