@@ -182,7 +182,9 @@ class Step:
     order they were drawn. horizon: how many tokens after each candidate the comparison looked at; 0 means that
     likelihoods were compared and nothing else, None that there was no comparison. mass: how much of the model's
     probability the constraint has left; None without one, and beside a bias. truncated: entropy and varentropy
-    are of only so many of the likeliest tokens, renormalised, as an endpoint shows no more; None: of all.
+    are of only so many of the likeliest tokens, renormalised, as an endpoint shows no more; None: of all. adaptive:
+    the mean that adaptive-p holds near its target, after this token; None without it, and where it has not drawn the
+    token.
     """
 
     index: int
@@ -207,6 +209,7 @@ class Step:
     leading: tuple[Candidate, ...] = ()
     truncated: int | None = None
     mass: float | None = None
+    adaptive: float | None = None
 
     def __repr__(self) -> str:
         likely = None if self.logprob is None else f"p={math.exp(self.logprob):.3g}"

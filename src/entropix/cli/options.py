@@ -121,7 +121,7 @@ def add_sampling_options(group: Any) -> None:
     group.add_argument(
         "--filters",
         metavar="NAME=VALUE,…",
-        help="filters and penalties under any policy: typical, top_h, xtc_probability, dry_multiplier, …",
+        help="filters and penalties under any policy: typical, xtc_probability, adaptive_target, dry_multiplier, …",
     )
 
 

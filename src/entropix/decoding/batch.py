@@ -12,7 +12,7 @@ from typing import Any, cast
 from entropix.arrays import namespace, real_dtype
 from entropix.decoding.job import Branch, Job, Status
 from entropix.decoding.request import Request
-from entropix.decoding.step import SURPRISAL, WHOLE, Part
+from entropix.decoding.step import ADAPTIVE, SURPRISAL, WHOLE, Part
 from entropix.engines import Engine, SequenceHandle, guard_of
 from entropix.errors import CapacityError
 from entropix.policies import Policy
@@ -50,11 +50,14 @@ class Group:
         if "surprisal" in self.policy.asked:
             seen = [branch.surprisal for branch in self.branches]
             before = {**before, SURPRISAL: xp.asarray(seen, dtype=real_dtype(xp, like), device=like.device)}
+        if self.filters is not None and self.filters.adapts:
+            first = self.filters.adaptive_target
+            means = [first if (mean := branch.adaptive) is None else mean for branch in self.branches]
+            before = {**before, ADAPTIVE: xp.asarray(means, dtype=real_dtype(xp, like), device=like.device)}
         injection = xp.asarray(self.injection, dtype=xp.int64, device=like.device) if self.injection else None
 
         def keep(_: int, after: State) -> None:
-            after.pop(SURPRISAL, None)  # the branches know theirs
-            self.later = after
+            self.later = {k: v for k, v in after.items() if k not in (SURPRISAL, ADAPTIVE)}  # the branches know theirs
 
         return Part(self.policy, rows, lambda _: before, keep, injection, self.attention, self.filters)
 

@@ -366,7 +366,7 @@ class Decoder:
             label = tokenizer.label(token)
             if n == 0:
                 step = replace(step, token=token, label=label, action=Action.INJECT, logprob=None, rank=None)
-                step = replace(step, drawn=(), horizon=None)
+                step = replace(step, drawn=(), horizon=None, adaptive=None)
             else:
                 position = branch.length
                 step = Step(len(branch.tokens), position, token, label, "", Regime.CLARIFY, Action.INJECT)

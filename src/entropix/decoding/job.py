@@ -137,6 +137,11 @@ class Branch:
         return next((-step.logprob for step in reversed(self.steps) if step.logprob is not None), math.nan)
 
     @property
+    def adaptive(self) -> float | None:
+        """The mean of the probabilities of its draws that adaptive-p has kept; None before the first."""
+        return next((step.adaptive for step in reversed(self.steps) if step.adaptive is not None), None)
+
+    @property
     def given(self) -> int | None:
         """The next token where it is not to be chosen."""
         forced = self.job.request.forced

@@ -35,8 +35,9 @@ class Redraw:
         logits = self.taken.logits[rows]
         kept = self.taken.kept
         kept = None if kept is None else (kept[0][rows], kept[1][rows])
-        drawn = draw(logits, window, decided.decisions, keys, kept)
-        recorder = Recorder(Taken(signals, decided, *drawn, logits))
+        aim = None if self.taken.aim is None else map_arrays(lambda array: array[rows], self.taken.aim)
+        drawn = draw(logits, window, decided.decisions, keys, kept, aim)
+        recorder = Recorder(Taken(signals, decided, *drawn, logits, aim=aim))
         job = branch.job
         return [
             recorder.step(n, len(branch.tokens), branch.length, self.tokenizer, job.request.leading, job.attention)
@@ -83,8 +84,7 @@ class Proposal:
         if self.step.rank == 0 and not self.injects:
             return self.step
         _, token, logprob = next(iter(self.recorder.likeliest(self.row, 1, 0.0)))
-        label = self.tokenizer.label(token)
-        return replace(self.step, token=token, label=label, rank=0, logprob=logprob, drawn=(), horizon=None)
+        return self._other(0, token, logprob)
 
     def redraw(self, seeds: Sequence[int]) -> list[Step]:
         """The steps that other seeds choose here."""
@@ -98,7 +98,11 @@ class Proposal:
         for rank, token, logprob in recorder.likeliest(self.row, n + 1 + len(banned), ratio):
             if token == self.step.token or token in banned:
                 continue
-            label = self.tokenizer.label(token)
-            other = replace(self.step, token=token, label=label, rank=rank, logprob=logprob, drawn=(), horizon=None)
-            steps.append(other)
+            steps.append(self._other(rank, token, logprob))
         return steps[:n]
+
+    def _other(self, rank: int, token: int, logprob: float) -> Step:
+        """The step with a token that was not drawn."""
+        label = self.tokenizer.label(token)
+        other = replace(self.step, token=token, label=label, rank=rank, logprob=logprob)
+        return replace(other, drawn=(), horizon=None, adaptive=None)

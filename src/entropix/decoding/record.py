@@ -44,6 +44,8 @@ class Recorder:
         self.logits = to_numpy(window.logits)
         self.filtered = None if choice.filtered is None else to_numpy(choice.filtered)
         self.drawn = None if choice.drawn is None else to_numpy(choice.drawn)
+        means = None if taken.aim is None else taken.aim.after(choice.probabilities)
+        self.means = [math.nan] * len(self.tokens) if means is None else _list(means)
         self.width = window.size
         self.behind = {} if window.behind is None else self._places(taken)
 
@@ -91,6 +93,7 @@ class Recorder:
             horizon=0 if len(drawn) > 1 else None,
             leading=self._leading(row, tokenizer, leading, greedy),
             mass=min(math.exp(self.normaliser[row] - self.free[row]), 1.0) if row in self.free else None,
+            adaptive=None if math.isnan(self.means[row]) else self.means[row],
         )
 
     def given(self, row: int, step: Step, token: int, tokenizer: Tokenizer) -> Step:
@@ -98,7 +101,8 @@ class Recorder:
         found = np.flatnonzero(self.ids[row] == token)
         logprob = float(self.whole[row, token]) - self.normaliser[row]
         rank = int(found[0]) if len(found) else None
-        return replace(step, token=token, label=tokenizer.label(token), logprob=logprob, rank=rank, drawn=())
+        label = tokenizer.label(token)
+        return replace(step, token=token, label=label, logprob=logprob, rank=rank, drawn=(), adaptive=None)
 
     def confidence(self, row: int, n: int) -> float:
         """`signals.token_confidence` of the row's n likeliest tokens."""

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from entropix.arrays import map_arrays, namespace, real_dtype, take_along
 from entropix.policies import Policy
 from entropix.sampling import (
     WINDOW,
+    Aim,
     Choice,
     Filters,
     Window,
@@ -40,11 +41,16 @@ none. A host that puts all of them at once leaves it out."""
 SURPRISAL = "step.surprisal"
 """In a row's state where the policy asks for it: −ln p of the last token that the row drew, NaN before the first."""
 
+ADAPTIVE = "step.adaptive"
+"""In a row's state under adaptive-p: the mean of the probabilities that its draws had."""
+
+T = TypeVar("T")
+
 WHOLE = slice(None)
 """The rows of a part that is alone in its step."""
 
 
-def first_state(policy: Policy, seed: int, rows: int, like: Array) -> State:
+def first_state(policy: Policy, seed: int, rows: int, like: Array, filters: Filters | None = None) -> State:
     """What `rows` rows remember at their beginning, for hosts that keep all of it in arrays and put injected texts one
     token at a time. like: an array of the host's library and device."""
     xp = namespace(like)
@@ -52,6 +58,8 @@ def first_state(policy: Policy, seed: int, rows: int, like: Array) -> State:
     state[PENDING] = xp.zeros((rows,), dtype=xp.int64, device=like.device)
     if "surprisal" in policy.asked:
         state[SURPRISAL] = xp.full((rows,), math.nan, dtype=real_dtype(xp, like), device=like.device)
+    if filters is not None and filters.adapts:
+        state[ADAPTIVE] = xp.full((rows,), filters.adaptive_target, dtype=real_dtype(xp, like), device=like.device)
     return state
 
 
@@ -95,6 +103,7 @@ class Taken:
     logits: Array
     kept: tuple[Array, Array] | None = None
     """`(rows, K)`: the tokens of the window that filters leave, and `(rows,)`: which rows have any."""
+    aim: Aim | None = None
 
     @property
     def tokens(self) -> Array:
@@ -125,10 +134,11 @@ def take_step(
     top = top_window(logits, window) if blind else None
     decided: Decided | None = None
     kept: tuple[Array, Array] | None = None
+    aim: Aim | None = None
     filters = any(part.filters is not None for part in parts)
     for n in range(levels):
         states = [part.state(n) for part in parts]
-        watched = any(SURPRISAL in state for state in states)
+        watched = any(SURPRISAL in state or ADAPTIVE in state for state in states)
         found = [_decide(logits, signals, part, state) for part, state in zip(parts, states, strict=True)]
         here = _join(parts, [one for one, _ in found])
         decided = here if decided is None or level is None else merge(level == n, here, decided)
@@ -136,14 +146,19 @@ def take_step(
             width = max(window if filters else reach(decided.decisions, window), shown)
             seen = top_window(logits, width) if top is None else top.narrow()
             kept = _kept(parts, seen, signals, keys) if filters else None
-            seen, choice = draw(logits, seen, decided.decisions, keys, kept, most=most)
-        surprisal = _surprisal(signals, seen, choice) if watched else None
+            goals = _aim(parts, states, signals.entropy)
+            aim = goals if aim is None or goals is None or level is None else merge(level == n, goals, aim)
+            seen, choice = draw(logits, seen, decided.decisions, keys, kept, aim, most=most)
         for part, before, (one, after) in zip(parts, states, found, strict=True):
             if SURPRISAL in before:
+                surprisal = _surprisal(signals, seen, choice)
                 after = {**after, SURPRISAL: _watch(part, before[SURPRISAL], one.forced, surprisal)}
+            if aim is not None and ADAPTIVE in before:
+                mean = aim.after(choice.probabilities)
+                after = {**after, ADAPTIVE: _watch(part, before[ADAPTIVE], one.forced, mean)}
             part.keep(n, after)
     assert decided is not None
-    return Taken(signals, decided, seen, choice, logits, kept)
+    return Taken(signals, decided, seen, choice, logits, kept, aim)
 
 
 def draw(
@@ -152,6 +167,7 @@ def draw(
     decisions: Decisions,
     keys: Array,
     kept: tuple[Array, Array] | None = None,
+    aim: Aim | None = None,
     *,
     most: int | None = None,
 ) -> tuple[Window, Choice]:
@@ -163,7 +179,7 @@ def draw(
         window, decisions, order = thinned(window, decisions, *kept)
     if most is None:
         window = widened(logits, window, decisions, keys, max(1, *decisions.candidates.tolist()))
-    choice = choose(window, decisions, keys, most=most)
+    choice = choose(window, decisions, keys, aim, most=most)
     return (window, choice) if order is None else restored(whole, window, choice, order)
 
 
@@ -175,7 +191,7 @@ def _decide(logits: Array, signals: Signals, part: Part, state: State) -> tuple[
         signals = replace(signals, attention=None)
     if SURPRISAL in state:
         signals = replace(signals, surprisal=state[SURPRISAL])
-    own = {name: value for name, value in state.items() if name not in (PENDING, SURPRISAL)}
+    own = {name: value for name, value in state.items() if name not in (PENDING, SURPRISAL, ADAPTIVE)}
     decisions, after = part.policy(signals, own)
     xp = namespace(decisions.action)
     most = part.policy.max_candidates
@@ -224,6 +240,24 @@ def _kept(parts: Sequence[Part], window: Window, signals: Signals, keys: Array) 
     return keep, limited
 
 
+def _aim(parts: Sequence[Part], states: Sequence[State], like: Array) -> Aim | None:
+    """What the rows of each part aim at; None where none has adaptive-p."""
+    if not any(ADAPTIVE in state for state in states):
+        return None
+    xp = namespace(like)
+    goals = Aim(*(xp.full_like(like, math.nan, dtype=real_dtype(xp, like)) for _ in range(3)))
+    for part, state in zip(parts, states, strict=True):
+        if part.filters is None or ADAPTIVE not in state:
+            continue
+        own = Aim(part.filters.adaptive_target, part.filters.adaptive_decay, state[ADAPTIVE])
+        if type(part.rows) is slice:
+            for name in ("target", "decay", "mean"):
+                getattr(goals, name)[part.rows] = getattr(own, name)
+        else:
+            goals = merge(part.rows, own, goals)
+    return goals
+
+
 def _nothing(action: Array) -> tuple[Array, Array]:
     """`forced` and `going_on` of rows of which none is forced."""
     if type(action) is np.ndarray:
@@ -251,7 +285,7 @@ def _join(parts: Sequence[Part], found: Sequence[Decided]) -> Decided:
     return reduce(lambda others, pair: merge(pair[0].rows, pair[1], others), pairs, found[0])
 
 
-def merge(where: Any, one: Decided, other: Decided) -> Decided:
+def merge(where: Any, one: T, other: T) -> T:
     """`one` in the rows where it holds, `other` elsewhere."""
     xp = namespace(where)
     return map_arrays(lambda mine, others: xp.where(where, mine, others), one, other)
@@ -262,10 +296,10 @@ def _surprisal(signals: Signals, window: Window, choice: Choice) -> Array:
     return signals.normaliser - take_along(window.logits, choice.ranks[:, None])[:, 0]
 
 
-def _watch(part: Part, before: Array, forced: Array, surprisal: Array) -> Array:
-    """The part's last own surprisals after the draw: a token that is forced is not the row's own."""
+def _watch(part: Part, before: Array, forced: Array, drawn: Array) -> Array:
+    """What the part's rows remember of their last own draw: a token that is forced is not the row's own."""
     xp = namespace(before)
-    mine = surprisal[part.rows] if type(part.rows) is slice else surprisal
+    mine = drawn[part.rows] if type(part.rows) is slice else drawn
     return xp.where(forced >= 0, before, xp.astype(mine, before.dtype))
 
 

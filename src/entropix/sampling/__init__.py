@@ -1,5 +1,6 @@
 """Candidate window, filters, keyed noise → token. Works on any array library, one row per sequence."""
 
+from entropix.sampling.adaptive import Aim, aimed
 from entropix.sampling.behind import Behind, widened
 from entropix.sampling.choose import Choice, apply_filters, choose, distribution, reach
 from entropix.sampling.filters import Filters, make_filters, restored, survivors, thinned
@@ -10,11 +11,13 @@ from entropix.sampling.window import WINDOW, Window, top_window
 
 __all__ = [
     "WINDOW",
+    "Aim",
     "Behind",
     "Choice",
     "Filters",
     "Repetition",
     "Window",
+    "aimed",
     "apply_filters",
     "choose",
     "distribution",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from entropix.arrays import namespace, real_dtype, take_along
 from entropix.native import address, kernel
+from entropix.sampling.adaptive import Aim, aimed
 from entropix.sampling.behind import IN_C, Behind
 from entropix.sampling.noise import keyed_gumbel
 from entropix.sampling.window import Window
@@ -23,13 +24,15 @@ class Choice:
     tokens, ranks: `(rows,)`, rank 0 being the likeliest. filtered: `(rows, k)` log-probabilities of the first
     k ≤ K tokens, those behind them being impossible, or None when every row took its likeliest token. drawn:
     `(rows, n)` window ranks of the candidates in the order they were drawn, −1 where a row drew fewer, or None
-    when no row drew more than one.
+    when no row drew more than one. probabilities: `(rows,)`, what each row's token had before adaptive-p; None where no
+    row has that.
     """
 
     tokens: Array
     ranks: Array
     filtered: Array | None = None
     drawn: Array | None = None
+    probabilities: Array | None = None
 
 
 def apply_filters(
@@ -99,14 +102,23 @@ def reach(decisions: Decisions, window: int) -> int:
     return min(max(int(xp.max(widths)), 1), window)
 
 
-def choose(window: Window, decisions: Decisions, keys: Array, *, most: int | None = None) -> Choice:
-    """Draw each row's token. keys: `(rows,)` int64, `noise_key(seed, position)` of each row. most: no row has more
-    candidates than this; then nothing is read back from the device, and the whole window is looked at.
+def choose(
+    window: Window, decisions: Decisions, keys: Array, aim: Aim | None = None, *, most: int | None = None
+) -> Choice:
+    """Draw each row's token. keys: `(rows,)` int64, `noise_key(seed, position)` of each row. aim: what adaptive-p aims
+    at, None where no row has it. most: no row has more candidates than this; then nothing is read back from the device,
+    and the whole window is looked at.
 
     With one candidate this is Gumbel-max: a draw from the filtered distribution. With n candidates the n
     largest of log p + noise are n distinct draws without replacement, of which the likeliest is kept: a
     likelihood comparison, which looks at nothing after the token. Source: Gumbel-top-k, arXiv 1903.06059.
     """
+    found = _choose(window, decisions, keys, most)
+    return found if aim is None else _aim(found, window, decisions, keys, aim)
+
+
+def _choose(window: Window, decisions: Decisions, keys: Array, most: int | None) -> Choice:
+    """`choose` without adaptive-p."""
     xp = namespace(window.logits)
     if xp is np:
         library = kernel()
@@ -126,19 +138,39 @@ def choose(window: Window, decisions: Decisions, keys: Array, *, most: int | Non
     filtered = apply_filters(logits, *filters, behind=window.behind)
     noisy = filtered + keyed_gumbel(keys, ids)
     n = int(xp.max(xp.where(greedy, 1, decisions.candidates))) if most is None else most
-    rows = xp.arange(ids.shape[0], device=ids.device)
-    drawn = None
+    ranks, drawn = _largest(noisy, decisions, n)
+    return Choice(take_along(ids, ranks[:, None])[:, 0], ranks, filtered, drawn)
+
+
+def _largest(noisy: Array, decisions: Decisions, n: int) -> tuple[Array, Array | None]:
+    """Ranks and drawn of a Choice, from log p + noise `(rows, k)`; no row has more than n candidates."""
+    xp = namespace(noisy)
     if n <= 1:
-        ranks = xp.argmax(noisy, axis=-1)
-    else:
-        order = xp.argsort(-noisy, axis=-1, stable=True)[:, :n]
-        column = xp.arange(order.shape[1], device=order.device)[None, :]
-        possible = xp.isfinite(noisy[rows[:, None], order])
-        mine = (column == 0) | ((column < decisions.candidates[:, None]) & possible & ~greedy[:, None])
-        # the window is sorted, so the likeliest of the drawn is the one with the smallest rank
-        ranks = xp.min(xp.where(mine, order, size), axis=-1)
-        drawn = xp.where(mine, order, -1)
-    return Choice(ids[rows, ranks], ranks, filtered, drawn)
+        return xp.argmax(noisy, axis=-1), None
+    order = xp.argsort(-noisy, axis=-1, stable=True)[:, :n]
+    column = xp.arange(order.shape[1], device=order.device)[None, :]
+    possible = xp.isfinite(take_along(noisy, order))
+    several = (column < decisions.candidates[:, None]) & (decisions.temperature > 0)[:, None]
+    mine = (column == 0) | (several & possible)
+    # the window is sorted, so the likeliest of the drawn is the one with the smallest rank
+    return xp.min(xp.where(mine, order, noisy.shape[-1]), axis=-1), xp.where(mine, order, -1)
+
+
+def _aim(found: Choice, window: Window, decisions: Decisions, keys: Array, aim: Aim) -> Choice:
+    """The choice of a step of which some rows have adaptive-p: those draw again from what it makes of their
+    probabilities, with the same noise."""
+    xp = namespace(aim.mean)
+    if found.filtered is None:  # nothing to draw: every row has one token left
+        return replace(found, probabilities=xp.ones_like(aim.mean))
+    mine, width = aim.rows, found.filtered.shape[-1]
+    ids, filtered = window.ids[:, :width], aimed(found.filtered, aim)
+    n = 1 if found.drawn is None else found.drawn.shape[-1]
+    ranks, drawn = _largest(filtered + keyed_gumbel(keys, ids), decisions, n)
+    ranks = xp.where(mine, ranks, found.ranks)
+    tokens = xp.where(mine, take_along(ids, ranks[:, None])[:, 0], found.tokens)
+    if drawn is not None:
+        drawn = xp.where(mine[:, None], drawn, found.drawn)
+    return Choice(tokens, ranks, filtered, drawn, xp.exp(take_along(found.filtered, ranks[:, None])[:, 0]))
 
 
 def _choose_in_c(library: ctypes.CDLL, window: Window, decisions: Decisions, keys: Array, most: int) -> Choice:

@@ -2,7 +2,7 @@
 
 In the order in which llama.cpp has them: top-k, typical, min-p, top-H, XTC. All of them see the model's probabilities,
 after biases, penalties and constraints and before temperature, and each sees what the one before it has left,
-renormalised.
+renormalised. adaptive-p, which takes nothing out, comes after the policy's own (`adaptive.py`).
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ class Filters:
     top_h: float = parameter(1.0, 0.0, 1.0, doc="share of the entropy that the kept tokens may have (arXiv 2509.02510)")
     xtc_probability: float = parameter(0.0, 0.0, 1.0, doc="how often the likeliest tokens are left out")
     xtc_threshold: float = parameter(0.1, 0.0, 1.0, doc="probability above which XTC leaves out all but the last token")
+    adaptive_target: float = parameter(-1.0, -1.0, 1.0, doc="mean probability of the tokens drawn; below 0: off")
+    adaptive_decay: float = parameter(0.9, 0.0, 0.99, doc="how much of that mean a token keeps")
 
     def __post_init__(self) -> None:
         check_parameters(self)
@@ -41,6 +43,11 @@ class Filters:
     @property
     def active(self) -> bool:
         return self != OFF
+
+    @property
+    def adapts(self) -> bool:
+        """Whether adaptive-p is among them."""
+        return self.adaptive_target >= 0
 
     def __str__(self) -> str:
         return spec_of(self).partition(":")[2]
@@ -155,4 +162,4 @@ def restored(whole: Window, thin: Window, found: Choice, order: Array) -> tuple[
         filtered = take_along(xp.concat([filtered, rest], axis=-1), back)
     if drawn is not None:
         drawn = xp.where(drawn >= 0, take_along(order, xp.clip(drawn, 0, None)), drawn)
-    return whole, Choice(found.tokens, ranks, filtered, drawn)
+    return whole, replace(found, ranks=ranks, filtered=filtered, drawn=drawn)

@@ -22,6 +22,8 @@ def filters_of(asked: Common) -> Filters:
         "top_h": asked.top_h,
         "xtc_probability": asked.xtc_probability,
         "xtc_threshold": asked.xtc_threshold,
+        "adaptive_target": asked.adaptive_target,
+        "adaptive_decay": asked.adaptive_decay,
     }
     return _made(Filters, given)
 

@@ -138,6 +138,10 @@ class Common(Strict):
     top_h: Share | None = Field(default=None, description="filter: share of the entropy that is kept; 1: off")
     xtc_probability: Share | None = Field(default=None, description="filter: how often top choices are left out")
     xtc_threshold: Share | None = Field(default=None, description="filter: probability of a top choice")
+    adaptive_target: float | None = Field(
+        default=None, ge=-1, le=1, description="adaptive-p: mean probability of the tokens drawn; below 0: off"
+    )
+    adaptive_decay: float | None = Field(default=None, ge=0, le=0.99, description="how much of that mean a token keeps")
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     repetition_penalty: float | None = Field(default=None, gt=0, le=10, description="of prompt and answer; 1: none")

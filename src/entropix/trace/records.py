@@ -176,6 +176,7 @@ def step_from(record: Mapping[str, Any]) -> Step:
         leading=tuple(_candidate(c) for c in leading),
         truncated=_whole(record, "truncated", None),
         mass=_real(record, "mass"),
+        adaptive=_real(record, "adaptive"),
     )
 
 

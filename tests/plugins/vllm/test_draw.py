@@ -40,6 +40,8 @@ SPECS = (
     "mirostat:tau=2.0",
     "sample:temperature=1.2,top_k=200|typical=0.9,xtc_probability=0.5,xtc_threshold=0.05",
     "edt",
+    "sample:temperature=1.2,top_k=200|adaptive_target=0.4,adaptive_decay=0.6",
+    "entropix:inject_cooldown=3,inject=ab|min_p=0.02,adaptive_target=0.3",
 )
 TOKENS, SLOTS, DRAFTS = 14, 6, 3
 SHARPNESS = (0.2, 1.0, 3.0, 9.0)

@@ -37,7 +37,7 @@ class Plan:
         self.taken: dict[int, int] = {}
         self.free: list[int] = []
         self.starts = xp.full((1,), -1, dtype=xp.int64, device=like.device)
-        zero = first_state(self.policy, 0, 1, like)
+        zero = first_state(self.policy, 0, 1, like, asked.filters)
         self.state: State = {
             name: xp.zeros((1, depth, *value.shape[1:]), dtype=value.dtype, device=like.device)
             for name, value in zero.items()
