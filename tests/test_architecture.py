@@ -57,7 +57,7 @@ MAY_IMPORT = {
     "models": FOUNDATION | {"engines"},
     "model": CORE | {"constraints", "decoding", "profiles", "models", "search", "uncertainty"},
     "trace": CORE | {"decoding", "profiles", "uncertainty"},
-    "remote": FOUNDATION | {"signals", "policies", "profiles", "search", "uncertainty"},
+    "remote": FOUNDATION | {"signals", "policies", "profiles", "search", "uncertainty", "trace"},
     "search": CORE | {"decoding"},
     "uncertainty": FOUNDATION | {"signals", "engines", "search"},
     "evaluate": MODEL,

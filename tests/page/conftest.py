@@ -179,10 +179,11 @@ def serving() -> Iterator[Callable[..., str]]:
 
     running: list[tuple[Any, threading.Thread]] = []
 
-    def serve(engine: Engine, **changes: Any) -> str:
+    def serve(engine: Engine | Model, **changes: Any) -> str:
         settings = Settings(**{"port": 0, "places": 8, "kept": 2, "grace": 1.0, **changes})
         sock = listen(settings)
-        uvicorn = make_uvicorn(Server(Model(engine), settings))
+        model = engine if isinstance(engine, Model) else Model(engine)
+        uvicorn = make_uvicorn(Server(model, settings))
         thread = threading.Thread(target=uvicorn.run, kwargs={"sockets": [sock]}, daemon=True)
         thread.start()
         running.append((uvicorn, thread))

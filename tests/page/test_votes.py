@@ -9,6 +9,7 @@ from typing import Any
 
 from entropix.engines import Engine
 from entropix.engines.scripted import ScriptedEngine, saying
+from helpers.confidences import calibrated, calibration
 from helpers.scripts import seven_or_eight
 
 Serving = Callable[..., str]
@@ -143,3 +144,43 @@ def test_the_servers_own_effort_and_reproducibility_are_what_the_page_begins_wit
     page.locator("#model", has_text="scripted").wait_for()
     assert page.locator("[data-kind=effort] select").input_value() == "low"
     assert page.locator("#reproducible").is_checked()
+
+
+def test_a_risk_is_chosen_beside_effort_and_its_bound_stands_by_the_answer(
+    visit: Callable[..., Any], serving: Serving
+) -> None:
+    sure = saying("The answer is 9.", certainty=20)
+    page = visit(serving(calibrated(sure, calibration(), sequences=24))).page
+    page.locator("#model", has_text="scripted").wait_for()
+    risk, effort = page.locator("[data-kind=risk] select"), page.locator("[data-kind=effort] select")
+    assert risk.is_disabled(), "without an effort there is no vote"
+    effort.select_option("low")
+    assert risk.is_disabled(), "nothing is calibrated for it"
+    assert "not calibrated" in page.locator("[data-kind=risk]").get_attribute("title")
+    effort.select_option("medium")
+    assert risk.locator("option").all_text_contents() == ["any", "10%"]
+    risk.select_option("10%")
+    sent: list[dict[str, Any]] = []
+    page.on("request", lambda r: sent.append(json.loads(r.post_data)) if r.method == "POST" else None)
+    ask(page, "How many are left?")
+    assert sent[0]["entropix"]["risk"] == 0.1
+    source = words(page.locator(".turn .vote .source"))
+    assert source.endswith("At most 10% of the answers that are given are wrong.")
+    assert "effort medium · risk 10% · seed 1" in words(page.locator(".foot .line"))
+    page.reload()
+    page.locator("#model", has_text="scripted").wait_for()
+    assert risk.input_value() == "0.1"
+    effort.select_option("none")
+    assert risk.is_disabled()
+    assert risk.input_value() == "", "what cannot be kept is not asked for"
+
+
+def test_an_answer_that_the_server_is_not_sure_of_abstains(visit: Callable[..., Any], serving: Serving) -> None:
+    sure = saying("The answer is 9.", certainty=20)
+    page = visit(serving(calibrated(sure, calibration(threshold=0.95), sequences=24))).page
+    page.locator("#model", has_text="scripted").wait_for()
+    page.locator("[data-kind=effort] select").select_option("medium")
+    page.locator("[data-kind=risk] select").select_option("10%")
+    ask(page, "How many are left?")
+    assert words(page.locator(".turn .vote .said")) == "No answer: not sure enough."
+    assert "95% are needed" in words(page.locator(".turn .foot"))

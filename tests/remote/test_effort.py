@@ -116,7 +116,6 @@ def test_ask_prints_the_answer_of_an_endpoint_and_how_sure_it_is(fake: Start, ca
         (["--time-limit", "3", "x"], "give one with --endpoint"),
         (["--endpoint", "http://localhost:1", "-p", "entropix", "x"], "does not go with --endpoint"),
         (["--endpoint", "http://localhost:1", "--threads", "2", "x"], "the endpoint has its own"),
-        (["--endpoint", "http://localhost:1", "--risk", "10%", "x"], "no calibration of its model is known"),
     ],
 )
 def test_asks_options_of_the_wrong_place_are_refused(arguments: list[str], message: str, capfd: Any) -> None:

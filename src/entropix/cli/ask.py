@@ -34,6 +34,7 @@ examples:
   entropix ask --show "Which is larger? A. 0.9 B. 0.11"
   entropix ask --answer short "Who wrote Hamlet?" "When was it written?"
   entropix ask --endpoint http://localhost:8000/v1 "What is 17 * 23?"
+  entropix ask --endpoint http://localhost:8000/v1 --risk 10% "What is 17 * 23?"
   entropix ask --ballots 4 "What is 17 * 23?" "What is 3 * 4?" "How many days has May?"
   cat question.txt | entropix ask --json
 
@@ -58,7 +59,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--risk",
         metavar="SHARE",
-        help="answer only where at most this share of answers is wrong, such as 10%%; needs a calibrated confidence",
+        help="answer only where at most this share of answers is wrong, such as 10%%; needs a calibrated confidence, "
+        "over an endpoint that of `entropix serve`",
     )
     parser.add_argument(
         "--ballots",
@@ -119,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
 
         return answer_remotely(
             args, screen, asked, sampling.parameters, lambda results: print_all(args, screen, questions, results, risk),
-            effort=args.effort, answer=answer,
+            effort=args.effort, answer=answer, risk=args.risk,
         )  # fmt: skip
     with loaded(args, screen, args.model) as model, interruptible() as interrupt:
         stream = model.stream(
@@ -186,6 +188,10 @@ def print_answer(screen: Any, result: Any, *, show: bool, risk: float | None = N
             write_text(screen.out, (answer or "(no answer)") + "\n")
     if result.answer is not None:
         screen.tell(f"{result.confidence:.0%} sure: {result.confidence_source}")
+        if result.risk_bound is not None:
+            screen.tell(
+                f"at most {100 * result.risk_bound:.3g} % of the answers that are given are wrong, at confidence 95 %"
+            )
         tell_others(screen, result.search)
     for note in dict.fromkeys(result.notes):
         screen.tell(note)

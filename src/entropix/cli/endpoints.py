@@ -31,7 +31,6 @@ HERE = {
     "attention": "no endpoint shows attention",
     "ballots": "questions are answered there one by one",
     "filters": "only what the endpoint's API has can be asked of it",
-    "risk": "no calibration of its model is known",
     "json_schema": "a constraint needs the logits",
     "regex": "a constraint needs the logits",
     "grammar": "a constraint needs the logits",

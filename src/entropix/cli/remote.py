@@ -11,7 +11,7 @@ from entropix.cli.output import JsonOutput, Screen, TextOutput
 from entropix.cli.running import close_trace, interruptible
 from entropix.cli.tree import show_tree
 from entropix.cli.votes import vote_line
-from entropix.errors import EntropixError, ParameterError
+from entropix.errors import EndpointError, EntropixError, ParameterError
 from entropix.remote import Endpoint, connect
 from entropix.trace import TraceWriter, make_header
 from entropix.types import Result
@@ -45,16 +45,21 @@ def answer(
     with interruptible() as interrupt:
         try:
             for n, prompt in enumerate(asked):
-                with vote_line(screen) as line:
-                    result = endpoint.generate(
-                        prompt,
-                        seed=args.seed,
-                        max_tokens=args.max_tokens,
-                        watch=lambda: not interrupt.requested,
-                        progress=lambda texts, line=line: line(lambda: [texts]),
-                        **options,
-                        **sampling(args.policy, parameters),
-                    )
+                try:
+                    with vote_line(screen) as line:
+                        result = endpoint.generate(
+                            prompt,
+                            seed=args.seed,
+                            max_tokens=args.max_tokens,
+                            watch=lambda: not interrupt.requested,
+                            progress=lambda texts, line=line: line(lambda: [texts]),
+                            **options,
+                            **sampling(args.policy, parameters),
+                        )
+                except EndpointError:
+                    if interrupt.requested:  # before the endpoint had decided
+                        break
+                    raise
                 results.append(result)
                 if args.trace and writer is None:
                     writer = TraceWriter(args.trace, header_of(endpoint, args, parameters, asked))

@@ -88,6 +88,12 @@ def for_risk(known: Sequence[Calibration], now: Setting, risk: float) -> Calibra
     return made
 
 
+def risks_kept(known: Sequence[Calibration], now: Setting) -> tuple[float, ...]:
+    """The risks that the calibration of this setting keeps for some answers, smallest first; none without one."""
+    made, _ = fitting(known, now)
+    return () if made is None else tuple(sorted(bound.risk for bound in made.bounds if bound.threshold is not None))
+
+
 def evidence_of(search: SearchRecord, plan: SearchPlan) -> Evidence:
     """What a vote of `plan` knows of its answer."""
     cast = math.fsum(b.weight for b in search.branches if b.weight is not None)

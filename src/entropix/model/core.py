@@ -17,7 +17,7 @@ from entropix.errors import ParameterError, PromptError
 from entropix.model.afterwards import Afterwards, asking, asks_forward, check_assessment
 from entropix.model.asynchronous import AsyncStream, Worker
 from entropix.model.chat import Chat
-from entropix.model.confidence import for_risk, rule_of, setting_of, template_digest
+from entropix.model.confidence import for_risk, risks_kept, rule_of, setting_of, template_digest
 from entropix.model.options import Asking, Conversation, Effort, EngineOptions, ModelName, Options, Prompt, Several
 from entropix.model.prompts import check_text, is_conversation, is_several, question_of
 from entropix.model.results import result_of
@@ -306,6 +306,11 @@ class Model:
         elif effort in (None, "none"):
             raise ParameterError("risk is kept by a vote: give effort low, medium or high, or search=vote:…")
         return risk  # an open question, which is answered by one text, abstains
+
+    def risks(self, policy: Policy, plan: SearchPlan | None) -> tuple[float, ...]:
+        """The shares of wrong answers that `risk` may ask for, for answers found like this, smallest first."""
+        setting = self.setting(policy, plan)
+        return () if setting is None else risks_kept(self.profile.confidences, setting)
 
     def _plan(
         self, prompt: Any, search: Any, effort: str | None, answer: str | Extractor | None, pool: Pool | None

@@ -77,14 +77,30 @@ class Client:
     async def model(self) -> str:
         """The model to ask for: the given one, else the first that the endpoint lists."""
         if self.learned.model is None:
-            with self._errors():
-                async with asyncio.timeout(self.timeout):
-                    listed: Any = await self._client.get("/models", cast_to=object)
+            listed = await self.get("/models")
             try:
                 self.learned.model = str(listed["data"][0]["id"])
             except (TypeError, KeyError, IndexError):
                 raise Refusal(f"{self.url} lists no model; name one with model=") from None
         return self.learned.model
+
+    async def get(self, path: str) -> Any:
+        """What stands at a path of the API, or at another address. Raises EndpointError."""
+        with self._errors():
+            async with asyncio.timeout(self.timeout):
+                return await self._client.get(path, cast_to=object)
+
+    async def events(self, body: Mapping[str, Any]) -> AsyncGenerator[Mapping[str, Any]]:
+        """The chunks that answer a conversation, as they come, with nothing added to the request. Raises
+        EndpointError."""
+        with self._errors():
+            body = {"model": await self.model(), **body, "stream": True}
+            kind = openai.AsyncStream[Any]
+            async with await self._client.post(
+                "/chat/completions", cast_to=object, body=body, stream=True, stream_cls=kind
+            ) as events:
+                async for raw in events:
+                    yield raw
 
     async def stream(self, body: Mapping[str, Any], most: int) -> AsyncGenerator[Chunk]:
         """The chunks that answer a request, with log-probabilities. body: with `messages` or `prompt`; most: tokens.

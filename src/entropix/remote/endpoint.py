@@ -21,6 +21,7 @@ from entropix.search.effort import REPEATED, TEMPERATURE, check_effort_alone, pl
 from entropix.types import ModelInfo, Result
 
 if TYPE_CHECKING:
+    from entropix.remote.judged import ToldText
     from entropix.remote.text import Text
 
 UNKNOWN = ModelInfo("unknown", "unknown", 0, 0, 0, vocabulary=49152, fingerprint="")
@@ -104,6 +105,7 @@ class Endpoint:
         search: str | Strategy | Sequence[Strategy] | SearchPlan | None = None,
         effort: str | None = None,
         answer: str | Extractor | None = None,
+        risk: float | str | None = None,
         temperature: float | None = None,
         top_p: float | None = None,
         seed: int | None = None,
@@ -113,29 +115,34 @@ class Endpoint:
         fields: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         watch: Callable[[], bool] | None = None,
-        progress: Callable[[Sequence[Text]], None] | None = None,
+        progress: Callable[[Sequence[Text | ToldText]], None] | None = None,
     ) -> Result:
         """Answer a prompt: a string, which is a user's message unless raw, or a list of messages.
 
         search: "vote:n=8,answer=number", "tree:trigger=entropy+vote:answer=number", … (docs/remote.md); None is one
         text. effort: "none", "low", "medium", "high", as many texts as the answer needs, the first of them at
         temperature 0 and the others at 0.7 unless one is given; answer: what a text answers, an extractor's name or a
-        function, None to recognise it (docs/effort.md). temperature, top_p: None is the endpoint's own default. seed:
-        None is drawn and recorded. fields: further ones of every request, such as {"min_p": 0.1}. headers: likewise,
-        of HTTP; `x-session-id`, the same for all requests of an answer and another for the next answer, is sent
-        unless it is given: a router that keeps a session on one replica finds the prefix of a fork in that replica's
-        cache. watch: asked ten times per second; False ends the answer and keeps what has been said. progress: called
-        as often with the texts as they stand, for whoever shows them. Cancelling closes every request.
+        function, None to recognise it (docs/effort.md). risk: the share of wrong answers that is accepted, such as
+        "10%": with an effort, and of a server of this project alone, which then holds the vote itself. temperature,
+        top_p: None is the endpoint's own default. seed: None is drawn and recorded. fields: further ones of every
+        request, such as {"min_p": 0.1}. headers: likewise, of HTTP; `x-session-id`, the same for all requests of an
+        answer and another for the next answer, is sent unless it is given: a router that keeps a session on one replica
+        finds the prefix of a fork in that replica's cache. watch: asked ten times per second; False ends the answer and
+        keeps what has been said. progress: called as often with the texts as they stand, for whoever shows them.
+        Cancelling closes every request.
 
         Entropies are of the leading tokens that the endpoint shows, renormalised, as `Step.truncated` says. Raises
         EntropixError subclasses with a message to show, EndpointError if it is the endpoint that fails.
         """
         from entropix.remote.client import Client
         from entropix.remote.explore import Answering, Ask, check_plan
+        from entropix.remote.judged import JudgedAnswer, check_judged
         from entropix.remote.text import StreamReader
 
+        if risk is not None:
+            check_judged(risk, search, effort, answer, raw)
         plan, why = _planned(prompt, search, effort, answer, temperature)
-        if effort is not None and plan is not None and temperature is None:
+        if risk is None and effort is not None and plan is not None and temperature is None:
             temperature = TEMPERATURE
         notes = [*why, *check_plan(plan, temperature)]
         seed, max_tokens, temperature, top_p = plain(seed), plain(max_tokens), plain(temperature), plain(top_p)
@@ -161,6 +168,11 @@ class Endpoint:
             limit=self.limit,
             stop=bool(stops),
         )
+        if risk is not None:
+            asked = {"messages": ask.prompt, "seed": ask.seed, "max_tokens": max_tokens, **ask.fields}
+            async with Client(self.url, self._learned, self.api_key, self.retries, self.timeout, sessioned) as client:
+                judged = JudgedAnswer(client, asked, effort or "", risk, answer if isinstance(answer, str) else None)
+                return await judged.run(self.limit, watch, progress)
         policy = make_policy("greedy", self.profile.thresholds, self.profile.vocabulary)
         async with Client(self.url, self._learned, self.api_key, self.retries, self.timeout, sessioned) as client:
             answering = Answering(client, ask, StreamReader(policy, temperature, top_p), watch, progress)

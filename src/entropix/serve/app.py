@@ -180,7 +180,7 @@ class Server:
         @app.get("/entropix/info", responses=ERRORS, tags=["entropix"])
         async def info() -> dict[str, Any]:
             """Model, thresholds, policies, searches and limits."""
-            return describe(scheduler, self.settings, reader.names)
+            return describe(scheduler, self.settings, reader.names, reader.votes)
 
         @app.get("/health", responses=ERRORS, tags=["operation"])
         async def health() -> dict[str, str]:

@@ -10,7 +10,7 @@ from entropix.model import Model
 from entropix.policies import Policy
 from entropix.search import SearchPlan
 from entropix.search.answers import extractor
-from entropix.search.effort import Capacity, make_pool, plan_effort
+from entropix.search.effort import POLICY, Capacity, make_pool, plan_effort
 from entropix.search.pool import Pool
 from entropix.serve.errors import invalid
 from entropix.serve.schema import Common, Extension
@@ -75,6 +75,11 @@ class Votes:
     ) -> tuple[SearchPlan | None, tuple[str, ...]]:
         """The vote of one choice, None for one text, and notes: what it recognises holds for that choice alone."""
         return plan_effort(level or "none", question, answer, room=self.room, pool=pool)
+
+    def risks(self, model: Model, level: str) -> tuple[float, ...]:
+        """The shares of wrong answers that answers of this level can be held to, with the policy that it draws with."""
+        plan, _ = plan_effort(level, "", "number", room=self.room)
+        return model.risks(model.policy(POLICY), plan)
 
     def pool(self, level: str | None, ballots: int | None, questions: int) -> Pool | None:
         """What the questions of a request share; None where their ballots stay. Raises ApiError."""

@@ -5,17 +5,18 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from entropix.parameters import described
+from entropix.parameters import described as parameters_of
 from entropix.policies import POLICIES
-from entropix.search import STRATEGIES, effort
+from entropix.search import STRATEGIES
 from entropix.search.answers import EXTRACTORS
-from entropix.search.effort import LEVELS, POLICY
+from entropix.search.effort import LEVELS, POLICY, described
+from entropix.serve.effort import Votes
 from entropix.serve.scheduler import Scheduler
 from entropix.serve.settings import Settings
 from entropix.version import entropix_version
 
 
-def describe(scheduler: Scheduler, settings: Settings, names: tuple[str, ...]) -> dict[str, Any]:
+def describe(scheduler: Scheduler, settings: Settings, names: tuple[str, ...], votes: Votes) -> dict[str, Any]:
     """Model, profile, policies, searches and limits."""
     model = scheduler.model
     t = model.profile.thresholds
@@ -35,7 +36,10 @@ def describe(scheduler: Scheduler, settings: Settings, names: tuple[str, ...]) -
         "search": settings.search,
         "effort": settings.effort,
         "efforts": list(LEVELS),
-        "effort_levels": [{"name": level, "summary": effort.described(level), "parameters": []} for level in LEVELS],
+        "effort_levels": [
+            {"name": level, "summary": described(level), "parameters": [], "risks": list(votes.risks(model, level))}
+            for level in LEVELS
+        ],
         "effort_policy": POLICY,
         "answers": list(EXTRACTORS),
         "reproducible": settings.reproducible,
@@ -57,5 +61,5 @@ def describe(scheduler: Scheduler, settings: Settings, names: tuple[str, ...]) -
 
 
 def _listed(name: str, kind: type[Any]) -> dict[str, Any]:
-    parameters = [{"name": key, **parameter} for key, parameter in described(kind).items()]
+    parameters = [{"name": key, **parameter} for key, parameter in parameters_of(kind).items()]
     return {"name": name, "summary": kind.summary, "parameters": parameters}

@@ -68,6 +68,7 @@ function restoreSaid() {
       const known = info.policies.some(({ name }) => name === saved.policy?.split(":")[0]);
       const made = column("AB"[n], known ? saved.policy : null);
       if (saved.effort) made.effort.set(saved.effort);
+      if (saved.risk) made.risk.set(saved.risk);
       made.recall(saved);
       return made;
     });
@@ -142,8 +143,8 @@ function changed(turn, words) {
 }
 
 // What is set, in a line for where the settings are folded away.
-function summaryOf({ policy, search, level }) {
-  return [policy.name, level ? `effort ${level}` : search.spec].filter(Boolean).join(" · ");
+function summaryOf({ policy, search, level, risk }) {
+  return [policy.name, level ? `effort ${level}` : search.spec, risk.value && `risk ${percent(risk.value, 0)}`].filter(Boolean).join(" · ");
 }
 
 function send() {
@@ -215,7 +216,7 @@ async function openTrace(file) {
 function column(title, policy) {
   const formatted = get("markdown").checked;
   const made = new Column(title, info, { policy, common, changed, on: { ask: example, edit, askFrom }, mode: tinted, formatted });
-  for (const { select } of [made.policy, made.search, made.effort]) {
+  for (const { select } of [made.policy, made.search, made.effort, made.risk]) {
     for (const event of ["change", "chosen"]) select.addEventListener(event, () => { get("folded").textContent = summaryOf(columns[0] || made); });
   }
   made.node.addEventListener("tint", (event) => {
@@ -237,10 +238,14 @@ function fresh() {
   hidden = null;
   const two = columns.length === 2;
   const policies = columns.map(({ policy }) => policy.spec);
-  const levels = columns.map(({ level }) => level);
+  const levels = columns.map(({ level, risk }) => [level, risk.value]);
   columns = [column("A", policies[0])];
   if (two) columns.push(column("B", policies[1]));
-  columns.forEach((one, n) => levels[n] && one.effort.set(levels[n]));
+  columns.forEach((one, n) => {
+    const [level, risk] = levels[n];
+    if (level) one.effort.set(level);
+    one.risk.set(risk);
+  });
   get("status").textContent = "";
   show();
 }

@@ -3,6 +3,7 @@
 import { answer } from "./api.js";
 import { gather } from "./calls.js";
 import { Choice } from "./choices.js";
+import { Risk } from "./risk.js";
 import { startScreen } from "./start.js";
 import { forced, lastText, whole } from "./takes.js";
 import { count, el, visible } from "./tokens.js";
@@ -27,7 +28,8 @@ export class Column {
     if (policy) this.policy.set(policy);
     this.search = new Choice(place("search"), info.searches || [], { none: NONE, free: true, chosen: info.search });
     this.effort = new Choice(place("effort"), info.effort_levels || [], { chosen: info.effort || NONE });
-    place("effort").hidden = !info.effort_levels?.length;
+    this.risk = new Risk(place("risk"), this.effort);
+    for (const kind of ["effort", "risk"]) place(kind).hidden = !info.effort_levels?.length;
     for (const event of ["change", "chosen"]) this.effort.select.addEventListener(event, () => this.tried());
     this.tried();
     this.conversation = this.node.querySelector(".conversation");
@@ -111,14 +113,14 @@ export class Column {
   saved(room) {
     let kept = [];
     for (const turn of [...this.turns].reverse()) {
-      const { text, seed, policy, parameters, system, effort } = turn.now;
-      const one = { prompt: turn.prompt, text, seed, policy, parameters, system, effort, data: turn.view.data() };
+      const { text, seed, policy, parameters, system, effort, risk } = turn.now;
+      const one = { prompt: turn.prompt, text, seed, policy, parameters, system, effort, risk, data: turn.view.data() };
       room -= JSON.stringify(one).length;
       if (room < 0) break;
       kept = [one, ...kept];
     }
     const { policy, level } = this;
-    return { policy: policy.spec, effort: level, before: this.history(this.turns.length - kept.length), turns: kept };
+    return { policy: policy.spec, effort: level, risk: this.risk.value, before: this.history(this.turns.length - kept.length), turns: kept };
   }
 
   // header: of a trace from a file, which has its own thresholds, and tokens that may be another model's
@@ -183,8 +185,9 @@ export class Column {
     const messages = [...(system ? [{ role: "system", content: system }] : []), ...this.history(this.turns.indexOf(turn))];
     const going = kept.length > 0; // what goes on from a token is one text
     const effort = going ? null : this.level;
+    const risk = effort && this.risk.value;
     const spec = going ? null : this.search.spec;
-    turn.begin({ stop, seed, policy: this.policy.name, parameters: this.policy.all, system, effort, why }, kept.map((step) => ({ ...step })), this.info.model);
+    turn.begin({ stop, seed, policy: this.policy.name, parameters: this.policy.all, system, effort, risk, why }, kept.map((step) => ({ ...step })), this.info.model);
     const take = turn.now;
     this.show(turn);
     this.scroll(true);
@@ -199,6 +202,7 @@ export class Column {
         policy: take.policy,
         parameters: this.policy.changed,
         // said, as the server may have a search or an effort of its own for who says nothing
+        ...(risk ? { risk } : {}),
         ...(effort ? { effort } : { search: spec || NONE }),
         ...(effort || spec ? { progress: true } : {}),
         ...(going ? { prefix: kept.map((step) => step.token) } : {}),

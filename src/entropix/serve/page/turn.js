@@ -98,7 +98,7 @@ export class Turn {
     now.note = note;
     const { result } = now;
     const { steps } = this.view.data();
-    const parts = [now.policy, now.effort && `effort ${now.effort}`, !now.effort && result?.search?.spec, `seed ${now.seed}`, count(steps.length, "token")];
+    const parts = [now.policy, now.effort && `effort ${now.effort}`, now.risk && `risk ${percent(now.risk, 0)}`, !now.effort && result?.search?.spec, `seed ${now.seed}`, count(steps.length, "token")];
     if (result) parts.push(`uncertainty ${percent(unsureOf(result), 0)} a token`, `${number(result.seconds, 1)} s`);
     const held = result && vote(result, (branch) => this.view.read(branch));
     this.ballots.replaceChildren(...(held ? [held] : []), ...called(now));

@@ -27,13 +27,13 @@ export function standing({ texts, ended, answers, tokens }) {
 function verdict(result) {
   const { search } = result;
   const sure = `${percent(result.confidence, 0)} sure`;
+  const bound = Number.isFinite(result.risk_bound) ? ` At most ${percent(result.risk_bound, 0)} of the answers that are given are wrong.` : "";
   if (result.abstained) {
-    const bound = Number.isFinite(result.risk_bound) ? ` At most ${percent(result.risk_bound, 0)} of the answers that are given are wrong.` : "";
     return [el("p", { class: "said abstained" }, el("b", {}, "No answer: not sure enough.")),
       el("p", { class: "source" }, `The texts lean to ${search.answer ?? "nothing"}, ${sure}: ${result.confidence_source}.${bound}`)];
   }
   if (search.answer === null) return [el("p", { class: "said" }, "No text has an answer that could be counted.")];
-  return [el("p", { class: "said" }, el("b", {}, search.answer), ` · ${sure}`), el("p", { class: "source" }, `${result.confidence_source}.`)];
+  return [el("p", { class: "said" }, el("b", {}, search.answer), ` · ${sure}`), el("p", { class: "source" }, `${result.confidence_source}.${bound}`)];
 }
 
 function one(branch, search, onRead) {
