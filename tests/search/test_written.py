@@ -312,6 +312,21 @@ NUMBERS: list[tuple[str, str | None]] = [
     ("f(2)=5.", "5"),
     ("P(X=2) = 0.25", "0.25"),
     ("log_2 8 = 3", "3"),
+    ("He pays $80 rather than $100.", "80"),
+    ("The discount is 20%, so he pays 80 instead of 100.", "80"),
+    ("Answer: two and a half hours", "2.5"),
+    ("One and a half.", "1.5"),
+    ("The answer is twenty and three fifths.", "20.6"),
+    ("The answer is two thirds of the cake.", "2/3"),
+    ("The answer is three quarters.", "0.75"),
+    ("The answer is a third.", "1/3"),
+    ("The answer is the third.", None),
+    ("The answer is half.", "0.5"),
+    ("The answer is half the price, 5.", "5"),
+    ("The answer is half a dozen eggs.", "6"),
+    ("The answer is a dozen.", "12"),
+    ("Two dozen", "24"),
+    ("正解は7です", "7"),
 ]
 
 

@@ -20,7 +20,7 @@ _PICKED = re.compile(
 )
 _RIGHT = re.compile(
     r"(?<![\w'])\(?([A-J])\)?[*_]{0,3} (?:is|must be|seems) (?:the )?(?:most |only )?"
-    r"(?:correct|right|best|answer|true)\b"
+    r"(?:correct|right|best|better|answer|true)\b"
 )
 _DENIED = re.compile(r"(?i:\bnot|n['’]t|\bnicht)\s{1,3}(?i:(?:option|choice)\s)?[(*]{0,3}$")
 _BUT = re.compile(rf"(?i:\bbut|,\s?it is|,\s?rather){_OPEN}(?i:(?:option|choice)\s)?{_OPEN}{_LETTER}", re.MULTILINE)
@@ -31,6 +31,8 @@ _ALONE = re.compile(r"^[^\w\n?]{0,8}([A-Ja-j])[^\w\n?]{0,8}$", re.MULTILINE)
 _BOLD = re.compile(r"\*\*\(?([A-J])(?:\)|[.:]|\*\*)|\[\[([A-J])\]\]")
 _LISTED = re.compile(r"(?<![\w'])\(?([A-J])(?:[).:]|[ \t]{0,8}$)", re.MULTILINE)
 _FIRST = re.compile(r"^[^\w\n]{0,6}([A-J])(?:\)? [-–—] |,? (?:because|since) | it is[.!]?$)")
+_ITEM = re.compile(r"\(?([a-j])\) [^\n]+")
+"""All of a text: an option as it stands in a list with small letters, and what it says."""
 _VERDICT = re.compile(
     r"(?<![\w'])\(?([A-J])\)?[:.)]\s?(?i:yes|true|correct|right)\b|(?<![\w'])([A-J])\)?[:.]?\s?[✓✔✅]"
 )
@@ -57,8 +59,8 @@ def chosen(text: str) -> str | None:
         if (found := _behind(text, mark.end())) is not None:
             return found or None
     text = _OTHERS.sub("", text)
-    if first := _FIRST.match(text.strip()):
-        return first[1]
+    if first := _FIRST.match(text.strip()) or _ITEM.fullmatch(text.strip()):
+        return first[1].upper()
     for pattern in (_RIGHT, _PICKED):
         if found := _last(pattern.finditer(text), text):
             return found

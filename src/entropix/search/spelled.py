@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from entropix.search.numerals import fraction
+
 _SMALL = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen"
@@ -12,10 +14,17 @@ _SMALL = (
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 _VALUES = {word: n for n, word in enumerate(_SMALL.split())} | {word: 10 * n for n, word in enumerate(_TENS.split(), 2)}
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_PARTS = {"half": 2, "halves": 2, "third": 3, "thirds": 3, "quarter": 4, "quarters": 4, "fifth": 5, "fifths": 5}
 _WORD = "|".join(sorted([*_VALUES, *_SCALES], key=len, reverse=True))
 _SPELLED = re.compile(
     rf"\b(?P<minus>(?:minus|negative) )?(?P<words>(?:{_WORD})(?:(?:[ -]| and )(?:{_WORD}))"
     r"{0,12})\b(?! (?:of|by|another)\b)",
+    re.IGNORECASE,
+)
+_UNIT, _PART = "|".join(_VALUES), "|".join(_PARTS)
+_BROKEN = re.compile(
+    rf"(?:(?P<whole>{_UNIT}) and )?(?:(?P<above>{_UNIT}|a)[ -](?P<part>{_PART})|half)\b(?! (?:dozen|an?|the)\b)"
+    rf"|(?P<times>half a|{_UNIT}|a) dozen\b",
     re.IGNORECASE,
 )
 _ANY = 10**18
@@ -29,14 +38,27 @@ def in_words(text: str, marks: Sequence[int]) -> str | None:
     marks, that of a short text that has one such number and no more than that."""
     for at in sorted(marks, reverse=True):
         clause = text[at : at + REACH].lstrip(_DECORATION).split("\n", 1)[0]
+        if broken := _BROKEN.match(clause):
+            return _broken(broken)
         if found := _SPELLED.search(clause):
             return _value(found)
+    if broken := _BROKEN.fullmatch(text.strip(_DECORATION)):
+        return _broken(broken)
     found = _SPELLED.fullmatch(text.strip(_DECORATION))
     if found:
         return _value(found)
     spelled = list(_SPELLED.finditer(text)) if len(text) <= LONGEST and not marks else []
     # "one" is more often a pronoun
     return _value(spelled[0]) if len(spelled) == 1 and spelled[0]["words"].lower() != "one" else None
+
+
+def _broken(found: re.Match[str]) -> str | None:
+    """Of "two and a half", "three quarters" and "half a dozen"."""
+    if times := found["times"]:
+        return str(6 if times.lower() == "half a" else 12 * _VALUES.get(times.lower(), 1))
+    below = _PARTS[(found["part"] or "half").lower()]
+    above = _VALUES.get((found["above"] or "a").lower(), 1)
+    return fraction(below * _VALUES.get((found["whole"] or "zero").lower(), 0) + above, below)
 
 
 def _value(found: re.Match[str]) -> str | None:

@@ -14,7 +14,7 @@ LONGEST = 32768
 """Characters at the end of a text that are read."""
 
 _ABROAD = (
-    r"答案|答え|答：|答:|答(?=\s?[是为為])|回答|结果|結果|정답|답변|답(?=은|:|\s)|respuesta|réponse|antwort|ergebnis|ответ"
+    r"答案|答え|正解|正答|答：|答:|答(?=\s?[是为為])|回答|结果|結果|정답|답변|답(?=은|:|\s)|respuesta|réponse|antwort|ergebnis|ответ"
     r"|результат|الجواب|الإجابة|پاسخ|جواب|resposta|risposta|antwoord|odpowiedź|cevap|उत्तर|đáp án|câu trả lời|jawaban"
     r"|résultat|resultado|risultato"
 )
@@ -42,7 +42,10 @@ _REASON = re.compile(
     r"\b(?:because|since|as (?=\S{1,20} ?[-+*/×=\d])|where|given that)|[(;≈]|[.!?。！？](?=\s|$)|。|\bnot\b|\bno\b",
     re.IGNORECASE,
 )
-_DENIED = re.compile(r"(?:\bnot|\bno|n['’]t|\bnicht)\s(?:[$€£*(]|\\\(){0,4}$", re.IGNORECASE)
+_DENIED = re.compile(
+    r"(?:\bnot|\bno|n['’]t|\bnicht|\binstead of|\brather than)(?:\s(?:[$€£*(]|\\\(){0,4})?$",
+    re.IGNORECASE,
+)
 _MINUS = re.compile(r"^[\s:=*$]{0,4}minus $", re.IGNORECASE)
 _BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 _BEFORE_OPERATOR = re.compile(r"[^\d=\n]{0,12}?\s?(?:[+*/×÷·^−–-]|x(?=\s?\d))\s?[($€£\d\\]")
@@ -113,7 +116,7 @@ def _of_clause(clause: str) -> str | None:
 
 
 def _undenied(text: str, found: list[Numeral]) -> list[Numeral]:
-    return [n for n in found if not _DENIED.search(text[max(n.start - 12, 0) : n.start])]
+    return [n for n in found if not _DENIED.search(text[max(n.start - 16, 0) : n.start])]
 
 
 def _of_equation(clause: str, found: list[Numeral], stop: int) -> str | None:
