@@ -31,9 +31,11 @@ assert result.text == str(result) == "It is Paris.", result
 assert "It is Paris." in result._repr_html_(), "the viewer's page is not there"
 assert profiles.shipped(), "no profile is there"
 assert all((native.HERE / name).is_file() for name in ("kernel.c", *native.SHARED)), "the C sources are not there"
-print(repr(result))
+library = native.kernel()
+print(repr(result), "with C kernels of the package" if library else "with NumPy")
+assert library or "--compiled" not in sys.argv, "no library of this wheel is for this system"
 """
-"""One answer without a model, and the files beside the modules."""
+"""One answer without a model and without a compiler, and the files beside the modules."""
 
 
 def main() -> int:
@@ -69,8 +71,9 @@ def check(file: Path, place: Path) -> None:
     # nothing of the environment that runs this, and no sources in the folder where it runs
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
-    def run(*command: str, ends: int = 0) -> str:
-        done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
+    def run(*command: str, ends: int = 0, **changed: str) -> str:
+        env = {**environment, **changed}
+        done = subprocess.run(command, cwd=place, env=env, capture_output=True, text=True, check=False)
         if done.returncode != ends or "Traceback" in done.stderr + done.stdout:
             raise SystemExit(f"{file.name}: {command} ended with {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout
@@ -86,7 +89,8 @@ def check(file: Path, place: Path) -> None:
             raise SystemExit(f"{file.name}: `entropix {command}` does not show {wanted}")
     if "pip install 'entropix-llm[llama]'" not in run(program, "doctor", ends=1):  # no engine is installed
         raise SystemExit(f"{file.name}: `entropix doctor` does not say how to get an engine")
-    print(run(python, "-c", ANSWER).strip())
+    compiled = file.suffix == ".whl" and not file.stem.endswith("-any")
+    print(run(python, "-c", ANSWER, *["--compiled"] * compiled, PATH=str(programs)).strip())
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ FOUNDATION = {
         "parameters",
         "registry",
     ),
-    *("arrays", "native", "fused"),
+    *("arrays", "toolchain", "native", "fused"),
 }
 CORE = FOUNDATION | {"signals", "sampling", "policies", "engines"}
 LOOP = CORE | {"decoding", "search", "uncertainty", "constraints", "profiles"}
@@ -45,7 +45,8 @@ MAY_IMPORT = {
     "parameters": {"closest", "errors", "numeric"},
     "registry": {"closest", "errors"},
     "arrays": {"types"},
-    "native": {"folders"},
+    "toolchain": set(),
+    "native": {"folders", "toolchain"},
     "fused": set(),
     "signals": FOUNDATION,
     "sampling": FOUNDATION,

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from entropix import toolchain
+
 pytest.importorskip("hatchling")
 
 ROOT = Path(__file__).parents[1]
@@ -25,11 +27,25 @@ def tracked() -> set[str]:
     return {name for name in done.stdout.splitlines() if (ROOT / name).exists()}
 
 
-def built(folder: Path, root: Path, kind: str) -> Path:
+def build(folder: Path, root: Path, kind: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "hatchling", "build", "-d", str(folder), "-t", kind]
-    subprocess.run(command, cwd=root, capture_output=True, check=True, env={**os.environ, "PYTHONPATH": ""})
+    env = {**os.environ, "PYTHONPATH": "", **environment}
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, env=env)
+
+
+def built(folder: Path, root: Path, kind: str, **environment: str) -> Path:
+    done = build(folder, root, kind, **environment)
+    assert done.returncode == 0, done.stderr
     (file,) = folder.iterdir()
     return file
+
+
+def libraries() -> set[str]:
+    """Of a wheel that is built here; none without a compiler."""
+    if toolchain.compiler() is None:
+        return set()
+    sources = [Path("entropix") / name for name in toolchain.SOURCES]
+    return {toolchain.library(file, variant).as_posix() for file in sources for variant in toolchain.variants()}
 
 
 def test_the_sdist_is_whole_and_its_wheel_has_every_file_of_the_package(tracked: set[str], tmp_path: Path) -> None:
@@ -43,7 +59,26 @@ def test_the_sdist_is_whole_and_its_wheel_has_every_file_of_the_package(tracked:
     assert {"README.md", "LICENSE", "CHANGELOG.md", "pyproject.toml"} <= held
     with zipfile.ZipFile(built(tmp_path / "wheel", source, "wheel")) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
-        assert names == {name.removeprefix("src/") for name in wanted if name.startswith("src/")}
+        assert names == {name.removeprefix("src/") for name in wanted if name.startswith("src/")} | libraries()
         assert any(name.endswith("licenses/LICENSE") for name in archive.namelist())
         (metadata,) = [name for name in archive.namelist() if name.endswith("entry_points.txt")]
         assert "entropix = entropix.cli:main" in archive.read(metadata).decode()
+
+
+def test_a_wheel_without_a_compiler_is_for_every_system_unless_the_release_asks_for_kernels(tmp_path: Path) -> None:
+    wheel = built(tmp_path / "wheel", ROOT, "wheel", PATH=str(tmp_path))
+    assert wheel.name.endswith("-py3-none-any.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert "entropix/kernel.c" in names
+    assert not [name for name in names if name.endswith((".so", ".dll"))]
+    failed = build(tmp_path / "none", ROOT, "wheel", PATH=str(tmp_path), ENTROPIX_KERNELS="required")
+    assert failed.returncode != 0
+    assert "the C kernels are not compiled: there is no C compiler (cc, gcc, clang)" in failed.stderr
+
+
+@pytest.mark.skipif(not libraries(), reason="no C compiler")
+def test_a_wheel_with_kernels_is_for_this_system_and_every_python(tmp_path: Path) -> None:
+    wheel = built(tmp_path, ROOT, "wheel", ENTROPIX_KERNELS="required")
+    assert "-py3-none-" in wheel.name
+    assert not wheel.name.endswith("-any.whl")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from entropix.model import Token as Token
     from entropix.model import load as load
     from entropix.profiles import Profile as Profile
-    from entropix.profiles import calibrate as calibrate
+    from entropix.profiles.calibrate import calibrate as calibrate
     from entropix.types import Regime as Regime
     from entropix.types import Result as Result
     from entropix.types import Step as Step

@@ -10,7 +10,11 @@
 /* exp(x) for -87 <= x <= 0 with a relative error of 2e-7: 2^n · e^r with |r| <= ln 2 / 2 (Cephes' polynomial). A
  * library call would not be vectorised without -ffast-math, which must not be linked into somebody's process. */
 static inline float exp_negative(float x) {
+#if defined(__x86_64__) && !defined(__SSE4_1__)
+    float n = (float)(int32_t)(x * 1.44269504088896341f - 0.5f); /* rintf is a call there */
+#else
     float n = rintf(x * 1.44269504088896341f);
+#endif
     float r = x - n * 0.693359375f;
     r = r + n * 2.12194440e-4f;
     float p = 1.9875691500e-4f;

@@ -1,31 +1,25 @@
-"""Small C sources, compiled on first use with the system's compiler and kept in the user's cache directory.
+"""Small C sources as loaded libraries: those that came with the wheel, else compiled on first use with the system's
+compiler and kept in the user's cache directory.
 
-Everything that is done in C here is done in NumPy, too, more slowly, where there is no compiler.
+Everything that is done in C here is done in NumPy, too, more slowly, where there is neither.
 """
 
 from __future__ import annotations
 
 import ctypes
 import hashlib
-import os
-import platform
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from entropix import toolchain
 from entropix.folders import cache_directory
 
 HERE = Path(__file__).parent
 SHARED = ("exp_negative.h", "order.h")
-COMPILERS = ("cc", "gcc", "clang")
-# not -ffast-math: it would switch denormals off for the whole process
-RELAXED = ("-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math")
-FLAGS = ("-O3", *RELAXED, "-shared", "-fPIC")
 
 
 def address(array: Any) -> int:
@@ -35,7 +29,7 @@ def address(array: Any) -> int:
 
 @cache
 def kernel() -> ctypes.CDLL | None:
-    """kernel.c: entropies, window and draw of a row, and what lies behind the window. None without a compiler."""
+    """kernel.c: entropies, window and draw of a row, and what lies behind the window. None where there is none."""
     library = compiled(HERE / "kernel.c")
     if library is not None:
         pointer, whole = ctypes.c_void_p, ctypes.c_int64
@@ -64,14 +58,31 @@ def kernel() -> ctypes.CDLL | None:
 
 
 def compiled(source: Path, include: Path | None = None, headers: Sequence[str] = ()) -> ctypes.CDLL | None:
-    """`source` as a loaded library, compiled now unless an earlier run left it; None where that is not possible.
+    """`source` as a loaded library: of the wheel, or compiled here; None where neither is possible.
 
-    include: a directory of headers; `headers` in it are part of what the result is cached by."""
-    compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
+    include: a directory of headers; `headers` in it are part of what a library compiled here is kept by."""
+    return shipped(source) or compiled_here(source, include, headers)
+
+
+def shipped(source: Path) -> ctypes.CDLL | None:
+    """The best library of `source` that came with the package and runs on this processor; None in a checkout."""
+    for variant in toolchain.variants():
+        file = toolchain.library(source, variant)
+        if file.exists() and toolchain.runs(variant):
+            try:
+                return ctypes.CDLL(str(file))
+            except OSError:  # of another system, whose C library is older
+                continue
+    return None
+
+
+def compiled_here(source: Path, include: Path | None = None, headers: Sequence[str] = ()) -> ctypes.CDLL | None:
+    """`source` as a library for this very processor, compiled now unless an earlier run left it."""
+    compiler = toolchain.compiler()
     if compiler is None or sys.platform == "win32":
         return None
     try:
-        parts = [source.read_bytes(), processor(), repr((FLAGS, compiler)).encode()]
+        parts = [source.read_bytes(), toolchain.processor(), repr((toolchain.FLAGS, compiler)).encode()]
         parts += [(HERE / header).read_bytes() for header in SHARED]
         parts += [(include / header).read_bytes() for header in headers if include is not None]
         name = f"{source.stem}-{hashlib.sha256(b''.join(parts)).hexdigest()[:16]}.so"
@@ -82,32 +93,11 @@ def compiled(source: Path, include: Path | None = None, headers: Sequence[str] =
         directory.mkdir(parents=True, exist_ok=True)
         target = directory / name
         if not target.exists():
-            build(compiler, include, source, target)
+            includes = [HERE] if include is None else [HERE, include]
+            try:
+                toolchain.build(compiler, source, target, includes, toolchain.NATIVE)
+            except subprocess.CalledProcessError:  # some compilers know no native target
+                toolchain.build(compiler, source, target, includes)
         return ctypes.CDLL(str(target))
     except (OSError, subprocess.SubprocessError):  # NumPy does the same without a compiler
         return None
-
-
-def build(compiler: str, include: Path | None, source: Path, target: Path) -> None:
-    """Compile into a temporary file beside `target` and rename it, so that no process loads half a library."""
-    handle, temporary = tempfile.mkstemp(suffix=".so", dir=target.parent)
-    os.close(handle)
-    includes = [f"-I{folder}" for folder in (HERE, include) if folder is not None]
-    try:
-        for tuning in (["-march=native"], []):  # some compilers know no native target
-            command = [compiler, *FLAGS, *tuning, *includes, str(source), "-o", temporary, "-lm"]
-            if subprocess.run(command, capture_output=True, timeout=60, check=not tuning).returncode == 0:
-                break
-        os.chmod(temporary, 0o755)
-        os.replace(temporary, target)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
-def processor() -> bytes:
-    """A name for the processor that -march=native compiles for, as a cache may be shared between machines."""
-    try:
-        lines = Path("/proc/cpuinfo").read_bytes().splitlines()
-        return next(line for line in lines if line.startswith((b"flags", b"Features", b"isa")))
-    except (OSError, StopIteration):
-        return f"{platform.machine()} {platform.processor()}".encode()

@@ -570,7 +570,7 @@ def test_attention_that_cannot_be_seen_is_not_promised(monkeypatch):
 
 
 def test_without_a_compiler_there_is_no_compiled_tap(monkeypatch):
-    monkeypatch.setattr("entropix.native.shutil.which", lambda _: None)
+    monkeypatch.setattr("entropix.toolchain.shutil.which", lambda _: None)
     assert compiled_tap.tap_library.__wrapped__() is None
 
 

@@ -190,16 +190,17 @@ def _processors(found: dict[str, bool]) -> Iterator[Check]:
 
 
 def _kernels(found: dict[str, bool]) -> Iterator[Check]:
-    from entropix.native import COMPILERS
+    from entropix import toolchain
 
     section = "kernels"
-    compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
+    compiler = toolchain.compiler()
     for name, what in (("kernels", "sampling"), ("attention", "attention")):
         if name == "attention" and not found.get("llama_cpp"):
             continue
         built = probe(name)
         if built.get("compiled"):
-            yield Check(section, what, OK, "compiled C", facts=built)
+            whence = "came with the package" if built["shipped"] else "compiled for this processor"
+            yield Check(section, what, OK, f"C, {whence}", facts=built)
             continue
         why = built.get("error") or ("no C compiler" if compiler is None else f"{compiler} does not compile it")
         fix = "install a C compiler, such as gcc" if compiler is None else ""

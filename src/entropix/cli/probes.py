@@ -59,13 +59,21 @@ def llama_cpp() -> dict[str, Any]:
 def kernels() -> dict[str, Any]:
     from entropix import native
 
-    return {"compiled": native.kernel() is not None}
+    return _compiled(native.kernel())
 
 
 def attention() -> dict[str, Any]:
     from entropix.engines.llama_cpp.compiled_tap import tap_library
 
-    return {"compiled": tap_library() is not None}
+    return _compiled(tap_library())
+
+
+def _compiled(library: Any) -> dict[str, Any]:
+    """Whether there is one, its file, and whether that came with the package."""
+    if library is None:
+        return {"compiled": False}
+    file = Path(library._name)
+    return {"compiled": True, "file": str(file), "shipped": file.is_relative_to(Path(__file__).parents[1])}
 
 
 def torch() -> dict[str, Any]:
