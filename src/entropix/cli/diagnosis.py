@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from entropix.cli.probes import probe
-from entropix.machine import available_cpus
+from entropix.machine import available_cpus, bfloat16_unit
 from entropix.version import entropix_version, installed_version
 
 OK, NOTE, MISSING, FAULT = "ok", "note", "missing", "fault"
@@ -180,6 +180,12 @@ def _processors(found: dict[str, bool]) -> Iterator[Check]:
     facts: dict[str, Any] = {"gpus": gpus, "llama_cpp": found.get("llama gpu", False), "torch": runtime.get("gpus", [])}
     if not gpus:
         yield Check(section, "GPU", OK, "none found; the processors compute", facts=facts)
+        if unit := bfloat16_unit():
+            text = (
+                f"{unit}: many texts at a time are faster with --engine transformers than with llama.cpp"
+            )
+            fix = "" if runtime else "pip install 'entropix-llm[transformers]'"
+            yield Check(section, "bfloat16", OK if runtime else NOTE, text, fix, {"unit": unit})
         return
     users = [name for name, uses in (("llama.cpp", facts["llama_cpp"]), ("transformers", facts["torch"])) if uses]
     if users:
