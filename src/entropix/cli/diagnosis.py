@@ -181,9 +181,7 @@ def _processors(found: dict[str, bool]) -> Iterator[Check]:
     if not gpus:
         yield Check(section, "GPU", OK, "none found; the processors compute", facts=facts)
         if unit := bfloat16_unit():
-            text = (
-                f"{unit}: many texts at a time are faster with --engine transformers than with llama.cpp"
-            )
+            text = f"{unit}: many texts at a time are faster with --engine transformers than with llama.cpp"
             fix = "" if runtime else "pip install 'entropix-llm[transformers]'"
             yield Check(section, "bfloat16", OK if runtime else NOTE, text, fix, {"unit": unit})
         return
