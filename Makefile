@@ -111,7 +111,7 @@ $(DOCS_VENV)/.ready: constraints-docs.txt
 
 $(CLIENTS_VENV)/.ready: Makefile
 	$(PYTHON) -m venv $(CLIENTS_VENV)
-	$(CLIENTS_VENV)/bin/pip install --quiet dspy instructor langchain-openai litellm llm ollama openai openai-agents \
+	$(CLIENTS_VENV)/bin/pip install --quiet anthropic dspy instructor langchain-openai litellm llm ollama openai openai-agents \
 	  'pydantic-ai-slim[openai]'
 	touch $@
 

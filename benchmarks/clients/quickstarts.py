@@ -494,6 +494,73 @@ def ollama_structured(url: str, model: str) -> None:
     need(Person.model_validate_json(found.message.content))
 
 
+# anthropic
+
+
+def anthropic_client(url: str) -> Any:
+    import anthropic
+
+    return anthropic.Anthropic(base_url=url, api_key="none", timeout=300)
+
+
+ADD_HERE = {
+    "name": "add",
+    "description": ADD["function"]["description"],
+    "input_schema": ADD["function"]["parameters"],
+}
+
+
+@quick("anthropic", "chat")
+def anthropic_chat(url: str, model: str) -> None:
+    client, asked = anthropic_client(url), {"model": model, "messages": user(QUESTION)}
+    found = client.messages.create(system="Be brief.", max_tokens=20, **asked)
+    need(found.content[0].text and found.stop_reason in ("end_turn", "max_tokens"), found)
+    need(client.messages.count_tokens(system="Be brief.", **asked).input_tokens == found.usage.input_tokens, found)
+
+
+@quick("anthropic", "stream")
+def anthropic_stream(url: str, model: str) -> None:
+    with anthropic_client(url).messages.stream(model=model, messages=user(QUESTION), max_tokens=20) as stream:
+        text = "".join(stream.text_stream)
+        need(text and text == stream.get_final_message().content[0].text)
+
+
+@quick("anthropic", "tools")
+def anthropic_tools(url: str, model: str) -> None:
+    client, messages = anthropic_client(url), user(SUM)
+    for n in range(3):
+        asked = {"model": model, "messages": messages, "tools": [ADD_HERE], "max_tokens": TOKENS}
+        if n % 2:
+            said = client.messages.create(**asked)
+        else:
+            with client.messages.stream(**asked) as stream:
+                said = stream.get_final_message()
+        if said.stop_reason != "tool_use":
+            break
+        calls = [block for block in said.content if block.type == "tool_use"]
+        results = [
+            {"type": "tool_result", "tool_use_id": call.id, "content": str(call.input["a"] + call.input["b"])}
+            for call in calls
+        ]
+        messages += [{"role": "assistant", "content": said.content}, {"role": "user", "content": results}]
+    need(len(messages) > 2 and messages[2]["content"][0]["content"] == "42", messages)
+    need("42" in said.content[0].text, said)
+
+
+@quick("anthropic", "structured")
+def anthropic_structured(url: str, model: str) -> None:
+    import pydantic
+
+    class Person(pydantic.BaseModel):
+        name: str
+        age: int
+
+    found = anthropic_client(url).messages.parse(
+        model=model, messages=user(PERSON), output_format=Person, max_tokens=TOKENS
+    )
+    need(isinstance(found.parsed_output, Person), found)
+
+
 def main() -> int:
     client, feature, url, model = sys.argv[1:]
     function = TABLE.get((client, feature))

@@ -25,6 +25,8 @@ class TextStream:
     def __init__(self, stops: tuple[str, ...] = (), before: bytes = b"") -> None:
         self.stops = tuple(s for s in stops if s)
         self.stopped = False
+        self.stopped_by = ""
+        """The stop string that has ended the text."""
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
         self._utf8.decode(before)
         self._waiting: deque[Step] = deque()
@@ -35,7 +37,7 @@ class TextStream:
     def copy(self) -> tuple[TextStream, list[Step]]:
         """A second stream in the same state, and its own copies of the steps that wait, oldest first."""
         twin = TextStream(self.stops)
-        twin.stopped = self.stopped
+        twin.stopped, twin.stopped_by = self.stopped, self.stopped_by
         twin._utf8.setstate(self._utf8.getstate())
         twin._certain = list(self._certain)
         twin._waiting = deque(replace(step) for step in self._waiting)
@@ -76,12 +78,13 @@ class TextStream:
     def _release(self) -> list[Step]:
         spelled = "".join(name or s.text for name, s in zip(self._names, self._waiting, strict=True))
         buffer = "".join(s.text for s in self._waiting) if any(self._names) else spelled
-        found = [at for s in self.stops if (at := buffer.find(s)) >= 0]
+        found = [(at, s) for s in self.stops if (at := buffer.find(s)) >= 0]
         if spelled is not buffer:
-            found += [self._shown(at) for s in self.stops if (at := spelled.find(s)) >= 0]
+            found += [(self._shown(at), s) for s in self.stops if (at := spelled.find(s)) >= 0]
         certain, certain_spelled = len(buffer), len(spelled)
         if found:
-            self._cut(min(found))
+            at, self.stopped_by = min(found)
+            self._cut(at)
             self.stopped = True
         else:
             certain -= self._held_back(buffer)

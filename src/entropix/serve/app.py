@@ -20,9 +20,10 @@ from entropix.model import Model
 from entropix.serve import schema
 from entropix.serve.afterwards import Interviewer
 from entropix.serve.answers import Writer
+from entropix.serve.anthropic.routes import add_anthropic
 from entropix.serve.asking import Asked, Reader, no_such_model
 from entropix.serve.echo import EchoWriter
-from entropix.serve.errors import ApiError, failed
+from entropix.serve.errors import ApiError, failed, response_of
 from entropix.serve.guard import AccessGuard, with_cors
 from entropix.serve.info import describe
 from entropix.serve.metrics import Collector
@@ -83,6 +84,7 @@ class Server:
         add_tokens(self.inner, self.reader)
         add_responses(self.inner, self.reader, self.answer)
         add_ollama(self.inner, self.reader, self.answer)
+        add_anthropic(self.inner, self.reader, self.answer, self._prepare)
         add_page(self.inner)
         paths = frozenset(path for route in self.inner.routes if (path := getattr(route, "path", "")))
         self.guard = AccessGuard(self.inner, settings, paths)
@@ -214,9 +216,9 @@ def _allowed(request: Request) -> str:
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
-    """ApiErrors, and Starlette's own for paths and methods that do not exist, in OpenAI's shape."""
+    """ApiErrors, and Starlette's own for paths and methods that do not exist, in the shape of the path's API."""
     if isinstance(error, ApiError):
-        return error.response()
+        return response_of(error, request.url.path)
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
     if error.status_code == 405:
@@ -229,7 +231,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     text = texts.get(error.status_code, error.detail)
     if error.status_code == 400:
         text = _unreadable(error.__cause__) or text
-    return ApiError(error.status_code, text, headers=headers).response()
+    return response_of(ApiError(error.status_code, text, headers=headers), request.url.path)
 
 
 def _unreadable(cause: BaseException | None) -> str:
@@ -244,6 +246,6 @@ def _unreadable(cause: BaseException | None) -> str:
     return ""
 
 
-async def on_failure(_: Request, error: Exception) -> Response:
+async def on_failure(request: Request, error: Exception) -> Response:
     """Anything else is ours; what it was stands in the log only."""
-    return failed().response()
+    return response_of(failed(), request.url.path)

@@ -1,4 +1,4 @@
-"""Errors as OpenAI's clients know them: {"error": {"message", "type", "param", "code"}}."""
+"""Errors as OpenAI's clients know them, {"error": {"message", "type", "param", "code"}}, and as those of other APIs."""
 
 from __future__ import annotations
 
@@ -45,6 +45,47 @@ class ApiError(HTTPException):
     @property
     def body(self) -> bytes:
         return json.dumps(self.record).encode()
+
+
+ANTHROPICS = {
+    401: AUTHENTICATION,
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: LIMIT,
+    503: "overloaded_error",
+}
+"""What Anthropic's clients call an error with this status; 400 and 500 stand for the others."""
+
+
+def _is_anthropics(path: str) -> bool:
+    return path.startswith("/v1/messages")
+
+
+def _is_ollamas(path: str) -> bool:
+    return path.startswith("/api/")
+
+
+def body_of(error: ApiError, path: str) -> bytes:
+    """An error in the shape of the API that the path belongs to."""
+    if _is_ollamas(path):
+        return json.dumps({"error": error.detail}).encode()
+    if _is_anthropics(path):
+        kind = ANTHROPICS.get(error.status_code, INVALID if error.status_code < 500 else "api_error")
+        return json.dumps({"type": "error", "error": {"type": kind, "message": error.detail}}).encode()
+    return error.body
+
+
+def framed(body: bytes, path: str) -> bytes:
+    """An error's body as what ends a stream of that path."""
+    if _is_ollamas(path):
+        return body + b"\n"
+    return (b"event: error\n" if _is_anthropics(path) else b"") + b"data: " + body + b"\n\n"
+
+
+def response_of(error: ApiError, path: str) -> Response:
+    """What an error is answered with at that path."""
+    return Response(body_of(error, path), error.status_code, error.headers, media_type="application/json")
 
 
 def invalid(message: str, param: str | None = None, code: str | None = None) -> ApiError:

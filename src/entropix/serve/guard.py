@@ -16,7 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from entropix.serve.errors import AUTHENTICATION, ApiError
+from entropix.serve.errors import AUTHENTICATION, ApiError, response_of
 from entropix.serve.settings import Settings
 
 log = logging.getLogger("entropix.serve")
@@ -28,7 +28,7 @@ LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 BODY_SECONDS = 60.0
 """Seconds a client may take to send a request."""
 
-ONCE = ("host", "origin", "authorization", "content-type", "content-length")
+ONCE = ("host", "origin", "authorization", "x-api-key", "content-type", "content-length")
 """Headers of which a second one could be read by a proxy where the first is read here."""
 
 HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
@@ -77,7 +77,7 @@ class AccessGuard:
             try:
                 scope["state"]["client"] = self._admit(scope)
             except ApiError as error:
-                await error.response()(scope, receive, answer)
+                await response_of(error, scope["path"])(scope, receive, answer)
             else:
                 await self.app(asked, _bounded(receive, self.settings.max_body), answer)
         finally:
@@ -117,9 +117,10 @@ class AccessGuard:
         client = peer[0] if peer else ""
         if not self._keys:
             return client
-        key = self._key(headers.get("authorization", ""))
+        key = self._key(headers)
         if key is None and scope["method"] != "OPTIONS" and not _open(scope["path"]):
-            given = "the API key is not right" if "authorization" in headers else "an API key is needed"
+            came = "authorization" in headers or "x-api-key" in headers
+            given = "the API key is not right" if came else "an API key is needed"
             raise ApiError(
                 401,
                 f"{given}; send it as the header: Authorization: Bearer KEY",
@@ -129,9 +130,12 @@ class AccessGuard:
             )
         return client if key is None else f"key {key}"
 
-    def _key(self, header: str) -> int | None:
-        """The number of the key that a header holds. All keys are compared, each in constant time."""
-        scheme, _, key = header.partition(" ")
+    def _key(self, headers: Headers) -> int | None:
+        """The number of the key that a request brings, as OpenAI's clients do or as Anthropic's. All keys are compared,
+        each in constant time."""
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        if not scheme and "x-api-key" in headers:
+            scheme, key = "bearer", headers["x-api-key"]
         digest = hashlib.sha256(key.strip().encode("utf-8", "surrogateescape")).digest()
         found = None
         for number, known in enumerate(self._keys):

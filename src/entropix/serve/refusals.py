@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
-from entropix.serve.errors import ApiError, invalid
+from entropix.serve.errors import ApiError, invalid, response_of
 from entropix.serve.schema import NEUTRAL
 
 T = TypeVar("T", bound=BaseModel)
@@ -27,10 +27,10 @@ KINDS = {
 }
 
 
-async def on_invalid(_: Request, error: Exception) -> Response:
+async def on_invalid(request: Request, error: Exception) -> Response:
     """The first thing that is wrong with a body, where it stands and what is allowed there."""
     assert isinstance(error, RequestValidationError)
-    return refused(list(error.errors()), error.body).response()
+    return response_of(refused(list(error.errors()), error.body), request.url.path)
 
 
 def validated(kind: type[T], body: Mapping[str, Any], names: Mapping[str, str] | None = None) -> T:

@@ -10,10 +10,9 @@ from starlette.responses import JSONResponse, Response
 
 from entropix.serve.answers import Writer
 from entropix.serve.asking import Asked, Reader, no_such_model
-from entropix.serve.errors import ApiError
 from entropix.serve.ollama.reading import LATEST, chat_of, completion_of
 from entropix.serve.ollama.schema import OllamaChat, OllamaGenerate, OllamaName
-from entropix.serve.ollama.writing import OllamaWriter, refusal
+from entropix.serve.ollama.writing import OllamaWriter
 from entropix.serve.streaming import Answer
 from entropix.version import entropix_version
 
@@ -44,10 +43,7 @@ def add_ollama(app: FastAPI, reader: Reader, answer: Answer) -> None:
         def write(asked: Asked) -> Writer:
             return OllamaWriter(asked, body.model, chats=chats)
 
-        try:
-            return await answer(http, read, write, stream=body.stream is not False, usage=False)
-        except ApiError as error:
-            return refusal(error)
+        return await answer(http, read, write, stream=body.stream is not False, usage=False)
 
     @app.post("/api/chat", responses=ANSWERS, response_class=Response, tags=["Ollama"])
     async def chat(body: OllamaChat, http: Request) -> Response:
@@ -85,7 +81,7 @@ def add_ollama(app: FastAPI, reader: Reader, answer: Answer) -> None:
         """What is known of the model."""
         name = (body.model or body.name or "").removesuffix(LATEST)
         if name not in reader.names:
-            return refusal(no_such_model(name, reader.names))
+            raise no_such_model(name, reader.names)
         info, able = reader.model.info, reader.model.engine.capabilities
         kinds = {
             f"{info.architecture}.context_length": able.context,

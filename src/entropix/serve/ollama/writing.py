@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from entropix.decoding import Job
 from entropix.serve.asking import Asked
-from entropix.serve.errors import ApiError
+from entropix.serve.errors import ApiError, body_of, framed, response_of
 from entropix.serve.shapes import ChatShape
 from entropix.serve.ticket import MailItem
 from entropix.serve.tools.speech import Fragment, WrittenCall
@@ -60,10 +60,10 @@ class OllamaWriter(SpokenWriter):
         return b""
 
     def refused(self, error: ApiError) -> Response:
-        return refusal(error)
+        return response_of(error, "/api/")
 
     def failed(self, error: ApiError) -> bytes:
-        return json.dumps({"error": error.detail}).encode() + b"\n"
+        return framed(body_of(error, "/api/"), "/api/")
 
     @staticmethod
     def _text(parts: Sequence[Fragment], kind: str) -> str:
@@ -74,7 +74,7 @@ class OllamaWriter(SpokenWriter):
         if thinking:
             said["thinking"] = thinking
         if calls:
-            said["tool_calls"] = [{"function": {"name": c.name, "arguments": arguments_of(c)}} for c in calls]
+            said["tool_calls"] = [{"function": {"name": c.name, "arguments": c.given}} for c in calls]
         found = (
             {"message": said} if self.chats else {"response": content, **({"thinking": thinking} if thinking else {})}
         )
@@ -96,17 +96,3 @@ class OllamaWriter(SpokenWriter):
             "eval_duration": spent,
             "entropix": self.ours(0, result),
         }
-
-
-def arguments_of(call: WrittenCall) -> dict[str, Any]:
-    """A call's arguments as an object; those that were cut off are empty."""
-    try:
-        found = json.loads(call.arguments)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def refusal(error: ApiError) -> Response:
-    """An error as Ollama's clients read it."""
-    return JSONResponse({"error": error.detail}, error.status_code, dict(error.headers or {}))

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from entropix.serve.errors import SERVER, ApiError, failed
+from entropix.serve.errors import SERVER, ApiError, body_of, failed, framed, response_of
 from entropix.serve.guard import AccessGuard, with_cors
 from entropix.serve.settings import Settings
 from entropix.serve.supervised.metrics import FrontCollector, without_requests
@@ -74,7 +73,7 @@ class Front:
         self.guard.paths = frozenset(paths)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        out = Out(send)
+        out = Out(send, scope["path"])
         try:
             own = self._own(scope["path"])
             if own is not None:
@@ -85,7 +84,7 @@ class Front:
                 await _unless_gone(self._relay(asked, out), receive)
         except ApiError as error:
             if not await out.fail(error):
-                await _refusal(error, scope["path"])(scope, receive, send)
+                await response_of(error, scope["path"])(scope, receive, send)
 
     def _own(self, path: str) -> Response | None:
         """What this process answers itself while there is no other."""
@@ -170,8 +169,8 @@ class Front:
 class Out:
     """What the client gets. said: whether it has been told anything but that the connection lives."""
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    def __init__(self, send: Send, path: str) -> None:
+        self._send, self._path = send, path
         self._kind = b""
         self._begun = False
         self.said = False
@@ -206,12 +205,12 @@ class Out:
         """End a stream that has begun with an error, as the server does; False if none has."""
         if not self._begun:
             return False
-        await self._end(error.body if self._kind == EVENTS else _ollama(error))
+        await self._end(body_of(error, self._path))
         return True
 
     async def _end(self, error: bytes) -> None:
         self.said = True
-        await self._body(b"data: " + error + b"\n\n" if self._kind == EVENTS else error + b"\n", more=False)
+        await self._body(framed(error, self._path), more=False)
 
     async def _start(self, upstream: Upstream, more: list[Header]) -> None:
         if not self._begun:
@@ -270,14 +269,3 @@ def _cut(how: str) -> ApiError:
         kind=SERVER,
         code="engine_crashed",
     )
-
-
-def _ollama(error: ApiError) -> bytes:
-    return json.dumps({"error": error.detail}).encode()
-
-
-def _refusal(error: ApiError, path: str) -> Response:
-    """An error in the shape of the API that was asked."""
-    if path.startswith("/api/"):
-        return Response(_ollama(error), error.status_code, error.headers, media_type="application/json")
-    return error.response()

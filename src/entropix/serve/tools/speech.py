@@ -8,7 +8,7 @@ import secrets
 import string
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from entropix.constraints.lazy import Triggers
 from entropix.serve.tools.dialect import from_dialect
@@ -31,6 +31,15 @@ class WrittenCall:
     start: int
     arguments: str = ""
     whole: bool = False
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The arguments as an object; empty where they were cut off."""
+        try:
+            found = json.loads(self.arguments)
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
 
 
 @dataclass(slots=True)

@@ -1,0 +1,1 @@
+"""Anthropic's Messages API, as far as its clients need it: a translation onto chat requests."""
