@@ -11,7 +11,7 @@ except ImportError as missing:
         "cannot be imported; install them with: pip install 'entropix-llm[transformers]'"
     ) from missing
 
-from entropix.engines.transformers.engine import TransformersEngine, TransformersSequence
-from entropix.engines.transformers.tokenizer import TransformersTokenizer
+from entropix.engines.huggingface.tokenizer import TransformersTokenizer
+from entropix.engines.transformers.engine import TransformersEngine
 
-__all__ = ["TransformersEngine", "TransformersSequence", "TransformersTokenizer"]
+__all__ = ["TransformersEngine", "TransformersTokenizer"]

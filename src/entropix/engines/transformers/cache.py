@@ -7,12 +7,15 @@ row's length is stale or zero, always finite, and never visible.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
+
+from entropix.engines.slotted import grown
 
 FIRST_CAPACITY = 256
 
@@ -163,37 +166,34 @@ class SlotCache(Cache):  # type: ignore[misc]  # the base class is untyped
     def get_mask_sizes(self, query_length: Any, layer_idx: int = 0) -> tuple[int, int]:
         return self.current().keys, 0
 
-    def _kept(self) -> list[SlotLayer]:
+    def _initialized(self) -> list[SlotLayer]:
         return [layer for layer in self.layers if layer.is_initialized]
+
+    def _kept(self) -> Iterator[torch.Tensor]:
+        """Keys and values of every layer that has some."""
+        for layer in self._initialized():
+            yield from (layer.keys, layer.values)
 
     def reserve(self, slots: int, capacity: int) -> None:
         """Room for `slots` rows of `capacity` tokens; grows by doubling up to what was allowed."""
-        slots = _grown(self.slots, slots, self.most[0])
-        capacity = _grown(self.capacity, capacity, self.most[1])
+        slots = grown(self.slots, slots, self.most[0])
+        capacity = grown(self.capacity, capacity, self.most[1])
         if (slots, capacity) != (self.slots, self.capacity):
-            for layer in self._kept():
-                layer.resize(slots, capacity)
+            with torch.inference_mode():
+                for layer in self._initialized():
+                    layer.resize(slots, capacity)
             self.slots, self.capacity = slots, capacity
 
     def copy(self, source: int, target: int, length: int) -> None:
         """The first `length` tokens of slot `source` into slot `target`."""
-        for layer in self._kept():
-            for kept in (layer.keys, layer.values):
+        with torch.inference_mode():
+            for kept in self._kept():
                 kept[target, :, :length] = kept[source, :, :length]
 
     def exchange(self, a: int, b: int, length: int) -> None:
         """Swap the first `length` tokens of two slots."""
-        for layer in self._kept():
-            for kept in (layer.keys, layer.values):
+        with torch.inference_mode():
+            for kept in self._kept():
                 held = kept[a, :, :length].clone()
                 kept[a, :, :length] = kept[b, :, :length]
                 kept[b, :, :length] = held
-
-
-def _grown(have: int, wanted: int, most: int) -> int:
-    """`have` doubled until it covers `wanted`, no further than `most` unless padding wants more."""
-    if wanted <= have:
-        return have
-    while have < wanted:
-        have *= 2
-    return max(wanted, min(have, most))

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers.models.auto.modeling_auto import (
-    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
-)
-
 from entropix.engines.base import fingerprint, sample_ids
-from entropix.engines.transformers.tokenizer import TransformersTokenizer
-from entropix.errors import ModelError, ParameterError
+from entropix.engines.huggingface.configuration import is_encoder
+from entropix.engines.huggingface.tokenizer import TransformersTokenizer
+from entropix.engines.slotted import chosen_layers
+from entropix.errors import ModelError
 from entropix.types import ModelInfo
 
 FULL = "full_attention"
-GENERATORS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "WithLMHeadModel")
-"""How transformers names classes that predict the next token."""
 ATTENTION_LAYERS = frozenset({FULL, "sliding_attention", "chunked_attention"})
 
 
@@ -54,28 +49,6 @@ def check_supported(model: Any) -> None:
         )
 
 
-def is_encoder(config: Any) -> bool:
-    """Whether this is a family of encoders (BERT, RoBERTa, …) that was not made a decoder: its language model head
-    fills masks, though a class for causal language models exists."""
-    kind = getattr(config, "model_type", "")
-    both = kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    return both and not getattr(config, "is_decoder", False)
-
-
-def no_generator(config: Any) -> str:
-    """Why the model of a configuration generates no text; "" where nothing says so."""
-    kind, saved = config.model_type, list(getattr(config, "architectures", None) or ())
-    if getattr(config, "is_encoder_decoder", False):
-        return "an encoder-decoder"
-    if is_encoder(config):
-        return "an encoder, which reads text and writes none"
-    if saved and not any(name.endswith(GENERATORS) for name in saved):
-        return f"saved as {saved[0]}, without a head that predicts tokens"
-    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not getattr(config, "auto_map", None):
-        return f"a {kind} model, of which transformers has no causal language model"
-    return ""
-
-
 def softcaps(config: Any) -> bool:
     """Whether attention scores are soft-capped, which stock SDPA does not know."""
     return getattr(config, "attn_logit_softcapping", None) is not None
@@ -90,10 +63,7 @@ def observed_layers(config: Any, wanted: Any = None) -> frozenset[int]:
         kinds = list(getattr(config, "layer_types", None) or [FULL] * layers)
         full = [n for n, kind in enumerate(kinds) if kind == FULL]
         return frozenset({full[-1] if full else layers - 1})
-    chosen = frozenset(wanted)
-    if not chosen or not all(isinstance(n, int) and 0 <= n < layers for n in chosen):
-        raise ParameterError(f"attention_layers={wanted!r}: name at least one layer from 0 to {layers - 1}")
-    return chosen
+    return chosen_layers(wanted, layers)
 
 
 def describe(model: Any, tokenizer: TransformersTokenizer, name: str) -> ModelInfo:

@@ -14,7 +14,7 @@ import transformers
 from huggingface_hub.utils import logging as hub_logging
 from transformers.utils import logging
 
-from entropix.engines.transformers.inspection import no_generator
+from entropix.engines.huggingface.configuration import no_generator
 from entropix.errors import ModelError
 from entropix.folders import expanded
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,20 +12,6 @@ from entropix.arrays import to_numpy
 from entropix.engines.transformers.attention import CURRENT, Call
 from entropix.engines.transformers.cache import SlotCache, Span
 from entropix.types import ATTENTION, Array, AttentionSignals, Observation
-
-NARROW = 4  # a call this narrow is not worth splitting
-
-
-def groups(counts: Sequence[int]) -> list[list[int]]:
-    """Items that share a model call, by index, so that padding at most doubles the work of a wide call."""
-    found: list[list[int]] = []
-    widest = 0
-    for n in sorted(range(len(counts)), key=lambda n: -counts[n]):
-        if not found or (widest > NARROW and 2 * counts[n] < widest):
-            found.append([])
-            widest = counts[n]
-        found[-1].append(n)
-    return [sorted(group) for group in found]
 
 
 def switchable_configs(model: Any) -> list[Any]:
