@@ -86,7 +86,7 @@ $(VENV)/.model: $(VENV)/.llama
 
 $(VENV)/.dev: $(VENV)/.llama
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[llama,transformers,constrained,completion,eval,lm-eval,serve,remote,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[llama,transformers,mlx,constrained,completion,eval,lm-eval,serve,remote,dev]'
 	touch $@
 
 # the list is whole, and why pip must not add to it is said there

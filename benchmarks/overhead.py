@@ -1,6 +1,6 @@
 """What uncertainty-guided decoding costs: tokens/s of a bare greedy loop on each engine, of each policy, the ratio.
 
-    python -m benchmarks.overhead [--engine llama_cpp|transformers|rows|all] [--repeats 5] [--tokens 96]
+    python -m benchmarks.overhead [--engine llama_cpp|transformers|mlx|rows|all] [--repeats 5] [--tokens 96]
 
 Everything is measured in one run, in interleaved repeats: in each repeat every configuration decodes once, in a
 rotating order. Printed are the median tokens/s and the median of the ratios to the baseline of the same repeat.
@@ -8,6 +8,7 @@ Machines are noisy; the ratio is the figure to look at. Only decoding is timed, 
 
 llama_cpp     baseline: `llama_decode` and an argmax in the smallest loop, flash attention on
 transformers  baseline: the library's own `generate(do_sample=True)`, bfloat16
+mlx           baseline: the transformers engine on the same weights, greedy; not part of `all`
 rows          signals + policy + sampling of one row, no model at all
 """
 
@@ -196,6 +197,24 @@ def transformers(model: str, repeats: int, tokens: int, short: bool) -> None:
         report(title, base | policies(engine, sequences, tokens, short), repeats)
 
 
+def mlx(repeats: int, tokens: int) -> None:
+    """SmolLM2 as a model directory on both engines that read one."""
+    from benchmarks.smollm2 import directory
+    from entropix.models import load_engine
+
+    for dtype in ("float32", "bfloat16"):
+        engines = {name: load_engine(directory(), name, dtype=dtype, sequences=8) for name in ("transformers", "mlx")}
+        for sequences in (1, 8):
+            title = f"transformers and mlx, {dtype}, {sequences} sequence{'s' * (sequences > 1)}"
+            timed = {
+                name: through_the_loop(engine, "greedy", sequences, tokens, attention=False)
+                for name, engine in engines.items()
+            }
+            report(title, timed, repeats)
+        for engine in engines.values():
+            engine.shutdown()
+
+
 def rows(repeats: int) -> None:
     """Milliseconds of signals + policy + window + draw for one row, in the regime that costs most (adapt)."""
     print("\nOne row, no model, NumPy, milliseconds\n")
@@ -245,7 +264,7 @@ def _milliseconds(function: Callable[[], Any], repeats: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--engine", choices=["llama_cpp", "transformers", "rows", "all"], default="all")
+    parser.add_argument("--engine", choices=["llama_cpp", "transformers", "mlx", "rows", "all"], default="all")
     parser.add_argument("--model", default="smollm2", help="a model name or path (default: smollm2)")
     parser.add_argument("--repeats", type=int, default=5, help="interleaved repeats (default: 5)")
     parser.add_argument("--tokens", type=int, default=96, help="tokens a sequence (default: 96)")
@@ -258,6 +277,8 @@ def main() -> None:
         llama(args.model, args.repeats, args.tokens, args.threads, args.short)
     if args.engine in ("transformers", "all"):
         transformers(args.model, args.repeats, args.tokens, args.short)
+    if args.engine == "mlx":
+        mlx(args.repeats, args.tokens)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,9 @@ import pytest
 from entropix.engines import Engine
 from entropix.engines.scripted import ScriptedEngine
 from entropix.models import embedded
+from helpers import tiny
 from helpers.llama import embedded_model, needs_llama_cpp
+from helpers.mlx import needs_mlx
 
 # asserts there say what they compared, as those of tests do
 pytest.register_assert_rewrite("helpers.engine_contract")
@@ -66,8 +68,24 @@ def transformers_engine(smollm2: Path) -> Iterator[Engine]:
     engine.shutdown()
 
 
-ENGINES = ("scripted", "llama_cpp", "transformers")
+@pytest.fixture(scope="session")
+def mlx_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """A tiny model of random weights: on a processor MLX takes minutes for what the others do in seconds."""
+    needs_mlx()
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("torch")
+    from entropix.engines.mlx import MlxEngine
+
+    config = transformers.LlamaConfig(**tiny.SMALL, num_key_value_heads=2)
+    folder = tiny.save(tiny.random_model(config), tmp_path_factory.mktemp("mlx"))
+    engine = MlxEngine.load(folder, context=1024, sequences=16)
+    yield engine
+    engine.shutdown()
+
+
+ENGINES = ("scripted", "llama_cpp", "transformers", "mlx")
 REAL_ENGINES = ENGINES[1:]
+SMOLLM2_ENGINES = ("llama_cpp", "transformers")
 
 
 def engine_named(name: str, request: pytest.FixtureRequest) -> Engine:
@@ -89,6 +107,15 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
 
 @pytest.fixture(params=REAL_ENGINES)
 def real_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """Every engine that computes a model, which may be one of random weights."""
+    engine = engine_named(request.param, request)
+    yield engine
+    assert engine.cells_used() == 0, "this test leaked a sequence"
+
+
+@pytest.fixture(params=SMOLLM2_ENGINES)
+def smollm2_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """Every engine that has SmolLM2 here."""
     engine = engine_named(request.param, request)
     yield engine
     assert engine.cells_used() == 0, "this test leaked a sequence"

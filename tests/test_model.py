@@ -222,8 +222,8 @@ def test_another_seed_gives_another_text(real_engine: Engine) -> None:
     assert len(texts) == 3
 
 
-def test_a_real_chat_reuses_the_cache(real_engine: Engine) -> None:
-    chat = entropix.Model(real_engine).chat(seed=1, max_tokens=12)
+def test_a_real_chat_reuses_the_cache(smollm2_engine: Engine) -> None:
+    chat = entropix.Model(smollm2_engine).chat(seed=1, max_tokens=12)
     try:
         for _ in chat.send("Name a river."):
             pass

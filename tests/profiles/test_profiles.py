@@ -165,5 +165,5 @@ def test_the_measured_models_ship() -> None:
     assert len(default_prompts()) >= 32
 
 
-def test_both_engines_find_the_shipped_profile(real_engine: Engine) -> None:
-    assert find(real_engine.info).name == "SmolLM2-135M-Instruct"
+def test_both_engines_find_the_shipped_profile(smollm2_engine: Engine) -> None:
+    assert find(smollm2_engine.info).name == "SmolLM2-135M-Instruct"

@@ -25,6 +25,7 @@ EXTRAS = {
     "llama": ("xllamacpp" if os.name != "nt" else "llama-cpp-python", "jinja2", "huggingface_hub"),
     "llama-cpp-python": ("llama-cpp-python", "jinja2", "huggingface_hub"),
     "transformers": ("transformers", "torch", "gguf", "accelerate", "jinja2"),
+    "mlx": ("mlx-lm", "mlx", "jinja2"),
     "constrained": ("llguidance",),
     "serve": ("fastapi", "llguidance", "uvicorn", "httptools", "prometheus-client"),
     "eval": ("scipy", "statsmodels", "matplotlib", "optuna", "jinja2"),
@@ -39,6 +40,7 @@ PURPOSE = {
     "llama": ".gguf files, nothing to compile",
     "llama-cpp-python": ".gguf files, by a llama.cpp built here",
     "transformers": "model directories and hub names, on CPU or GPU",
+    "mlx": "model directories and hub names, on Apple's GPUs",
     "constrained": "--json-schema, --regex, --grammar",
     "serve": "entropix serve",
     "eval": "entropix eval, tune, replay",
@@ -74,9 +76,10 @@ def diagnose() -> tuple[list[Check], str]:
             checks.append(Check(section, "error", FAULT, f"{type(error).__name__}: {error}"))
     if not found.get("core"):
         return checks, "packages that everything needs are missing"
-    if not (found.get("llama_cpp") or found.get("transformers")):
+    of_directories = found.get("transformers") or found.get("mlx")
+    if not (found.get("llama_cpp") or of_directories):
         return checks, "no engine works"
-    if not (found.get("model") or found.get("transformers")):
+    if not (found.get("model") or of_directories):
         return checks, "there is no model and no place for one"
     return checks, ""
 
@@ -112,25 +115,26 @@ def _extras(found: dict[str, bool]) -> Iterator[Check]:
 
 
 def _engines(found: dict[str, bool]) -> Iterator[Check]:
-    from entropix.models import ENGINES
+    from entropix.engines.kinds import FORMATS
+    from entropix.models import ENGINES, NATURAL
 
     section = "engines"
     kinds, problems = ENGINES.usable()
     for problem in problems:
         yield Check(section, "package", FAULT, problem)
     there = {name: not kind.runtimes or any(map(has, kind.runtimes)) for name, kind in kinds.items()}
-    natural = {"gguf": "llama_cpp", "transformers": "transformers"}
-    for form, what in (("gguf", ".gguf files"), ("transformers", "model directories")):
+    for natural, form in NATURAL.items():
+        what = FORMATS[form]
         able = [name for name, kind in kinds.items() if form in kind.formats and there[name]]
-        first = natural[form] if natural[form] in able else able[0] if able else None
+        first = natural if natural in able else able[0] if able else None
         others = ", ".join(f"--engine {name}" for name in able if name != first)
         facts = {"engine": first, "able": able}
         if first is None:
-            fix = f"pip install {kinds[natural[form]].install}"
+            fix = f"pip install {kinds[natural].install}"
             yield Check(section, what, MISSING, "no engine is installed", fix, facts)
-        elif first != natural[form]:
+        elif first != natural:
             yield Check(
-                section, what, NOTE, f"with --engine {first} only", f"pip install {kinds[natural[form]].install}", facts
+                section, what, NOTE, f"with --engine {first} only", f"pip install {kinds[natural].install}", facts
             )
         else:
             yield Check(section, what, OK, first + (f"; also by {others}" if others else ""), facts=facts)
@@ -170,22 +174,25 @@ def _processors(found: dict[str, bool]) -> Iterator[Check]:
         yield Check(section, "quota", NOTE, f"this container may use {quota:g} processors", fix, {"quota": quota})
     if os.environ.get("OMP_NUM_THREADS"):
         yield Check(section, "OMP_NUM_THREADS", NOTE, os.environ["OMP_NUM_THREADS"])
-    runtime: dict[str, Any] = probe("torch") if has("torch") and has("transformers") else {}
-    if "error" in runtime:
-        fix = "pip install --force-reinstall 'entropix-llm[transformers]'"
-        yield Check(section, "transformers", FAULT, runtime["error"], fix, runtime)
-    elif runtime:
-        found["transformers"] = True
-    gpus = list(dict.fromkeys([*nvidia(), *runtime.get("gpus", [])]))
-    facts: dict[str, Any] = {"gpus": gpus, "llama_cpp": found.get("llama gpu", False), "torch": runtime.get("gpus", [])}
+    facts: dict[str, Any] = {"gpus": [], "llama_cpp": found.get("llama gpu", False)}
+    for engine, name, needed in (("transformers", "torch", "transformers"), ("mlx", "mlx", "mlx_lm")):
+        runtime: dict[str, Any] = probe(name) if has(name) and has(needed) else {}
+        if "error" in runtime:
+            fix = f"pip install --force-reinstall 'entropix-llm[{engine}]'"
+            yield Check(section, engine, FAULT, runtime["error"], fix, runtime)
+        elif runtime:
+            found[engine] = True
+        facts[name] = runtime.get("gpus", [])
+    gpus = facts["gpus"] = list(dict.fromkeys([*nvidia(), *facts["torch"], *facts["mlx"]]))
     if not gpus:
         yield Check(section, "GPU", OK, "none found; the processors compute", facts=facts)
         if unit := bfloat16_unit():
             text = f"{unit}: many texts at a time are faster with --engine transformers than with llama.cpp"
-            fix = "" if runtime else "pip install 'entropix-llm[transformers]'"
-            yield Check(section, "bfloat16", OK if runtime else NOTE, text, fix, {"unit": unit})
+            there = found.get("transformers", False)
+            fix = "" if there else "pip install 'entropix-llm[transformers]'"
+            yield Check(section, "bfloat16", OK if there else NOTE, text, fix, {"unit": unit})
         return
-    users = [name for name, uses in (("llama.cpp", facts["llama_cpp"]), ("transformers", facts["torch"])) if uses]
+    users = [name for name, of in (("llama.cpp", "llama_cpp"), ("transformers", "torch"), ("MLX", "mlx")) if facts[of]]
     if users:
         yield Check(section, "GPU", OK, f"{', '.join(gpus)}; used by {' and '.join(users)}", facts=facts)
     else:

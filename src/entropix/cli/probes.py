@@ -5,6 +5,7 @@ python -m entropix.cli.probes NAME      prints one line of JSON
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -86,7 +87,17 @@ def torch() -> dict[str, Any]:
     return {"torch": runtime.__version__, "transformers": transformers.__version__, "gpus": gpus}
 
 
-PROBES = {found.__name__: found for found in (llama_cpp, kernels, attention, torch)}
+def mlx() -> dict[str, Any]:
+    importlib.import_module("entropix.engines.mlx")  # raises with what is missing of it
+    import mlx.core as runtime
+    import mlx_lm
+
+    gpu = runtime.default_device() == runtime.gpu
+    name = f"{runtime.device_info().get('device_name', 'GPU')} (MLX)"
+    return {"mlx": runtime.__version__, "mlx-lm": mlx_lm.__version__, "gpus": [name] if gpu else []}
+
+
+PROBES = {found.__name__: found for found in (llama_cpp, kernels, attention, torch, mlx)}
 
 
 def main(name: str) -> None:

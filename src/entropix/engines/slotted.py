@@ -28,7 +28,7 @@ class SlotSequence:
         self.tokens = tokens
 
 
-Item = tuple[SlotSequence, list[int]]
+WorkItem = tuple[SlotSequence, list[int]]
 """A sequence and the tokens to append to it, looked at and found right."""
 
 
@@ -93,7 +93,7 @@ class SlottedEngine:
         """Tokens held by live sequences; a fork is a copy and counts in full."""
         return sum(len(live.tokens) for live in self._live())
 
-    def _checked(self, work: Sequence[Work]) -> list[Item]:
+    def _checked(self, work: Sequence[Work]) -> list[WorkItem]:
         """The work with nothing wrong in it; nothing has changed when this raises."""
         self._running()
         items = [(self._own(sequence), [int(token) for token in tokens]) for sequence, tokens in work]
@@ -116,7 +116,7 @@ class SlottedEngine:
         return items
 
     @contextmanager
-    def _undone_on_failure(self, items: Sequence[Item]) -> Iterator[None]:
+    def _undone_on_failure(self, items: Sequence[WorkItem]) -> Iterator[None]:
         """Whatever is raised within, the sequences hold what they held before; what lies beyond is never read."""
         before = [len(sequence.tokens) for sequence, _ in items]
         try:

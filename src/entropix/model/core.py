@@ -369,10 +369,10 @@ def load(
 ) -> Model:
     """Load a model: "smollm2", a .gguf file, a transformers directory or a hub name.
 
-    engine: "llama_cpp" or "transformers", None for the natural one. profile: None finds the model's own. Options go to
-    the engine: context, sequences, cells, attention_layers; threads, gpu_layers, flash_attention, kv_type, batch, lora,
-    rope_scaling, rope_freq_base (llama_cpp; docs/engines.md); device, dtype (transformers). Raises ModelError,
-    ParameterError or ProfileError with a message that says what to do.
+    engine: "llama_cpp", "transformers" or "mlx", None for the natural one. profile: None finds the model's own. Options
+    go to the engine: context, sequences, cells, attention_layers; threads, gpu_layers, flash_attention, kv_type, batch,
+    lora, rope_scaling, rope_freq_base (llama_cpp; docs/engines.md); device (transformers), dtype (transformers, mlx).
+    Raises ModelError, ParameterError or ProfileError with a message that says what to do.
     """
     found = None if profile is None else profile if isinstance(profile, Profile) else named(profile)
     return Model(load_engine(name, engine, **options), found)

@@ -95,7 +95,7 @@ class Options(Asking, total=False):
 
 class EngineOptions(TypedDict, total=False):
     """Options of `load` for the engine; None keeps its default. threads, gpu_layers, flash_attention, kv_type, batch,
-    lora, rope_scaling, rope_freq_base: llama_cpp only; device, dtype: transformers only."""
+    lora, rope_scaling, rope_freq_base: llama_cpp only; device: transformers only; dtype: transformers and mlx."""
 
     context: int | None
     sequences: int | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 from dataclasses import dataclass
 from itertools import islice
@@ -11,6 +12,7 @@ from typing import Any
 
 from entropix.closest import closest, did_you_mean
 from entropix.engines import Engine, EngineKind
+from entropix.engines.kinds import FORMATS
 from entropix.errors import ModelError, ParameterError
 from entropix.folders import SPLIT, expanded, found, hub_directory
 from entropix.models import embedded, hub, stores
@@ -18,8 +20,8 @@ from entropix.registry import Registry
 
 DEFAULT = embedded.NAME
 ENGINES: Registry[EngineKind] = Registry("entropix.engines", "engine", EngineKind)
-FORMATS = {"llama_cpp": "gguf", "transformers": "transformers"}
-"""By the engine that is natural for it, the format of a model; names of `EngineKind.formats`."""
+NATURAL = {"llama_cpp": "gguf", "transformers": "transformers", "mlx": "mlx"}
+"""By the engine that is natural for it, the format of a model; keys of `engines.kinds.FORMATS`."""
 
 
 OTHERWISE = {
@@ -69,7 +71,7 @@ def available() -> list[ModelEntry]:
         for snapshot in found(folder, "snapshots/*/config.json")[:1]:
             name = folder.name.removeprefix("models--").replace("--", "/", 1)
             size = sum(f.stat().st_size for f in (folder / "blobs").glob("*") if f.is_file())
-            entries.append(ModelEntry(name, "transformers", str(snapshot.parent), "cached", size))
+            entries.append(ModelEntry(name, natural_engine(snapshot.parent), str(snapshot.parent), "cached", size))
     return entries
 
 
@@ -84,7 +86,7 @@ def resolve(name: str | Path) -> tuple[str, str]:
     path = expanded(text)
     if os.path.isdir(path):
         if (path / "config.json").exists():
-            return "transformers", str(path)
+            return natural_engine(path), str(path)
         inside = gguf_models(path)
         if len(inside) == 1:
             return "llama_cpp", str(whole(inside[0][0]))
@@ -108,7 +110,17 @@ def resolve(name: str | Path) -> tuple[str, str]:
             f"({', '.join(names)}){_meant(path, text, names)}; a hub name looks like "
             "organisation/model, or organisation/model:Q4_K_M for a GGUF file"
         )
-    return "transformers", text
+    return "mlx" if text.startswith("mlx-community/") else "transformers", text
+
+
+def natural_engine(directory: Path) -> str:
+    """The engine for a directory with a config.json: weights that mlx-lm has quantised are for no other."""
+    try:
+        settings = json.loads((directory / "config.json").read_bytes())
+        quantised = isinstance(settings, dict) and isinstance(settings.get("quantization"), dict)
+    except (OSError, ValueError):  # what is wrong with it is for the engine to say
+        quantised = False
+    return "mlx" if quantised else "transformers"
 
 
 def _meant(path: Path, text: str, names: list[str]) -> str:
@@ -169,8 +181,11 @@ def load_engine(name: str | Path, engine: str | None = None, **options: Any) -> 
     else:
         natural, path = resolve(name)
         kind = kind or ENGINES.find(natural)
-        if FORMATS[natural] not in kind.formats:
-            raise ModelError(f"the {kind.name} engine loads .gguf files, and {path} is not one")
+        if NATURAL[natural] not in kind.formats:
+            loads = " and ".join(FORMATS[form] for form in kind.formats)
+            raise ModelError(
+                f"the {kind.name} engine loads {loads}, and {path} is none of them; it is for --engine {natural}"
+            )
     if kind.runtimes and not any(map(importlib.util.find_spec, kind.runtimes)):
         raise ModelError(f"the {kind.name} engine is not installed: pip install {kind.install}")
     for key in settings:

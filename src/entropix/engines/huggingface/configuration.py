@@ -23,13 +23,18 @@ def is_encoder(config: Any) -> bool:
 
 def no_generator(config: Any) -> str:
     """Why the model of a configuration generates no text; "" where nothing says so."""
-    kind, saved = config.model_type, list(getattr(config, "architectures", None) or ())
+    saved = list(getattr(config, "architectures", None) or ())
     if getattr(config, "is_encoder_decoder", False):
         return "an encoder-decoder"
     if is_encoder(config):
         return "an encoder, which reads text and writes none"
     if saved and not any(name.endswith(GENERATORS) for name in saved):
         return f"saved as {saved[0]}, without a head that predicts tokens"
-    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not getattr(config, "auto_map", None):
-        return f"a {kind} model, of which transformers has no causal language model"
     return ""
+
+
+def no_causal_model(config: Any) -> str:
+    """Why transformers has no class for the model of a configuration; "" where it has one."""
+    if config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or getattr(config, "auto_map", None):
+        return ""
+    return f"a {config.model_type} model, of which transformers has no causal language model"

@@ -10,7 +10,7 @@ import torch
 
 from entropix.engines.base import Work
 from entropix.engines.huggingface.tokenizer import TransformersTokenizer
-from entropix.engines.slotted import Item, SlottedEngine, groups, sizes
+from entropix.engines.slotted import SlottedEngine, WorkItem, groups, sizes
 from entropix.engines.transformers import loading
 from entropix.engines.transformers.attention import OBSERVING, PLAIN, Call, signals_of
 from entropix.engines.transformers.cache import SlotCache, Span
@@ -124,7 +124,7 @@ class TransformersEngine(SlottedEngine):
                     sequence.tokens.extend(tokens)
             return observation(parts)
 
-    def _call(self, first: int, rows: list[Item], attention: bool) -> tuple[torch.Tensor, AttentionSignals | None]:
+    def _call(self, first: int, rows: list[WorkItem], attention: bool) -> tuple[torch.Tensor, AttentionSignals | None]:
         """One model call over the slots from `first` on."""
         starts = tuple(len(sequence.tokens) for sequence, _ in rows)
         span = Span(first, starts, tuple(len(tokens) for _, tokens in rows), self._device)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from huggingface_hub.utils import logging as hub_logging
-from transformers.utils import logging
 
-from entropix.engines.huggingface.configuration import no_generator
+from entropix.engines.huggingface.configuration import no_causal_model, no_generator
+from entropix.engines.huggingface.reading import Library, no_hub_name, quiet, reading_error
 from entropix.errors import ModelError
 from entropix.folders import expanded
+
+LIBRARY = Library("transformers", transformers.__version__, "a directory or a .gguf file")
 
 
 def load(name_or_path: str | Path, *, device: str | None, dtype: Any, gguf_file: str | None) -> tuple[Any, Any, str]:
@@ -26,12 +23,12 @@ def load(name_or_path: str | Path, *, device: str | None, dtype: Any, gguf_file:
     source, gguf_file = _locate(str(name_or_path), gguf_file)
     place = torch.device(device) if device is not None else best_device()
     options: dict[str, Any] = {"gguf_file": gguf_file} if gguf_file else {}
-    with _quiet():
+    with quiet():
         try:
             config = transformers.AutoConfig.from_pretrained(source, **options)
         except Exception as error:
-            raise _reading_error(source, gguf_file, error) from error
-        if reason := no_generator(config):
+            raise reading_error(source, gguf_file, error, LIBRARY) from error
+        if reason := no_generator(config) or no_causal_model(config):
             raise ModelError(f"{source!r} is no text generator but {reason}; give a decoder-only language model")
         try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(source, **options)
@@ -42,7 +39,7 @@ def load(name_or_path: str | Path, *, device: str | None, dtype: Any, gguf_file:
                 source, dtype=as_dtype(dtype, place), output_loading_info=True, **options
             )
         except Exception as error:
-            raise _reading_error(source, gguf_file, error) from error
+            raise reading_error(source, gguf_file, error, LIBRARY) from error
     missing = sorted(report.get("missing_keys", ()))
     if missing:
         raise ModelError(
@@ -90,7 +87,7 @@ def _locate(name: str, gguf_file: str | None) -> tuple[str, str | None]:
         return str(path), gguf_file
     if path.is_file():
         raise ModelError(f"{name!r} is a file, but not a .gguf; give a model directory, a .gguf file or a hub name")
-    if name.startswith((".", "/", "~", "\\")) or name.count("/") > 1 or not name.strip():
+    if no_hub_name(name):
         raise ModelError(
             f"there is no directory {name!r}; give a model directory that exists, a .gguf file, or a hub "
             "name such as 'HuggingFaceTB/SmolLM2-135M-Instruct'"
@@ -108,41 +105,3 @@ def _check_directory(path: Path, gguf_file: str | None) -> None:
         there = ", ".join(ggufs)
         todo = f"it has {there}: give that file's path" if ggufs else "give one that from_pretrained would load"
         raise ModelError(f"the directory {str(path)!r} has no config.json, so it is no transformers model; {todo}")
-
-
-def _reading_error(source: str, gguf_file: str | None, error: Exception) -> ModelError:
-    lines = str(error).strip().splitlines()
-    reason = f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
-    if isinstance(error, ImportError):
-        return ModelError(f"reading {source!r} needs a package that is not installed: {reason}")
-    if Path(source).is_dir():
-        what = str(Path(source) / gguf_file) if gguf_file else source
-        return ModelError(
-            f"the model at {what!r} cannot be read: {reason}; its files may be damaged or incomplete, or "
-            f"of an architecture that transformers {transformers.__version__} does not know; download it again or "
-            "update transformers"
-        )
-    return ModelError(
-        f"{source!r} is neither a directory here nor a model that can be fetched from the hub: {reason}; check "
-        "the name and the network (a gated model needs a login), or give a directory or a .gguf file"
-    )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bars, warnings or log lines of the library meanwhile; everything is put back afterwards."""
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    hub_level = hub_logging.get_verbosity()
-    logging.set_verbosity(logging.CRITICAL)
-    hub_logging.set_verbosity(logging.CRITICAL)
-    logging.disable_progress_bar()
-    try:
-        # the bar of a GGUF's tensors knows no switch and goes straight to standard error
-        with warnings.catch_warnings(), redirect_stderr(StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.set_verbosity(level)
-        hub_logging.set_verbosity(hub_level)
-        if bars:
-            logging.enable_progress_bar()

@@ -1,0 +1,15 @@
+"""Skips for tests that need MLX."""
+
+from __future__ import annotations
+
+import pytest
+
+from entropix.errors import ModelError
+
+
+def needs_mlx() -> None:
+    """Skips a test, or a module of them, where MLX or mlx-lm cannot be imported, and says why."""
+    try:
+        import entropix.engines.mlx  # noqa: F401
+    except ModelError as error:
+        pytest.skip(str(error), allow_module_level=True)
