@@ -1,7 +1,8 @@
 """The command line over a scripted model that speaks slowly, for tests that need a process.
 
 SAYS: what it says, by default any bytes if DRAWS is set; PAUSE: seconds a token; KEEP_ALIVE: seconds of silence after
-which a stream says that it lives. A prompt with POISON crashes the process."""
+which a stream says that it lives. A prompt with POISON crashes the process, one with STUCK waits for ever in its first
+forward if there is no file HUNG yet, and one with LONG takes LONG seconds of a processor for each of its tokens."""
 
 import os
 import signal
@@ -19,6 +20,13 @@ SCRIPT = hashed(3.0) if "DRAWS" in os.environ else saying(os.environ.get("SAYS",
 def slow(tokens):
     if b"POISON" in bytes(t % 256 for t in tokens):
         os.kill(os.getpid(), signal.SIGSEGV)
+    if b"STUCK" in bytes(t % 256 for t in tokens) and not os.path.exists(os.environ["HUNG"]):
+        with open(os.environ["HUNG"], "w"):
+            time.sleep(3600)
+    if b"LONG" in bytes(t % 256 for t in tokens):
+        until = time.thread_time() + float(os.environ["LONG"])
+        while time.thread_time() < until:
+            pass
     time.sleep(float(os.environ.get("PAUSE", "0.02")))
     return SCRIPT(tokens)
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -164,6 +165,41 @@ def test_a_request_that_crashes_it_every_time_is_refused_and_those_beside_it_are
     assert "4 times with this request in it, last by signal SIGSEGV" in refused.json()["error"]["message"]
     assert metric(process, "entropix_restarts_total") == 4
     assert metric(process, 'entropix_crashed_requests_total{outcome="refused"}') == 1
+
+
+def test_a_process_that_is_stopped_is_started_again_and_its_requests_are_answered(start: Start) -> None:
+    process = start("--hang-limit", "2.5", "--parallel", "2", PAUSE="0.02")
+    stream = Stream()
+    with ThreadPoolExecutor(4) as pool:
+        streaming = pool.submit(stream.read, process.url, body(1, max_tokens=400))
+        until(lambda: bool(stream.text))
+        waiting = [pool.submit(httpx.post, process.url + CHAT, json=body(s), timeout=60) for s in (2, 3)]
+        os.kill(child := child_of(process), signal.SIGSTOP)
+        answers = [f.result() for f in waiting]
+        streaming.result()
+    assert [a.json()["choices"][0]["message"]["content"] for a in answers] == [alone(2), alone(3)]
+    assert stream.error is not None
+    assert "no progress for 2.5 s" in stream.error["message"]
+    assert not lives(child)
+    assert child_of(process) != child
+    assert [e["how"] for e in process.log if e.get("event") == "engine_ended"] == ["no progress for 2.5 s"]
+
+
+def test_a_thread_that_is_stuck_counts_as_a_hang_and_one_that_computes_for_long_or_waits_does_not(
+    start: Start, tmp_path: Path
+) -> None:
+    limit = 2.5
+    process = start("--hang-limit", str(limit), "--time-limit", "60", HUNG=str(tmp_path / "hung"), LONG=str(2 * limit))
+
+    def post(text: str, tokens: int) -> httpx.Response:
+        return httpx.post(process.url + CHAT, json=body(1, text, max_tokens=tokens), timeout=60)
+
+    assert post("LONG", 1).status_code == 200
+    time.sleep(1.5 * limit)
+    assert httpx.get(f"{process.url}/health").json() == {"status": "ok"}
+    assert metric(process, "entropix_restarts_total") == 0
+    assert post("STUCK", 20).json()["choices"][0]["message"]["content"] == alone(1, "STUCK")
+    assert metric(process, "entropix_restarts_total") == 1
 
 
 def test_limits_keys_and_departures_are_as_without_and_killed_it_leaves_no_engine(start: Start, tmp_path: Path) -> None:

@@ -93,8 +93,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     operation.add_argument(
         "--supervised",
         action="store_true",
-        help="the engine in a process of its own that is started again when it crashes; requests that have got nothing "
-        "yet are sent again (docs/serving.md)",
+        help="the engine in a process of its own that is started again when it crashes or hangs; requests that have "
+        "got nothing yet are sent again (docs/serving.md)",
+    )
+    operation.add_argument(
+        "--hang-limit",
+        type=float,
+        default=default.hang_limit,
+        metavar="S",
+        help="with --supervised: seconds without a step or processor time, though there is work, after which it hangs; "
+        "0: never (default: %(default)g)",
     )
     operation.add_argument("--engine-process", help=argparse.SUPPRESS)  # added by the process in front
     operation.add_argument(
@@ -191,4 +199,5 @@ def _settings(args: argparse.Namespace) -> Settings:
         max_tokens=args.max_tokens,
         time_limit=args.time_limit,
         grace=args.grace,
+        hang_limit=args.hang_limit,
     )

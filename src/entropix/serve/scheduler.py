@@ -64,7 +64,8 @@ class Scheduler:
         self._owners: dict[Job, Owner] = {}
         self._lock = threading.Lock()
         self._in_flight = 0
-        self._numbers = 0
+        self._numbers = self._turns = 0
+        self._idle = False
         self._draining = False
         self._stop_at: float | None = None
         self._thread = threading.Thread(target=self._run, name="entropix-engine", daemon=True)
@@ -86,6 +87,14 @@ class Scheduler:
         return self.prefixes.most > 0 and self.prefixes.cells > 0
 
     # any thread
+
+    @property
+    def progress(self) -> tuple[int, float] | None:
+        """How far the engine's thread has come: in turns, each of which is a step as a rule, and in seconds of a
+        processor, which a long step takes too. None while it has nothing to do, or is to end."""
+        if self._idle or self._draining:
+            return None
+        return self._turns, processor_seconds(self._thread)
 
     def check_open(self) -> None:
         """Raise the ApiError that a new request would get now."""
@@ -132,6 +141,7 @@ class Scheduler:
     def _run(self) -> None:
         while True:
             self._receive()
+            self._turns += 1
             if self._stop_at is not None and (not self._tickets or time.perf_counter() >= self._stop_at):
                 break
             try:
@@ -160,7 +170,12 @@ class Scheduler:
         """Carry out what other threads want; wait for it when there is nothing else to do."""
         with contextlib.suppress(queue.Empty):
             if not self._tickets and self._stop_at is None:
-                self._inbox.get(timeout=PROBE_EVERY if self.broken else None)()
+                self._idle = not self.broken
+                try:
+                    work = self._inbox.get(timeout=PROBE_EVERY if self.broken else None)
+                finally:
+                    self._idle = False
+                work()
             while True:
                 self._inbox.get_nowait()()
 
@@ -372,3 +387,12 @@ class Scheduler:
             log.warning("the engine answers again", extra={"event": "engine_recovered"})
         else:
             time.sleep(PROBE_EVERY)
+
+
+def processor_seconds(thread: threading.Thread) -> float:
+    """What a thread has had of the processors; where a system does not say it of threads, its process."""
+    if not hasattr(time, "pthread_getcpuclockid"):
+        return time.process_time()
+    if thread.ident is None or not thread.is_alive():
+        return 0.0
+    return time.clock_gettime(time.pthread_getcpuclockid(thread.ident))

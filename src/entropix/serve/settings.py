@@ -27,7 +27,8 @@ class Settings:
     next turn; kept_cells: most tokens in the older ones of them, None for a sixteenth of the cache. max_body: bytes of
     a request. max_prompt: most tokens of a prompt, None for what the context holds. max_choices: answers per request.
     max_tokens: of an answer. time_limit: seconds a request may take with its waiting. grace: seconds that running
-    answers get to end when the server is asked to stop.
+    answers get to end when the server is asked to stop. hang_limit: seconds without a sign of progress after which a
+    supervised engine's process is started again, 0 for never.
     """
 
     host: str = "127.0.0.1"
@@ -51,6 +52,7 @@ class Settings:
     max_tokens: int = 4096
     time_limit: float = 600.0
     grace: float = 30.0
+    hang_limit: float = 60.0
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -65,6 +67,7 @@ class Settings:
             ("max_tokens", 1, 1 << 30),
             ("time_limit", 0.001, 86400),
             ("grace", 0, 3600),
+            ("hang_limit", 0, 86400),
         ):
             value = getattr(self, name)
             if value is not None and not low <= value <= high:

@@ -44,7 +44,8 @@ async def _supervise(
         running.should_exit = True
 
     url = url_of(sock)
-    supervisor = front.supervisor = Supervisor(command, settings.places + settings.queue, ready, end)
+    most = settings.places + settings.queue
+    supervisor = front.supervisor = Supervisor(command, most, ready, end, settings.hang_limit)
     running = Uvicorn(make_config(front.app, settings.grace, lifespan="off", ws="none"), supervisor, settings.grace)
     watching = asyncio.create_task(supervisor.run())
     try:

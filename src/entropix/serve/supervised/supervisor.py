@@ -36,6 +36,10 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 LONGEST_FOLDER = 90
 """Bytes: a socket's name has at most 104, on macOS."""
 
+LOOKS = 5
+"""Looks for a sign of progress within the limit. They are counted, and not the time: a process in front that was
+stopped itself has missed no more than one."""
+
 HANGS = 40.0
 """Seconds that a process may take to end beyond those that its answers got."""
 
@@ -52,7 +56,8 @@ class EngineProcess:
 
 class Supervisor:
     """Keeps one engine's process running. command: starts it, without OPTION. most: requests that may wait for one.
-    on_ready: told what each says of itself when it answers. on_end: called when there will be none any more."""
+    on_ready: told what each says of itself when it answers. on_end: called when there will be none any more.
+    hang_limit: seconds without a sign of progress after which one that answers is killed, 0 for never."""
 
     def __init__(
         self,
@@ -60,8 +65,9 @@ class Supervisor:
         most: int,
         on_ready: Callable[[dict[str, Any]], None],
         on_end: Callable[[], None],
+        hang_limit: float = 0.0,
     ) -> None:
-        self.command, self.most = command, most
+        self.command, self.most, self.hang_limit = command, most, hang_limit
         self.on_ready, self.on_end = on_ready, on_end
         self.restarts = self.waiting = 0
         self.code: int | None = None
@@ -176,10 +182,13 @@ class Supervisor:
             if self._stopping.is_set():
                 process.kill()
             said = await reader.readline()
-            engine, since = None, time.monotonic()
+            engine, since, hung = None, time.monotonic(), False
             if said.endswith(b"\n"):
                 engine = EngineProcess(path, process, self._orders)
                 self._ready(engine, json.loads(said))
+                hung = await self._watch(reader)
+                if hung:
+                    process.kill()
             code = await process.wait()
         finally:
             self._running = None
@@ -188,7 +197,7 @@ class Supervisor:
             self._orders.close()
             with contextlib.suppress(OSError):
                 os.unlink(path)
-        how = described(code)
+        how = f"no progress for {self.hang_limit:g} s" if hung else described(code)
         if engine is not None:
             self._current = None
             self._up = self._loop.create_future()
@@ -196,6 +205,24 @@ class Supervisor:
         if not self._stopping.is_set():
             log.error("the engine's process has ended", extra={"event": "engine_ended", "how": how, "code": code})
         return None if engine is None else time.monotonic() - since, code
+
+    async def _watch(self, reader: asyncio.StreamReader) -> bool:
+        """Wait for the end of a process that answers; True as soon as it hangs: it says that it gets on, and has not
+        said so for the whole limit."""
+        look = self.hang_limit / LOOKS if self.hang_limit else None
+        missed = 0
+        while missed < LOOKS:
+            try:
+                async with asyncio.timeout(look):
+                    if not await reader.read(1024):
+                        return False
+            except TimeoutError:
+                missed += 1
+            except ConnectionError:
+                return False
+            else:
+                missed = 0
+        return True
 
     def _ready(self, engine: EngineProcess, said: dict[str, Any]) -> None:
         self._worked = True
