@@ -23,7 +23,7 @@ from entropix.serve.process import Background
 from entropix.serve.settings import Settings
 
 QUICKSTARTS = Path(__file__).with_name("quickstarts.py")
-FEATURES = ("chat", "stream", "tools", "structured", "responses", "logprobs")
+FEATURES = ("chat", "stream", "tools", "structured", "responses", "logprobs", "confidence")
 LIMIT = 300.0
 """Seconds that a quick start may take."""
 
@@ -67,12 +67,12 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", help="these clients")
     parser.add_argument("--features", nargs="*", default=FEATURES, help="these features")
     args = parser.parse_args()
-    model = entropix.load(args.model, context=4096, sequences=4)
+    model = entropix.load(args.model, context=4096, sequences=16)
     wanted = [(c, f) for c, f in known() if f in args.features and (not args.only or c in args.only)]
     clients = list(dict.fromkeys(client for client, _ in wanted))
     found = versions(args.python, clients)
     results: dict[tuple[str, str], str] = {}
-    settings = Settings(port=0, places=2, kept=2, max_tokens=256, policy="greedy")
+    settings = Settings(port=0, places=8, kept=2, max_tokens=256, policy="greedy")
     with Background(model, settings) as server:
         for client, feature in wanted:
             began = time.perf_counter()

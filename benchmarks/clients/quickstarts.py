@@ -10,8 +10,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
+import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 ABSENT = 3
@@ -33,6 +36,7 @@ ADD: dict[str, Any] = {
 }
 PERSON = "Extract: John Doe is 30 years old."
 TOKENS = 120
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def quick(client: str, feature: str) -> Callable[[Quick], Quick]:
@@ -46,6 +50,14 @@ def quick(client: str, feature: str) -> Callable[[Quick], Quick]:
 def need(fact: object, what: object = "") -> None:
     if not fact:
         raise AssertionError(f"not so: {what!r}")
+
+
+def example(name: str, url: str) -> None:
+    """A program of examples/ that prints an answer and how sure it is."""
+    said = subprocess.run(
+        [sys.executable, str(EXAMPLES / name), f"{url}/v1"], stdout=subprocess.PIPE, text=True, check=True
+    )
+    need(re.search(r"\d+% sure: \d+ of \d+ texts agree", said.stdout), said.stdout)
 
 
 # openai
@@ -128,6 +140,15 @@ def openai_logprobs(url: str, model: str) -> None:
     need(len(chat.choices[0].logprobs.content[0].top_logprobs) == 3, chat)
     echo = client.completions.create(model=model, prompt="The sky is blue.", echo=True, logprobs=1, max_tokens=0)
     need(echo.choices[0].logprobs.token_logprobs[0] is None and len(echo.choices[0].logprobs.tokens) > 3, echo)
+
+
+@quick("openai", "confidence")
+def openai_confidence(url: str, model: str) -> None:
+    found = openai_client(url).chat.completions.create(
+        model=model, messages=user("What is 3 + 4?"), reasoning_effort="low", seed=1, max_tokens=TOKENS
+    )
+    ours = found.model_extra["entropix"]["choices"][0]
+    need(ours["vote"]["answer"] and 0 < ours["result"]["confidence"] <= 1, ours)
 
 
 # litellm
@@ -225,6 +246,11 @@ def langchain_structured(url: str, model: str) -> None:
 @quick("langchain-openai", "responses")
 def langchain_responses(url: str, model: str) -> None:
     need(langchain_model(url, model, use_responses_api=True).invoke(QUESTION).content)
+
+
+@quick("langchain-openai", "confidence")
+def langchain_confidence(url: str, model: str) -> None:
+    example("langchain_confidence.py", url)
 
 
 # llm
@@ -430,6 +456,11 @@ def dspy_chat(url: str, model: str) -> None:
 
     dspy.configure(lm=dspy.LM(f"openai/{model}", api_base=f"{url}/v1", api_key="none", max_tokens=TOKENS, cache=False))
     need(dspy.Predict("question -> answer")(question=QUESTION).answer)
+
+
+@quick("dspy", "confidence")
+def dspy_confidence(url: str, model: str) -> None:
+    example("dspy_confidence.py", url)
 
 
 # ollama
