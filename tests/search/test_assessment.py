@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -104,3 +106,32 @@ def test_real_models_have_bare_letters_and_prefer_what_is_right(real_engine: Eng
     found = assess(real_engine, model.encode, QUESTION, ["Rome", "Paris", "Lyon"])
     assert 0 < sum(found.probabilities) + found.none <= 1 + 1e-9
     assert max(found.shares, key=lambda answer: found.shares[answer]) == "Paris"
+
+
+class Pieces:
+    """A tokenizer whose tokens are what a pattern finds."""
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = re.compile(pattern)
+        self.known: list[str] = []
+
+    def encode(self, text: str, *, begin: bool = False, special: bool = False) -> list[int]:
+        found = self.pattern.findall(text)
+        self.known += [piece for piece in found if piece not in self.known]
+        return [self.known.index(piece) for piece in found]
+
+    def piece(self, token: int) -> bytes:
+        return self.known[token].encode()
+
+
+def test_a_letter_is_the_token_that_follows_the_stem() -> None:
+    """The pre-tokenizer of Qwen, Llama 3 and gpt-4o takes a sign together with the letters behind it: "(A" is a token,
+    and so is the letter behind " (", where a text continues with it."""
+    tokenizer = Pieces(r"[^\s\w]?[A-Za-z]+| ?[^\s\w]+|\s")
+    assert tokenizer.encode("(A") == tokenizer.encode("(A")[:1]
+    assert [tokenizer.piece(token) for token in letters(cast(Any, tokenizer), 3)] == [b"A", b"B", b"C"]
+
+
+def test_a_vocabulary_without_bare_letters_is_refused() -> None:
+    with pytest.raises(ParameterError, match="no token of the letter 'A'"):
+        letters(cast(Any, Pieces(r" ?\(?[A-Za-z]+:?| ?\(")), 2)

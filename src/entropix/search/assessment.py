@@ -76,11 +76,14 @@ def prompt_of(question: str, options: Sequence[str]) -> str:
 
 
 def letters(tokenizer: Tokenizer, wanted: int) -> list[int]:
-    """The tokens of the bare letters. Raises ParameterError where the model's vocabulary has none of one."""
+    """The tokens of the bare letters, as they stand behind the stem. Raises ParameterError where the model's vocabulary
+    has none of one."""
     found = []
+    stem = tokenizer.encode(STEM, begin=False)
     for letter in string.ascii_uppercase[:wanted]:
-        tokens = tokenizer.encode(f"({letter}", begin=False)  # alone, some vocabularies put a space before it
-        if not tokens or tokenizer.piece(tokens[-1]) != letter.encode():
+        # behind the stem: alone some vocabularies put a space before it, and others have a token of "(A"
+        tokens = tokenizer.encode(STEM + letter, begin=False)
+        if tokens[:-1] != stem or tokenizer.piece(tokens[-1]) != letter.encode():
             raise ParameterError(f"this model has no token of the letter {letter!r}, so it cannot choose by letter")
         found.append(tokens[-1])
     return found
