@@ -153,6 +153,38 @@ def test_the_entropix_object_chooses_policy_and_parameters_before_temperature(cl
     assert answer.choices[0].message.content == expected.text
 
 
+@pytest.mark.parametrize(
+    ("fields", "options"),
+    [
+        ({"top_k": 3}, {"filters": "top_k=3"}),
+        ({"min_p": 0.2}, {"filters": "min_p=0.2"}),
+        ({"typical_p": 0.5}, {"filters": "typical=0.5"}),
+        ({"top_h": 0.4}, {"filters": "top_h=0.4"}),
+        (
+            {"xtc_probability": 0.9, "xtc_threshold": 0.05},
+            {"filters": "xtc_probability=0.9,xtc_threshold=0.05"},
+        ),
+        (
+            {"adaptive_target": 0.2, "adaptive_decay": 0.5},
+            {"filters": "adaptive_target=0.2,adaptive_decay=0.5"},
+        ),
+        ({"repetition_penalty": 1.5}, {"repetition": "repetition=1.5"}),
+        ({"repeat_penalty": 1.5, "repeat_last_n": 4}, {"repetition": "repetition=1.5,last=4"}),
+        (
+            {"dry_multiplier": 2.0, "dry_base": 1.5, "dry_allowed_length": 0},
+            {"repetition": "dry_multiplier=2,dry_base=1.5,dry_allowed_length=0"},
+        ),
+    ],
+    ids=lambda value: "",
+)
+def test_filters_and_penalties_are_the_librarys(client: openai.OpenAI, fields: Any, options: Any) -> None:
+    usual: dict[str, Any] = {"policy": "sample:temperature=1", "seed": 5, "max_tokens": 40}
+    ours = {"entropix": {"policy": usual["policy"], "steps": False}, **fields}
+    found = ask(client, seed=5, max_tokens=40, extra_body=ours).choices[0].message.content
+    assert found == alone(**usual, **options).text
+    assert found != alone(**usual).text
+
+
 def test_what_a_policy_does_not_have_changes_nothing_and_is_said(client: openai.OpenAI) -> None:
     answer = ask(client, seed=3, temperature=1.2, extra_body={"entropix": {"policy": "dynatemp"}})
     assert answer.choices[0].message.content == alone(seed=3, max_tokens=12, policy="dynatemp").text
