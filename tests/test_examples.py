@@ -1,4 +1,4 @@
-"""The examples run as they stand, with the embedded model."""
+"""The examples run as they stand."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 
 import entropix
 from entropix.engines import Engine
+from entropix.models import embedded
 from entropix.serve.process import Background
 from entropix.serve.settings import Settings
 
@@ -27,8 +28,8 @@ SAYS = {
 }
 
 
-def run(*arguments: str) -> str:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+def run(*arguments: str, **changed: str) -> str:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **changed}
     done = subprocess.run(
         [sys.executable, *arguments], capture_output=True, text=True, timeout=240, env=environment, check=False
     )
@@ -36,11 +37,20 @@ def run(*arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("name", SAYS)
+@pytest.mark.parametrize("name", [name for name in SAYS if not name.startswith("transformers")])
 def test_an_example_runs_and_shows_what_it_says(name: str, smollm2: Path) -> None:
-    if name.startswith("transformers"):
-        pytest.importorskip("transformers")
     assert re.search(SAYS[name], run(str(EXAMPLES / name)))
+
+
+def test_the_example_for_transformers_runs(tmp_path: Path) -> None:
+    """With a small file where the embedded model lies: transformers needs most of a minute to read that one."""
+    pytest.importorskip("transformers")
+    pytest.importorskip("gguf")
+    from helpers.tiny_gguf import write_tiny
+
+    name = "transformers_generate.py"
+    write_tiny(tmp_path / embedded.FILE)
+    assert re.search(SAYS[name], run(str(EXAMPLES / name), **{embedded.VARIABLE: str(tmp_path)}))
 
 
 def test_the_example_over_an_endpoint_asks_a_server(llama_engine: Engine) -> None:
