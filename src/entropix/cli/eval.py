@@ -270,7 +270,8 @@ def manifest_of(args: argparse.Namespace, model: Any, tasks: list[Task], specs: 
     from entropix.version import entropix_version, installed_version
 
     versions = [f"entropix {entropix_version()}", f"Python {platform.python_version()}"]
-    for package in ("xllamacpp", "llama-cpp-python", "transformers", "torch", "numpy", "scipy", "statsmodels"):
+    runtimes = ("xllamacpp", "llama-cpp-python", "transformers", "torch", "mlx", "mlx-lm")
+    for package in (*runtimes, "numpy", "scipy", "statsmodels"):
         if found := installed_version(package):
             versions.append(f"{package} {found}")
     return {

@@ -138,8 +138,10 @@ class MlxEngine(SlottedEngine):
         for group in groups([len(tokens) for _, tokens in rows]):
             widest = max(len(rows[n][1]) for n in group)
             # padding must end within the context: beyond it a model may know no positions
-            fits = [n for n in group if len(rows[n][0].tokens) + widest <= self.capabilities.context]
-            yield from ([rows[n] for n in some] for some in (fits, *([n] for n in group if n not in fits)) if some)
+            room = [n for n in group if len(rows[n][0].tokens) + widest <= self.capabilities.context]
+            if room:
+                yield [rows[n] for n in room]
+            yield from ([rows[n]] for n in group if n not in room)
 
     def _show(self, rows: list[WorkItem], attention: bool) -> Shown:
         """Append one token a row."""
