@@ -11,14 +11,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
+gguf = pytest.importorskip("gguf")
 
 from entropix.engines.base import Engine, fingerprint, sample_ids  # noqa: E402
 from entropix.engines.transformers import TransformersEngine, TransformersTokenizer  # noqa: E402
 from entropix.errors import CapacityError, ModelError, ParameterError, PromptError  # noqa: E402
 from entropix.signals.attention import attention_signals  # noqa: E402
-from helpers.llama import embedded_model  # noqa: E402
+from helpers.tiny_gguf import LAYERS, write_tiny  # noqa: E402
 
-GGUF = str(embedded_model())
 WINDOW = 5
 CONTEXT = 40
 SMALL: dict[str, Any] = {
@@ -390,7 +390,29 @@ def test_models_that_cannot_be_read_are_explained(tmp_path: Any, monkeypatch: py
     with pytest.raises(ModelError, match="cannot be read"):
         TransformersEngine.load(tmp_path / "model.gguf")
     with pytest.raises(ModelError, match="dtype 'int8'"):
-        TransformersEngine.load(GGUF, dtype="int8")
+        TransformersEngine.load(write_tiny(tmp_path / "tiny.gguf"), dtype="int8")
+
+
+def test_a_gguf_file_is_read_once_and_gguf_is_as_it_was_afterwards(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    class Counted(gguf.GGUFReader):  # type: ignore[misc]
+        def __init__(self, path: str, *rest: Any) -> None:
+            read.append(path)
+            super().__init__(path, *rest)
+
+    monkeypatch.setattr(gguf, "GGUFReader", Counted)
+    names = gguf.get_tensor_name_map
+    engine = TransformersEngine.load(write_tiny(tmp_path / "tiny.gguf"), dtype="float32", device="cpu")
+    assert read == [str(tmp_path / "tiny.gguf")]
+    assert engine.info.layers == LAYERS
+    assert b"".join(map(engine.tokenizer.piece, engine.tokenizer.encode("the"))) == b"the"
+    (tmp_path / "broken.gguf").write_bytes(b"GGUF, but no more")
+    with pytest.raises(ModelError, match="cannot be read"):
+        TransformersEngine.load(tmp_path / "broken.gguf")
+    assert (gguf.GGUFReader, gguf.get_tensor_name_map) == (Counted, names)
 
 
 def test_damaged_weights_are_explained(tmp_path: Any, hf: Any) -> None:

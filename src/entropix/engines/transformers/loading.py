@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +27,7 @@ def load(name_or_path: str | Path, *, device: str | None, dtype: Any, gguf_file:
     source, gguf_file = _locate(str(name_or_path), gguf_file)
     place = torch.device(device) if device is not None else best_device()
     options: dict[str, Any] = {"gguf_file": gguf_file} if gguf_file else {}
-    with quiet():
+    with quiet(), read_once() if gguf_file else nullcontext():
         try:
             config = transformers.AutoConfig.from_pretrained(source, **options)
         except Exception as error:
@@ -48,6 +52,28 @@ def load(name_or_path: str | Path, *, device: str | None, dtype: Any, gguf_file:
         )
     name = Path(gguf_file).stem if gguf_file else str(getattr(model.config, "_name_or_path", "") or source)
     return model.to(place).eval(), tokenizer, name
+
+
+_READING = threading.Lock()
+
+
+@contextmanager
+def read_once() -> Iterator[None]:
+    """One reading of a GGUF file. transformers reads it for the configuration, for the tokenizer and for the weights, a
+    hundred thousand names one by one, and makes a map of all tensors' names for every submodule: kept meanwhile, they
+    leave a third of the time. One load at a time, since the functions that it calls are replaced."""
+    try:
+        import gguf
+    except ImportError:  # transformers says what to install
+        yield
+        return
+    with _READING:
+        own = gguf.GGUFReader, gguf.get_tensor_name_map
+        gguf.GGUFReader, gguf.get_tensor_name_map = map(cache, own)
+        try:
+            yield
+        finally:
+            gguf.GGUFReader, gguf.get_tensor_name_map = own
 
 
 def best_device() -> torch.device:
