@@ -21,7 +21,7 @@ ABSENT = 3
 Quick = Callable[[str, str], Any]
 TABLE: dict[tuple[str, str], Quick] = {}
 QUESTION = "Name the capital of France in one word."
-SUM = "What is 20 + 22? Use the tool add, then answer in a sentence."
+SUM = "Use the tool add to find 20 + 22. Then tell me the result in a sentence."
 ADD: dict[str, Any] = {
     "type": "function",
     "function": {
