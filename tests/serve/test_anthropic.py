@@ -155,7 +155,8 @@ def test_the_beginning_of_an_answer_is_gone_on_with(serving: Serving) -> None:
 
 def test_what_we_know_stands_beside_the_content(serving: Serving) -> None:
     server = serving(templated(HERMES, "Hello there."))
-    ours = post(server, entropix={"policy": "entropix"}, temperature=None).json()["entropix"]["choices"][0]
+    ours = post(server, entropix={"policy": "entropix"}, temperature=None, seed=7).json()["entropix"]["choices"][0]
+    assert ours["result"]["seed"] == 7
     assert len(ours["steps"]) > 3
     assert ours["result"]["policy"] == "entropix"
     last = events(post(server, entropix={"policy": "entropix"}, temperature=None, stream=True))[-2]

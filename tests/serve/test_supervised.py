@@ -167,6 +167,24 @@ def test_a_request_that_crashes_it_every_time_is_refused_and_those_beside_it_are
     assert metric(process, 'entropix_crashed_requests_total{outcome="refused"}') == 1
 
 
+@pytest.mark.parametrize(
+    ("path", "token", "end"),
+    [
+        ("/v1/messages", "content_block_delta", 'event: error\ndata: {"type": "error", "error": {"type": "overloaded'),
+        ("/api/chat", '"done": false', '{"error": "the engine\'s process has crashed'),
+    ],
+)  # fmt: skip
+def test_a_cut_stream_ends_with_an_error_as_its_api_has_it(start: Start, path: str, token: str, end: str) -> None:
+    process = start()
+    got = ""
+    with httpx.stream("POST", process.url + path, json=body(1, max_tokens=400, stream=True), timeout=60) as answer:
+        for piece in answer.iter_text():
+            crash(process) if token in piece and token not in got else None
+            got += piece
+    assert end in got.strip().rpartition("\n\n" if path == "/v1/messages" else "\n")[2]
+    assert "signal SIGKILL" in got
+
+
 def test_a_process_that_is_stopped_is_started_again_and_its_requests_are_answered(start: Start) -> None:
     process = start("--hang-limit", "2.5", "--parallel", "2", PAUSE="0.02")
     stream = Stream()

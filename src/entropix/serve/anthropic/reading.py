@@ -53,6 +53,7 @@ def chat_of(asked: MessagesRequest | CountRequest) -> ChatRequest:
             "temperature": asked.temperature,
             "top_p": asked.top_p,
             "top_k": asked.top_k,
+            "seed": asked.seed,
             "stream": asked.stream,
             "entropix": asked.entropix.model_dump(exclude_unset=True) if asked.entropix else None,
         }

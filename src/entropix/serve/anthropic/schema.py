@@ -112,5 +112,6 @@ class MessagesRequest(CountRequest):
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, ge=0, le=1)
     top_k: int | None = Field(default=None, ge=-1)
+    seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1, description="of ours; Anthropic has none")
     stream: bool | None = None
     entropix: Extension | None = None
