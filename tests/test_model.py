@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import entropix
-from entropix.engines import Engine
+from entropix.engines import Engine, EngineKind
 from entropix.engines.scripted import ScriptedEngine, hashed, saying
 from entropix.errors import CapabilityError, EntropixError, ModelError, ParameterError, ProfileError, PromptError
-from entropix.models import available, load_engine, resolve
+from entropix.models import ENGINES, available, load_engine, resolve
 from entropix.policies import make_policy
 from helpers.llama import needs_llama_cpp
 
@@ -220,6 +220,21 @@ def test_another_seed_gives_another_text(real_engine: Engine) -> None:
     model = entropix.Model(real_engine)
     texts = {model.generate(PROMPTS[3], policy="sample:temperature=1.0", seed=s, max_tokens=24).text for s in range(3)}
     assert len(texts) == 3
+
+
+def test_an_engine_that_is_not_installed_names_its_command_and_one_that_would_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    absent = {"load": lambda _: None, "formats": ("transformers",), "runtimes": ("no_such_package",), "install": "it"}
+    present = {**absent, "runtimes": ("numpy",)}
+    for name in ENGINES:
+        monkeypatch.setitem(ENGINES, name, EngineKind(name=name, summary="", **absent))
+    with pytest.raises(ModelError, match=r"the transformers engine is not installed: pip install it$"):
+        load_engine(tmp_path)
+    monkeypatch.setitem(ENGINES, "mine", EngineKind(name="mine", summary="", **present))
+    with pytest.raises(ModelError, match=r"pip install it, or load the model with --engine mine$"):
+        load_engine(tmp_path)
 
 
 def test_a_real_chat_reuses_the_cache(smollm2_engine: Engine) -> None:

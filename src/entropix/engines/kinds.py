@@ -73,7 +73,7 @@ TRANSFORMERS = EngineKind(
     load=_transformers,
     options=("context", "sequences", "cells", "attention_layers", "device", "dtype"),
     formats=("gguf", "transformers"),
-    runtimes=("transformers",),
+    runtimes=("torch",),  # transformers itself comes with mlx-lm too
     install="'entropix-llm[transformers]'",
     refused={
         "lora": "transformers loads adapters by peft: merge it (merge_and_unload) and save the model, or give the "

@@ -176,23 +176,30 @@ def load_engine(name: str | Path, engine: str | None = None, **options: Any) -> 
     if kind is None:  # before the model is downloaded, whatever engine it needs
         every = dict.fromkeys(option for known in ENGINES.usable()[0].values() for option in known.options)
         _check_options("no engine has an option", settings, tuple(every))
+    form = ""
     if kind is not None and not kind.formats:
         path = str(name)
     else:
         natural, path = resolve(name)
-        kind = kind or ENGINES.find(natural)
-        if NATURAL[natural] not in kind.formats:
+        kind, form = kind or ENGINES.find(natural), NATURAL[natural]
+        if form not in kind.formats:
             loads = " and ".join(FORMATS[form] for form in kind.formats)
             raise ModelError(
                 f"the {kind.name} engine loads {loads}, and {path} is none of them; it is for --engine {natural}"
             )
-    if kind.runtimes and not any(map(importlib.util.find_spec, kind.runtimes)):
-        raise ModelError(f"the {kind.name} engine is not installed: pip install {kind.install}")
+    if not _installed(kind):
+        able = (other.name for other in ENGINES.usable()[0].values() if form in other.formats and _installed(other))
+        instead = "".join(f", or load the model with --engine {other}" for other in islice(able, 1))
+        raise ModelError(f"the {kind.name} engine is not installed: pip install {kind.install}{instead}")
     for key in settings:
         if key in kind.refused:
             raise ParameterError(f"the {kind.name} engine has no option {key!r}: {kind.refused[key]}")
     _check_options(f"the {kind.name} engine has no option", settings, kind.options)
     return kind.load(path, **settings)
+
+
+def _installed(kind: EngineKind) -> bool:
+    return not kind.runtimes or any(map(importlib.util.find_spec, kind.runtimes))
 
 
 def _check_options(refusal: str, given: dict[str, Any], allowed: tuple[str, ...]) -> None:
