@@ -156,11 +156,15 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
 
+class DoubleServer(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64  # a browser asks for every file of the page at once, and beyond five were reset
+
+
 @pytest.fixture
 def double() -> Iterator[Double]:
     double = Double()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("DoubleHandler", (Handler,), {"double": double}))
-    server.daemon_threads = True
+    server = DoubleServer(("127.0.0.1", 0), type("DoubleHandler", (Handler,), {"double": double}))
     double.address = f"http://127.0.0.1:{server.server_port}/"
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     yield double
