@@ -248,3 +248,11 @@ def test_without_matplotlib_there_is_markdown_and_a_word_about_it(
     shown = capsys.readouterr()
     assert "no report.html: it needs matplotlib; install it with: pip install 'entropix-llm[eval]'" in shown.err
     assert "greedy" in shown.out
+
+
+def test_a_signal_that_some_answers_lack_ranks_none() -> None:
+    """Self-assessment has no value for an answer that was not among those shown to the model."""
+    found = [outcome("greedy", item, n % 2 == 0, n) for n, item in enumerate(ITEMS)]
+    found[0]["signals"] = {**found[0]["signals"], "self-assessment": 0.5}
+    (row,) = summarise(found).rows
+    assert set(row.auroc) == {"confidence", "length", "sum of log-probabilities"}

@@ -173,7 +173,9 @@ def _row(task: str, spec: str, outcomes: Sequence[Outcome]) -> Row:
     n = len(outcomes)
     items = [o["item"] for o in outcomes]
     right = [bool(o["right"]) for o in outcomes]
-    signals = {name: [o["signals"][name] for o in outcomes] for name in outcomes[0]["signals"]}
+    # what an answer lacks, such as an assessment of one that was not among those shown, ranks no answers
+    known = [name for name in outcomes[0]["signals"] if all(name in o["signals"] for o in outcomes)]
+    signals = {name: [o["signals"][name] for o in outcomes] for name in known}
     ranked = {name: signals[name] for name in RANKED if name in signals}
     return Row(
         task=task,
