@@ -133,7 +133,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def report(file: Path) -> list[str]:
-    """AUROC of every score over all fields, clustered by text, and of those that the text says."""
+    """AUROC of every score over all fields, clustered by text, and of those that the text says; then field by field."""
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     found = [(row, name, field) for row in rows for name, field in row["fields"].items()]
     right = [field["right"] for _, _, field in found]
@@ -150,6 +150,15 @@ def report(file: Path) -> list[str]:
             one = st.auroc_interval(values, [f["right"] for _, _, f in some], [row["id"] for row, _, _ in some])
             cells.append(f"{one.value:.2f} ({one.low:.2f} … {one.high:.2f})")
         lines.append(f"| {score} | {' | '.join(cells)} |")
+    lines += ["", "| field | right | said | AUROC of the probability |", "|---|---|---|---|"]
+    for name in SCHEMA["properties"]:
+        mine = [(row, field) for row, each, field in found if each == name]
+        right = [field["right"] for _, field in mine]
+        value = st.auroc([field["probability"] for _, field in mine], right)
+        said = sum(name in row["known"] for row, _ in mine)
+        lines.append(
+            f"| {name} | {sum(right)} of {len(right)} | {said} | {'–' if value != value else f'{value:.2f}'} |"
+        )
     return lines
 
 

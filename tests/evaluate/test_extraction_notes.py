@@ -56,3 +56,5 @@ def test_an_answer_is_kept_with_every_score_and_reported(tmp_path: Path) -> None
     assert "| probability | 1.00" in text
     assert "| share | – | – |" in text
     assert "| sum of log p | 0." in text
+    assert "| city | 1 of 4 |" in text
+    assert "| status | " in text
