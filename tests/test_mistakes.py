@@ -216,8 +216,8 @@ def test_10_the_loop_carries_the_state_too() -> None:
     assert kinds == "iissssiissssii"
 
 
-def test_11_a_fused_kernel_still_shows_attention(real_engine: Engine) -> None:
-    tokens = real_engine.tokenizer.encode("The cat sat on the mat because it was tired.")
+def test_11_a_fused_kernel_still_shows_attention(smollm2_engine: Engine) -> None:
+    tokens = smollm2_engine.tokenizer.encode("The cat sat on the mat because it was tired.")
 
     def check(shown: Callable[[], Any]) -> None:
         attention = shown()
@@ -225,11 +225,11 @@ def test_11_a_fused_kernel_still_shows_attention(real_engine: Engine) -> None:
         assert 0.01 < float(to_numpy(attention.entropy)[0]) < 0.99
 
     def ours() -> Any:
-        sequence = real_engine.open()
+        sequence = smollm2_engine.open()
         try:
-            return real_engine.forward([(sequence, tokens)], attention=True).attention
+            return smollm2_engine.forward([(sequence, tokens)], attention=True).attention
         finally:
-            real_engine.close(sequence)
+            smollm2_engine.close(sequence)
 
     holds_for_us_and_not_for(check, ours, lambda: None)
 

@@ -123,12 +123,6 @@ def test_a_wrong_risk_is_refused_before_a_model_is_loaded(cli: Any) -> None:
     assert "between 0 and 1" in shown.err
 
 
-def test_a_risk_over_an_endpoint_is_refused(cli: Any) -> None:
-    shown = cli("ask", "--risk", "10%", "--endpoint", "http://localhost:1/v1", "How many?")
-    assert shown.code == 2
-    assert "--risk does not go with --endpoint: no calibration" in shown.err
-
-
 def test_spans_show_the_text_with_what_is_doubtful_in_it_and_then_the_answer(cli: Any) -> None:
     cli.script = saying("In 1887, so the answer is 9.", certainty=6)
     shown = cli("ask", "--spans", "--color", "always", "--seed", "2", "How many are left?")

@@ -99,11 +99,11 @@ def test_an_answer_may_be_called_none_of_these() -> None:
     assert sum(found.shares.values()) < 1
 
 
-def test_real_models_have_bare_letters_and_prefer_what_is_right(real_engine: Engine) -> None:
-    tokens = letters(real_engine.tokenizer, MOST + 1)
-    assert [real_engine.tokenizer.piece(t).decode() for t in tokens] == list(string.ascii_uppercase[: MOST + 1])
-    model = entropix.Model(real_engine)
-    found = assess(real_engine, model.encode, QUESTION, ["Rome", "Paris", "Lyon"])
+def test_real_models_have_bare_letters_and_prefer_what_is_right(smollm2_engine: Engine) -> None:
+    tokens = letters(smollm2_engine.tokenizer, MOST + 1)
+    assert [smollm2_engine.tokenizer.piece(t).decode() for t in tokens] == list(string.ascii_uppercase[: MOST + 1])
+    model = entropix.Model(smollm2_engine)
+    found = assess(smollm2_engine, model.encode, QUESTION, ["Rome", "Paris", "Lyon"])
     assert 0 < sum(found.probabilities) + found.none <= 1 + 1e-9
     assert max(found.shares, key=lambda answer: found.shares[answer]) == "Paris"
 

@@ -97,10 +97,10 @@ def test_half_characters_and_half_stop_strings_come_back(places: dict[int, int],
 
 
 @pytest.mark.parametrize("policy", ["greedy", "sample:temperature=0.8"])
-def test_real_engines_come_back(real_engine: Engine, policy: str) -> None:
-    tokens = Model(real_engine).encode("Name two rivers. 🙂")
-    plain, _ = decode(real_engine, None, policy, tokens=tokens, max_tokens=24)
-    again, went = decode(real_engine, {8: 3, 10: 6, 5: 0}, policy, tokens=tokens, max_tokens=24)
+def test_smollm2_engines_come_back(smollm2_engine: Engine, policy: str) -> None:
+    tokens = Model(smollm2_engine).encode("Name two rivers. 🙂")
+    plain, _ = decode(smollm2_engine, None, policy, tokens=tokens, max_tokens=24)
+    again, went = decode(smollm2_engine, {8: 3, 10: 6, 5: 0}, policy, tokens=tokens, max_tokens=24)
     assert went == 3
     assert again.tokens == plain.tokens
     assert again.ledger.recomputed == 3
