@@ -123,6 +123,15 @@ def options(args: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
+def whole_lines(file: Path) -> list[str]:
+    """The whole lines of a file, of one that is not there none; a line that was cut off when its writer was killed is
+    none."""
+    if not file.exists():
+        return []
+    text = file.read_text(encoding="utf-8")
+    return text[: text.rfind("\n") + 1].splitlines()
+
+
 def hash_of(text: str) -> int:
     """A number of its own for every question."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
@@ -157,8 +166,7 @@ def convert(args: argparse.Namespace) -> None:
 def convert_to(raw: Path, run: Path, model: Path, assessed: Path | None = None) -> None:
     """Outcomes of "greedy" and "vote N", without the texts. assessed: what `assess` has written."""
     piece = entropix.load(model, sequences=1, context=64).engine.tokenizer.piece
-    text = raw.read_text(encoding="utf-8")
-    rows = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    rows = [json.loads(line) for line in whole_lines(raw)]
     ballots = max(len(row["texts"]) for row in rows) - 1
     vote = f"vote {ballots}"
     manifest = {

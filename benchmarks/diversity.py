@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import entropix
-from benchmarks.ballots import engine_options, options
+from benchmarks.ballots import engine_options, options, whole_lines
 from entropix.evaluate import read_specs
 from entropix.evaluate import statistics as st
 from entropix.evaluate.diversity import distinct, repeated
@@ -63,7 +63,7 @@ def measured(texts: Sequence[Result]) -> dict[str, float | None]:
 def run(args: argparse.Namespace) -> None:
     """The prompts and specs that the file does not hold yet, each kept as soon as its batch has ended."""
     out = Path(args.out)
-    done = {(row["spec"], row["prompt"]) for row in rows_of(out)} if out.exists() else set()
+    done = {(row["spec"], row["prompt"]) for row in rows_of(out)}
     profile = {"profile": args.profile} if args.profile else {}
     with entropix.load(args.model, **options(args), **profile, sequences=args.together, context=512) as model:
         for spec in read_specs([args.specs]):
@@ -95,9 +95,7 @@ def texts_of(model: entropix.Model, spec: Spec, prompts: Sequence[int], args: ar
 
 
 def rows_of(file: Path) -> list[dict[str, Any]]:
-    """The whole lines of a file; one that was cut off is none."""
-    text = file.read_text(encoding="utf-8")
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    return [json.loads(line) for line in whole_lines(file)]
 
 
 def report(file: Path, accuracy: Path | None) -> list[str]:

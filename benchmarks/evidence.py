@@ -99,14 +99,14 @@ class Work:
         return self.directory / "seconds.jsonl"
 
     def _times(self) -> list[float]:
-        return [json.loads(line)["seconds"] for line in _lines(self.clock)]
+        return [json.loads(line)["seconds"] for line in ballots.whole_lines(self.clock)]
 
     def left(self) -> list[Item]:
         """Items without all their answers."""
         if self.run.kind == "ballots":
-            done = {json.loads(line)["id"] for line in _lines(self.raw)}
+            done = {json.loads(line)["id"] for line in ballots.whole_lines(self.raw)}
             return [item for item in self.items if item.id not in done]
-        done = {json.loads(line)["id"] for line in _lines(self.clock)}
+        done = {json.loads(line)["id"] for line in ballots.whole_lines(self.clock)}
         return [item for item in self.items if item.id not in done]
 
     def hours_left(self) -> float | None:
@@ -164,20 +164,12 @@ class Work:
             for name in ("outcomes.jsonl", "run.json"):
                 if (self.directory / name).exists():
                     shutil.copy(self.directory / name, kept / name)
-        elif _lines(self.raw):
+        elif ballots.whole_lines(self.raw):
             shutil.rmtree(folder / self.run.name, ignore_errors=True)
             said = self.directory / "said.jsonl"
             model = Path(self.args.models) / self.run.model
             ballots.convert_to(self.raw, folder / self.run.name, model, said if said.exists() else None)
         return len(self.items) - len(self.left())
-
-
-def _lines(file: Path) -> list[str]:
-    """The whole lines of a file; one that was cut off when it was killed is none."""
-    if not file.exists():
-        return []
-    text = file.read_text(encoding="utf-8")
-    return text[: text.rfind("\n") + 1].splitlines()
 
 
 def status(work: list[Work]) -> None:
