@@ -138,7 +138,8 @@ def take_step(
     filters = any(part.filters is not None for part in parts)
     for n in range(levels):
         states = [part.state(n) for part in parts]
-        watched = any(SURPRISAL in state or ADAPTIVE in state for state in states)
+        surprised = any(SURPRISAL in state for state in states)
+        watched = surprised or any(ADAPTIVE in state for state in states)
         found = [_decide(logits, signals, part, state) for part, state in zip(parts, states, strict=True)]
         here = _join(parts, [one for one, _ in found])
         decided = here if decided is None or level is None else merge(level == n, here, decided)
@@ -149,12 +150,12 @@ def take_step(
             goals = _aim(parts, states, signals.entropy)
             aim = goals if aim is None or goals is None or level is None else merge(level == n, goals, aim)
             seen, choice = draw(logits, seen, decided.decisions, keys, kept, aim, most=most)
+        surprisal = _surprisal(signals, seen, choice) if surprised else None
+        mean = aim.after(choice.probabilities) if aim is not None else None
         for part, before, (one, after) in zip(parts, states, found, strict=True):
             if SURPRISAL in before:
-                surprisal = _surprisal(signals, seen, choice)
                 after = {**after, SURPRISAL: _watch(part, before[SURPRISAL], one.forced, surprisal)}
-            if aim is not None and ADAPTIVE in before:
-                mean = aim.after(choice.probabilities)
+            if ADAPTIVE in before:
                 after = {**after, ADAPTIVE: _watch(part, before[ADAPTIVE], one.forced, mean)}
             part.keep(n, after)
     assert decided is not None
