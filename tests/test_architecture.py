@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "errors": set(),
     "numeric": set(),
     "folders": set(),
-    "machine": set(),
+    "machine": {"toolchain"},
     "parameters": {"closest", "errors", "numeric"},
     "registry": {"closest", "errors"},
     "arrays": {"types"},

@@ -22,6 +22,7 @@ RELAXED = ("-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fasso
 FLAGS = ("-O3", *RELAXED, "-shared", "-static-libgcc" if sys.platform == "win32" else "-fPIC")
 NATIVE = ("-march=native",)
 AVX2 = ("-mavx2", "-mfma", "-mf16c")
+CPUINFO = Path("/proc/cpuinfo")
 LIMIT = 60.0
 """Seconds that a compiler may take."""
 
@@ -66,10 +67,11 @@ def runs(variant: str) -> bool:
     return variant == "any" or {b"avx2", b"fma", b"f16c"} <= set(processor().split())
 
 
-def processor() -> bytes:
-    """What this processor can do, as a line of words; where that cannot be read, its name."""
+def processor(described: Path = CPUINFO) -> bytes:
+    """What this processor can do, as a line of words; where that cannot be read, its name. described: what the kernel
+    says of it."""
     try:
-        lines = Path("/proc/cpuinfo").read_bytes().splitlines()
+        lines = described.read_bytes().splitlines()
         return next(line for line in lines if line.startswith((b"flags", b"Features", b"isa")))
     except (OSError, StopIteration):
         return f"{platform.machine()} {platform.processor()}".encode()
