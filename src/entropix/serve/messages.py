@@ -12,6 +12,12 @@ class Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
+class Lenient(Strict):
+    """An object of which clients send back more than what matters here."""
+
+    model_config = Strict.model_config | {"extra": "ignore"}
+
+
 class TextPart(Strict):
     type: Literal["text", "refusal"]
     text: str = Field(description="of a part of the type refusal, OpenAI's name for it is refusal")

@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from entropix.serve.messages import NAME, Strict
-from entropix.serve.responses.schema import Lenient
+from entropix.serve.messages import NAME, Lenient, Strict
 from entropix.serve.schema import Extension
 
 IGNORED = frozenset(

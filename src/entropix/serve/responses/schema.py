@@ -6,18 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from entropix.serve.messages import NAME, Strict
+from entropix.serve.messages import NAME, Lenient, Strict
 from entropix.serve.schema import IGNORED, Extension, StreamOptions
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {"background": (False,), "truncation": ("disabled", "auto")}
 """OpenAI's fields that this server does not support, and the values with which, beside null, they ask for nothing."""
 DROPPED = IGNORED | {"max_tool_calls"}
-
-
-class Lenient(Strict):
-    """An object of which clients send back more than what matters here."""
-
-    model_config = Strict.model_config | {"extra": "ignore"}
 
 
 class ContentPart(Lenient):
