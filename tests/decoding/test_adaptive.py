@@ -13,6 +13,7 @@ from entropix.policies import make_policy
 from entropix.sampling import Aim, Filters, aimed, apply_filters, top_window
 from entropix.search import make_search
 from entropix.types import Action, Step, Thresholds
+from helpers.scripts import SEARCHES
 
 THRESHOLDS = Thresholds(0.3, 2.0, 0.25, 1.5)
 FILTERS = Filters(min_p=0.01, adaptive_target=0.3, adaptive_decay=0.8)
@@ -81,16 +82,7 @@ def test_after_injections_in_any_batch_and_after_pre_emption() -> None:
     assert all(step.adaptive is None for step in jobs[4].steps)
 
 
-@pytest.mark.parametrize(
-    "spec",
-    [
-        "vote:n=3,answer=text",
-        "lookahead:trigger=entropy,threshold=0.5,horizon=5",
-        "branch:trigger=entropy,threshold=0.5,horizon=6,sure=2",
-        "backtrack:trigger=entropy,threshold=0.8",
-        "tree:trigger=entropy,threshold=0.5,max_sequences=4",
-    ],
-)
+@pytest.mark.parametrize("spec", SEARCHES)
 def test_after_forks_and_rewinds(spec: str) -> None:
     wanted = request(1, "sample:temperature=0.9,top_p=0.98", search=make_search(spec))
     (job,) = run(ScriptedEngine(script, sequences=16), wanted)

@@ -15,6 +15,7 @@ from entropix.engines.scripted import ScriptedEngine, hashed
 from entropix.policies import Policy, sampled
 from entropix.search import make_search
 from entropix.types import Action, Step, Thresholds
+from helpers.scripts import SEARCHES
 
 THRESHOLDS = Thresholds(0.3, 2.0, 0.25, 1.5)
 FIRST = 9.0
@@ -80,16 +81,7 @@ def test_after_injections_in_any_batch_and_after_pre_emption() -> None:
     assert jobs[2].tokens == alone.tokens
 
 
-@pytest.mark.parametrize(
-    "spec",
-    [
-        "vote:n=3,answer=text",
-        "lookahead:trigger=entropy,threshold=0.5,horizon=5",
-        "branch:trigger=entropy,threshold=0.5,horizon=6,sure=2",
-        "backtrack:trigger=entropy,threshold=0.8",
-        "tree:trigger=entropy,threshold=0.5,max_sequences=4",
-    ],
-)
+@pytest.mark.parametrize("spec", SEARCHES)
 @pytest.mark.parametrize("injects", [False, True])
 def test_after_forks_and_rewinds(spec: str, injects: bool) -> None:
     (job,) = run(ScriptedEngine(hashed(2.0), sequences=16), request(1, injects=injects, search=make_search(spec)))

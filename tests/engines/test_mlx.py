@@ -30,8 +30,8 @@ from entropix.engines.mlx.loading import rotary  # noqa: E402
 from entropix.engines.transformers import TransformersEngine  # noqa: E402
 from entropix.errors import CapabilityError, CapacityError, ModelError, ParameterError  # noqa: E402
 from entropix.models import load_engine, resolve  # noqa: E402
-from entropix.signals.attention import attention_signals  # noqa: E402
 from helpers import tiny  # noqa: E402
+from helpers.plain import assert_shows, eager_attention, mixed_work, plain_logits  # noqa: E402
 
 WINDOW = 5
 CONTEXT = 40
@@ -86,19 +86,6 @@ def llama(saved: Any) -> MlxEngine:
     return MlxEngine.load(saved("llama")[1], context=CONTEXT, sequences=5)
 
 
-def plain_logits(model: Any, tokens: list[int]) -> np.ndarray[Any, Any]:
-    with torch.no_grad():
-        return np.asarray(model(torch.tensor([tokens]), use_cache=False).logits[0, -1].float())
-
-
-def eager_attention(model: Any, tokens: list[int], layer: int) -> np.ndarray[Any, Any]:
-    """(heads, tokens) weights of the last query, from transformers' own eager attention."""
-    model.set_attn_implementation("eager")
-    with torch.no_grad():
-        out = model(torch.tensor([tokens]), use_cache=False, output_attentions=True)
-    return np.asarray(out.attentions[layer][0, :, -1].double())
-
-
 def tokens_of(n: int) -> list[int]:
     return [random.randrange(2, 258) for _ in range(n)]
 
@@ -110,36 +97,13 @@ def test_any_mix_of_operations_shows_what_a_fresh_forward_of_transformers_shows(
     attends = family != "gemma2"
     assert engine.capabilities.attention is attends
     random.seed(1)
-    live: list[Any] = []
-    for _ in range(60):
-        choice = random.randrange(6)
-        work = []
-        if choice == 0 and len(live) < 5:
-            wanted = (random.choice(live).tokens[:-1] if live and random.random() < 0.5 else []) + tokens_of(6)
-            live.append(engine.open(wanted[:30]))
-            work = [(live[-1], wanted[:30][len(live[-1].tokens) :])]
-        elif choice == 1 and 0 < len(live) < 5:
-            live += engine.fork(random.choice(live))
-        elif choice == 2 and live:
-            chosen = random.choice(live)
-            engine.rewind(chosen, random.randint(0, len(chosen.tokens)))
-        elif choice == 3 and live:
-            engine.close(live.pop(random.randrange(len(live))))
-        elif live:
-            rows = random.sample(live, random.randint(1, len(live)))
-            work = [(row, tokens_of(random.choice([1, 1, 3, 8]))) for row in rows]
-            work = [(row, tokens) for row, tokens in work if len(row.tokens) + len(tokens) <= CONTEXT]
-        if not work:
-            continue
+    for work in mixed_work(engine, tokens_of, CONTEXT):
         seen = engine.forward(work, attention=attends)
         for n, (row, _) in enumerate(work):
             np.testing.assert_allclose(seen.logits[n], plain_logits(model, row.tokens), atol=2e-5)
             if attends:
                 weights = eager_attention(model, row.tokens, layer=3)
-                wanted_signals = attention_signals(np.log(np.maximum(weights, 1e-300))[None])
-                for name in ("entropy", "varentropy", "agreement"):
-                    got = getattr(seen.attention, name)[n]
-                    np.testing.assert_allclose(got, getattr(wanted_signals, name)[0], atol=1e-5)
+                assert_shows(seen.attention, n, weights)
 
 
 @pytest.mark.parametrize("layers", [None, [0], [1, 2]])

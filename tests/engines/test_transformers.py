@@ -16,7 +16,7 @@ gguf = pytest.importorskip("gguf")
 from entropix.engines.base import Engine, fingerprint, sample_ids  # noqa: E402
 from entropix.engines.transformers import TransformersEngine, TransformersTokenizer  # noqa: E402
 from entropix.errors import CapacityError, ModelError, ParameterError, PromptError  # noqa: E402
-from entropix.signals.attention import attention_signals  # noqa: E402
+from helpers.plain import assert_shows, eager_attention, mixed_work, plain_logits  # noqa: E402
 from helpers.tiny_gguf import LAYERS, write_tiny  # noqa: E402
 
 WINDOW = 5
@@ -79,23 +79,6 @@ def make_model(family: str) -> Any:
     return model
 
 
-def plain_logits(model: Any, tokens: list[int]) -> np.ndarray[Any, Any]:
-    with torch.no_grad():
-        return np.asarray(model(torch.tensor([tokens]), use_cache=False).logits[0, -1].float())
-
-
-def eager_attention(model: Any, tokens: list[int], layer: int) -> np.ndarray[Any, Any]:
-    """(heads, tokens) weights of the last query, from the library's own eager attention."""
-    before = model.config._attn_implementation
-    model.set_attn_implementation("eager")
-    try:
-        with torch.no_grad():
-            out = model(torch.tensor([tokens]), use_cache=False, output_attentions=True)
-    finally:
-        model.set_attn_implementation(before)
-    return np.asarray(out.attentions[layer][0, :, -1].double())
-
-
 FAMILIES = ["llama", "qwen2", "mistral", "gemma3", "gemma2", "gpt2"]
 
 
@@ -106,27 +89,7 @@ def test_any_mix_of_operations_shows_what_a_fresh_forward_shows(family: str, hf:
     (layer,) = engine._layers
     random.seed(1)
     draw = lambda n: [random.randrange(200) for _ in range(n)]  # noqa: E731
-    live: list[Any] = []
-    for _ in range(60):
-        choice = random.randrange(6)
-        work = []
-        if choice == 0 and len(live) < 5:
-            wanted = (random.choice(live).tokens[:-1] if live and random.random() < 0.5 else []) + draw(6)
-            live.append(engine.open(wanted[:30]))
-            work = [(live[-1], wanted[:30][len(live[-1].tokens) :])]
-        elif choice == 1 and 0 < len(live) < 5:
-            live += engine.fork(random.choice(live))
-        elif choice == 2 and live:
-            chosen = random.choice(live)
-            engine.rewind(chosen, random.randint(0, len(chosen.tokens)))
-        elif choice == 3 and live:
-            engine.close(live.pop(random.randrange(len(live))))
-        elif live:
-            rows = random.sample(live, random.randint(1, len(live)))
-            work = [(row, draw(random.choice([1, 1, 3, 8]))) for row in rows]
-            work = [(row, tokens) for row, tokens in work if len(row.tokens) + len(tokens) <= CONTEXT]
-        if not work:
-            continue
+    for work in mixed_work(engine, draw, CONTEXT):
         seen = engine.forward(work, attention=True)
         for n, (row, _) in enumerate(work):
             np.testing.assert_allclose(seen.logits[n], plain_logits(model, row.tokens), atol=2e-5)
@@ -134,10 +97,7 @@ def test_any_mix_of_operations_shows_what_a_fresh_forward_shows(family: str, hf:
             if family == "mistral":  # every layer slides: the keys out of sight do not count
                 weights = weights[:, -WINDOW:]
             assert seen.attention is not None
-            wanted_signals = attention_signals(np.log(np.maximum(weights, 1e-300))[None])
-            for name in ("entropy", "varentropy", "agreement"):
-                got = getattr(seen.attention, name)[n]
-                np.testing.assert_allclose(got, getattr(wanted_signals, name)[0], atol=1e-5)
+            assert_shows(seen.attention, n, weights)
 
 
 def test_interaction_is_the_mean_absolute_scaled_score(hf: Any) -> None:

@@ -1,4 +1,4 @@
-"""Scripted models that more than one test file asks."""
+"""Scripted models, and searches, that more than one test file asks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,15 @@ import numpy as np
 
 from entropix.engines.scripted import ASSISTANT, END, VOCABULARY
 from entropix.types import Array
+
+SEARCHES = (
+    "vote:n=3,answer=text",
+    "lookahead:trigger=entropy,threshold=0.5,horizon=5",
+    "branch:trigger=entropy,threshold=0.5,horizon=6,sure=2",
+    "backtrack:trigger=entropy,threshold=0.8",
+    "tree:trigger=entropy,threshold=0.5,max_sequences=4",
+)
+"""A search of every kind, that acts often where a script is unsure."""
 
 
 def seven_or_on_and_on(tokens: tuple[int, ...]) -> Array:
