@@ -113,6 +113,7 @@ $(CLIENTS_VENV)/.ready: Makefile
 	$(PYTHON) -m venv $(CLIENTS_VENV)
 	$(CLIENTS_VENV)/bin/pip install --quiet anthropic dspy instructor langchain-openai litellm llm ollama openai openai-agents \
 	  'pydantic-ai-slim[openai]'
+	if command -v npm; then npm install --silent --prefix $(CLIENTS_VENV)/node openai ai @ai-sdk/openai-compatible zod; fi
 	touch $@
 
 clean:

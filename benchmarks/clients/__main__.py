@@ -1,17 +1,22 @@
 """The quick starts of clients that people use, each in a process of its own, against this server: client × feature.
 
-    python -m benchmarks.clients [--model MODEL] [--python .venv-clients/bin/python] [--only openai ollama]
+    python -m benchmarks.clients [--model MODEL] [--python .venv-clients/bin/python] [--node .venv-clients/node]
+        [--only openai ollama]
 
 The clients live in an environment of their own (`make test-clients` makes it), since they bring half of the package
-index along. The server runs here. Printed is a table: yes, the reason why not, or nothing where a client has no such
-feature. Exit code 1 if anything that should work does not.
+index along; those for Node in a folder with node_modules, and are left out where there is no Node. The server runs
+here. Printed is a table: yes, the reason why not, or nothing where a client has no such feature. Exit code 1 if
+anything that should work does not.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -23,6 +28,9 @@ from entropix.serve.process import Background
 from entropix.serve.settings import Settings
 
 QUICKSTARTS = Path(__file__).with_name("quickstarts.py")
+NODE = QUICKSTARTS.with_suffix(".mjs")
+PACKAGES = {"openai (Node)": "openai"}
+"""What a client for Node is called in node_modules, where that is not its name."""
 FEATURES = ("chat", "stream", "tools", "structured", "responses", "logprobs", "confidence")
 LIMIT = 300.0
 """Seconds that a quick start may take."""
@@ -39,10 +47,13 @@ def known() -> list[tuple[str, str]]:
     return found
 
 
-def run(python: str, client: str, feature: str, url: str, model: str) -> str:
+def known_in_node() -> list[tuple[str, str]]:
+    return re.findall(r'^quick\("([^"]+)", "([^"]+)"', NODE.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def run(command: list[str]) -> str:
     """Why a quick start failed, "" where it did not."""
     quiet = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONWARNINGS": "ignore"}
-    command = [python, str(QUICKSTARTS), client, feature, url, model]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=LIMIT, env={**os.environ, **quiet}, check=False
@@ -50,7 +61,8 @@ def run(python: str, client: str, feature: str, url: str, model: str) -> str:
     except subprocess.TimeoutExpired:
         return f"no answer within {LIMIT:g} s"
     lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
-    return "" if done.returncode == 0 else (lines[-1] if lines else f"exit code {done.returncode}")
+    errors = [line for line in lines if re.match(r"\w*Error\b", line)]  # Node writes its stack after it
+    return "" if done.returncode == 0 else [f"exit code {done.returncode}", *lines[-1:], *errors[-1:]][-1]
 
 
 def versions(python: str, clients: list[str]) -> dict[str, str]:
@@ -64,19 +76,28 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=DEFAULT, help="of the server (default: %(default)s)")
     parser.add_argument("--python", default=".venv-clients/bin/python", help="of the clients (default: %(default)s)")
+    parser.add_argument("--node", default=".venv-clients/node", help="of those for Node (default: %(default)s)")
     parser.add_argument("--only", nargs="*", help="these clients")
     parser.add_argument("--features", nargs="*", default=FEATURES, help="these features")
     args = parser.parse_args()
     model = entropix.load(args.model, context=4096, sequences=16)
-    wanted = [(c, f) for c, f in known() if f in args.features and (not args.only or c in args.only)]
+    here, there = known(), known_in_node() if shutil.which("node") and Path(args.node).is_dir() else []
+    wanted = [(c, f) for c, f in here + there if f in args.features and (not args.only or c in args.only)]
     clients = list(dict.fromkeys(client for client, _ in wanted))
-    found = versions(args.python, clients)
+    in_node = {client for client, _ in there}
+    found = versions(args.python, [client for client in clients if client not in in_node])
+    for client in clients:
+        if client in in_node:
+            package = Path(args.node, "node_modules", PACKAGES.get(client, client), "package.json")
+            found[client] = json.loads(package.read_text(encoding="utf-8"))["version"]
     results: dict[tuple[str, str], str] = {}
     settings = Settings(port=0, places=8, kept=2, max_tokens=256, policy="greedy")
     with Background(model, settings) as server:
         for client, feature in wanted:
             began = time.perf_counter()
-            results[client, feature] = run(args.python, client, feature, server.url, model.info.name)
+            program = ["node", str(NODE)] if client in in_node else [args.python, str(QUICKSTARTS)]
+            asked = [client, feature, server.url, model.info.name, *([args.node] if client in in_node else [])]
+            results[client, feature] = run([*program, *asked])
             took = time.perf_counter() - began
             print(f"{client} {feature}: {results[client, feature][:160] or 'yes'} ({took:.0f} s)", file=sys.stderr)
     print(f"\n{model.info.name}, greedy\n\n| client | {' | '.join(args.features)} |")

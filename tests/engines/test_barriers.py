@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from entropix.engines.base import Yielding
 from entropix.engines.llama_cpp.barriers import QUIET_WINDOWS, WINDOW, Barriers, run_times
 from entropix.engines.llama_cpp.engine import LlamaCppEngine
 
@@ -154,3 +156,51 @@ def test_every_forward_has_a_look(machine: Machine, llama_engine: Any, monkeypat
     llama_engine.forward([(sequence, [1])])
     llama_engine.close(sequence)
     assert len(looks) == 2
+
+
+@linux
+def test_on_a_busy_machine_a_single_row_has_half_the_threads_and_several_have_all(machine: Machine) -> None:
+    barriers = machine.barriers(threads=5)
+    assert barriers.threads == (5, 5)
+    machine.window(barriers, 0.5)
+    machine.window(barriers, 0.5)
+    assert barriers.threads == (2, 5)
+    for _ in range(QUIET_WINDOWS):
+        machine.window(barriers, 0.01)
+    assert barriers.threads == (5, 5)
+    barriers = machine.barriers()
+    machine.window(barriers, 0.5)
+    machine.window(barriers, 0.5)
+    assert barriers.threads == (1, 2)
+    barriers.close()
+
+
+def test_only_an_engine_that_yields_computes_with_fewer_threads(
+    llama_engine: LlamaCppEngine, smollm2: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From 257 tokens on llama.cpp splits a single row among its threads: the logits tell how many there were."""
+    text = [100 + n for n in range(280)]
+
+    def row(engine: LlamaCppEngine) -> Any:
+        sequence = engine.open()
+        engine.forward([(sequence, text)])
+        logits = engine.forward([(sequence, [1])]).logits.copy()
+        engine.close(sequence)
+        return logits
+
+    one = row(llama_engine)
+    engine = LlamaCppEngine(smollm2, context=1024, sequences=1, threads=2)
+    assert isinstance(engine, Yielding)
+    try:
+        two = row(engine)
+        assert (one != two).any()
+        monkeypatch.setattr(Barriers, "short", True)
+        assert (row(engine) == two).all(), (
+            "an engine of one's own keeps its threads: a seed's text shall not depend on the load"
+        )
+        engine.yielding = True
+        assert (row(engine) == one).all()
+        monkeypatch.setattr(Barriers, "short", False)
+        assert (row(engine) == two).all()
+    finally:
+        engine.shutdown()

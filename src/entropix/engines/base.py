@@ -132,6 +132,14 @@ class Engine(Protocol):
         ...
 
 
+@runtime_checkable
+class Yielding(Protocol):
+    """An engine that computes with fewer threads while other processes want the same processors, where `yielding`
+    is set. Logits of few rows then round differently, so that a seed's text can depend on the load."""
+
+    yielding: bool
+
+
 def shared_prefix(wanted: Sequence[int], have: Sequence[int]) -> int:
     """Length of the common prefix, at most len(wanted) − 1 so that one token is left to forward."""
     limit = min(len(wanted) - 1, len(have))

@@ -6,6 +6,7 @@ import socket
 import sys
 import threading
 
+from entropix.engines.base import Yielding
 from entropix.model import Model
 from entropix.serve.app import Server
 from entropix.serve.listening import Uvicorn, listen, make_config, url_of
@@ -25,6 +26,9 @@ def make_uvicorn(server: Server) -> Uvicorn:
 def serve(server: Server, sock: socket.socket, running: Uvicorn | None = None) -> int | None:
     """Answer requests until a signal comes; its number. running: by default `make_uvicorn`'s."""
     sys.setswitchinterval(SWITCH_INTERVAL)
+    engine = server.scheduler.model.engine
+    if isinstance(engine, Yielding):
+        engine.yielding = True
     running = running or make_uvicorn(server)
     try:
         running.run(sockets=[sock])

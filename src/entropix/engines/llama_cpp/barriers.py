@@ -1,10 +1,10 @@
-"""Shorter waits at OpenMP's barriers while other processes want the same processors.
+"""Shorter waits at OpenMP's barriers, and fewer threads to wait for, while other processes want the same processors.
 
 llama.cpp's threads meet at several hundred barriers per token, where OpenMP lets them spin for milliseconds. On an idle
 machine that is the fastest way to wait. Where another process takes the processor from one of them, the others spin
 through their share of the machine for nothing. libgomp's spin count is fixed when it is loaded, but it spins only for
 100 rounds while it manages more threads than there are processors: one further team, asleep in a thread of its own, is
-the switch.
+the switch. A single row is then too little work to meet over so often: half the threads are done with it sooner.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class Barriers:
         self._times, self._clock = times, clock
         self._library = None if threads == 1 or _chosen() else _libgomp()
         self._size = max(2, available_cpus() - threads + 2)
+        self._threads = threads
         self._thread = 0
         self._began = self._ran = self._waited = 0.0
         self._calm = 0
@@ -63,6 +64,11 @@ class Barriers:
     def short(self) -> bool:
         """Whether threads spin for a short time only."""
         return self._end is not None
+
+    @property
+    def threads(self) -> tuple[int, int]:
+        """How many should compute now: a single row, and several."""
+        return max(self._threads // 2, 1) if self.short else self._threads, self._threads
 
     def look(self) -> None:
         """To be called after every forward, by the thread that made it."""

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 MOST_SEQUENCES = 128  # half of llama.cpp's LLAMA_MAX_SEQ
 # llama.cpp's CPU attention takes another kernel, which rounds differently, from 64 rows per call, and splits a single
-# row's cache among threads from 512 cells. Short texts stay below both, so that a seed's text is the same to the
-# bit whatever is decoded beside it; their prompts take about a fifth longer.
+# row's cache among threads from 512 cells, of which it uses multiples of 256. Short texts stay below both, so that a
+# seed's text is the same to the bit whatever is decoded beside it; their prompts take about a fifth longer.
 EXACT_ROWS, EXACT_CELLS = 63, 512
 LEAST_CELLS = 8192  # by default; short contexts leave room for many sequences
 
@@ -56,6 +56,8 @@ class LlamaCppEngine:
     several, or {file: scale}. rope_scaling: "linear:2" or "yarn:4" stretches the context so many times beyond what the
     model was trained for; rope_freq_base: of the rotary frequencies, by default the model's own.
     """
+
+    yielding = False
 
     def __init__(
         self,
@@ -115,8 +117,7 @@ class LlamaCppEngine:
         self.tokenizer.owner = self
         self.info = describe(self._model, self.tokenizer, Path(path), self._adapters.suffix)
         stateful = self._llama.llama_model_is_recurrent(self._model) or self._llama.llama_model_is_hybrid(self._model)
-        # a recurrent state cannot be cut, and its batches are reordered, so that rows could not be found
-        if stateful:
+        if stateful:  # cannot be cut, and its batches are reordered, so that rows could not be found
             self._tap = None
         if self._tap is not None:
             window = self._llama.llama_model_n_swa(self._model)
@@ -288,6 +289,8 @@ class LlamaCppEngine:
         tap = self._tap if attention and rows else None
         if tap is not None:
             tap.arm(rows, len(tokens))
+        if self.yielding:
+            self._llama.llama_set_n_threads(self._context, *self._barriers.threads)
         status = self._llama.llama_decode(self._context, batch)
         if status == 1 and self._slots.dig_up():
             status = self._llama.llama_decode(self._context, batch)

@@ -150,6 +150,7 @@ FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "llama_model_n_swa": MODEL_INT,
     "llama_model_meta_val_str": (c_int32, c_void_p, c_char_p, c_char_p, c_size_t),
     "llama_free": (None, c_void_p),
+    "llama_set_n_threads": (None, c_void_p, c_int32, c_int32),
     "llama_n_ctx": (c_uint32, c_void_p),
     "llama_decode": (c_int32, c_void_p, LlamaBatch),
     "llama_get_logits": (c_void_p, c_void_p),
