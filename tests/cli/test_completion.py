@@ -1,10 +1,8 @@
-"""What Tab completes, by argcomplete's own protocol and in a real bash, and the hint that is said once."""
+"""What Tab completes, by argcomplete's own protocol and in real shells, and the hint that is said once."""
 
 from __future__ import annotations
 
 import os
-import pty
-import select
 import shutil
 import subprocess
 import sys
@@ -15,6 +13,7 @@ import pytest
 
 import entropix
 from entropix.cli.hint import HINT
+from helpers.terminal import Terminal
 
 SOURCE = Path(entropix.__file__).parents[1]
 COMMAND = [sys.executable, "-m", "entropix"]
@@ -73,25 +72,53 @@ def test_tab_offers_no_option_twice_and_none_of_another_command(tmp_path: Path) 
     assert sorted(offered) == ["--color", "--help", "--json"]
 
 
-def test_a_real_bash_completes(tmp_path: Path) -> None:
+def shell(name: str, folder: Path) -> tuple[str, dict[str, str]]:
+    """Where a shell lies, and an environment in which `entropix` is a program."""
     pytest.importorskip("argcomplete")
-    bash = shutil.which("bash")
-    if bash is None:
-        pytest.skip("bash is not installed")
-    program = tmp_path / "entropix"
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    program = folder / "entropix"
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m entropix "$@"\n')
     program.chmod(0o755)
+    return found, environment(folder, PATH=f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+
+def test_a_real_bash_completes(tmp_path: Path) -> None:
+    bash, env = shell("bash", tmp_path)
     script = """
     eval "$(entropix completion bash)"
     COMP_WORDS=(entropix ser); COMP_CWORD=1; COMP_LINE="entropix ser"; COMP_POINT=12; COMP_TYPE=9; COMP_KEY=9
     _python_argcomplete entropix
     printf '%s|' "${COMPREPLY[@]}"
     """
-    done = subprocess.run(
-        [bash, "--norc", "-c", script], capture_output=True, text=True, check=True,
-        env=environment(tmp_path, PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}"),
-    )  # fmt: skip
+    done = subprocess.run([bash, "--norc", "-c", script], capture_output=True, text=True, check=True, env=env)
     assert done.stdout == "serve |"
+
+
+def test_a_real_fish_completes(tmp_path: Path) -> None:
+    fish, env = shell("fish", tmp_path)
+    script = (
+        'entropix completion fish | source; complete -C "entropix ser"; complete -C "entropix generate -p entropix-"'
+    )
+    done = subprocess.run([fish, "-N", "-c", script], capture_output=True, text=True, check=True, env=env)
+    assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ["serve", "entropix-2024"]
+
+
+def test_a_real_zsh_completes(tmp_path: Path) -> None:
+    """zsh completes on a terminal only."""
+    zsh, env = shell("zsh", tmp_path)
+    (tmp_path / ".zshrc").write_text(
+        'PS1="> "; autoload -Uz compinit; compinit -u; eval "$(entropix completion zsh)"\n'
+    )
+    terminal = Terminal([zsh, "-d", "-i"], {**env, "ZDOTDIR": str(tmp_path), "TERM": "dumb"})
+    terminal.wait_for("> ")
+    terminal.type("entropix ser\t")
+    terminal.wait_for("ve ")
+    terminal.type("\x15entropix generate -p entropix-\t")
+    terminal.wait_for("2024")
+    terminal.type("\x15exit\r")
+    assert terminal.end() == 0
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
@@ -129,23 +156,9 @@ def test_without_argcomplete_the_command_for_it_is_said_and_tab_is_silent(
 
 def on_a_terminal(folder: Path, *arguments: str, **more: str) -> str:
     """What a command says on a terminal, which both of its outputs are."""
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [*COMMAND, *arguments], stdin=slave, stdout=slave, stderr=slave, env=environment(folder, **more)
-    )
-    os.close(slave)
-    said = b""
-    while select.select([master], [], [], 60)[0]:
-        try:
-            data = os.read(master, 1 << 16)
-        except OSError:  # the terminal's other end is closed
-            break
-        if not data:
-            break
-        said += data
-    os.close(master)
-    assert process.wait(60) == 0
-    return said.decode().replace("\r\n", "\n")
+    terminal = Terminal([*COMMAND, *arguments], environment(folder, **more))
+    assert terminal.end() == 0
+    return terminal.seen.replace("\r\n", "\n")
 
 
 def test_the_hint_is_said_once_on_a_terminal(tmp_path: Path) -> None:

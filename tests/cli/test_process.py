@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import pty
-import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
@@ -19,6 +16,7 @@ import pytest
 from entropix.policies import POLICIES
 from entropix.trace import read_trace
 from helpers.llama import needs_llama_cpp
+from helpers.terminal import Terminal
 
 SCRIPTED = str(Path(__file__).parents[1] / "helpers" / "slow_command.py")
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR", "COLORTERM")}
@@ -139,64 +137,17 @@ def test_ctrl_c_in_a_script_of_turns_keeps_the_turn_and_ends_with_130(tmp_path: 
     assert trace.answers[0].text + "\n" == out
 
 
-class Terminal:
-    """A process on a terminal of its own."""
+class Entropix(Terminal):
+    """The program, with a scripted model, on a terminal of its own."""
 
     def __init__(self, *arguments: str, **environ: str) -> None:
-        self.master, slave = pty.openpty()
-        self.process = subprocess.Popen(
-            [sys.executable, SCRIPTED, *arguments],
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            env={**ENVIRONMENT, "TERM": "xterm-256color", "COLUMNS": "80", **environ},
-            start_new_session=True,
-            preexec_fn=_own_terminal,
-        )
-        os.close(slave)
-        self.seen = ""
-
-    def wait_for(self, text: str) -> None:
-        """Read until `text` appears after what was waited for before."""
-        self.read(lambda: text in self.seen)
-        self.seen = self.seen.partition(text)[2]
-
-    def read(self, enough: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 30
-        while not enough():
-            ready, _, _ = select.select([self.master], [], [], deadline - time.monotonic())
-            if not ready:
-                self.process.kill()
-                pytest.fail(f"nothing more came after {self.seen!r}")
-            try:
-                piece = os.read(self.master, 1000)
-            except OSError:  # the other side is gone
-                piece = b""
-            if not piece:
-                assert enough(), f"ended after {self.seen!r}"
-                return
-            self.seen += piece.decode(errors="replace")
-
-    def type(self, text: str) -> None:
-        os.write(self.master, text.encode())
-
-    def end(self) -> int:
-        with contextlib.suppress(AssertionError):
-            self.read(lambda: False)
-        os.close(self.master)
-        return self.process.wait(timeout=30)
-
-
-def _own_terminal() -> None:
-    import fcntl
-    import termios
-
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # so that Ctrl-C is a signal
+        defaults = {**ENVIRONMENT, "TERM": "xterm-256color", "COLUMNS": "80"}
+        super().__init__([sys.executable, SCRIPTED, *arguments], {**defaults, **environ})
 
 
 @pytest.mark.parametrize(("environ", "colored"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
 def test_a_terminal_gets_colours_unless_it_does_not_want_any(environ: Mapping[str, str], colored: bool) -> None:
-    terminal = Terminal("generate", "hi", SAYS="abc\x1b[2J", PAUSE="0", **environ)
+    terminal = Entropix("generate", "hi", SAYS="abc\x1b[2J", PAUSE="0", **environ)
     code = terminal.end()
     assert code == 0
     assert ("injected text" in terminal.seen) is colored
@@ -207,7 +158,7 @@ def test_a_terminal_gets_colours_unless_it_does_not_want_any(environ: Mapping[st
 
 @pytest.mark.parametrize(("columns", "first"), [(40, 8), (72, 14)])
 def test_a_narrow_terminal_cuts_no_cell_of_a_table_off(columns: int, first: int) -> None:
-    terminal = Terminal("policies", NO_COLOR="1", COLUMNS=str(columns))
+    terminal = Entropix("policies", NO_COLOR="1", COLUMNS=str(columns))
     assert terminal.end() == 0
     assert "…" not in terminal.seen
     lines = terminal.seen.splitlines()
@@ -216,7 +167,7 @@ def test_a_narrow_terminal_cuts_no_cell_of_a_table_off(columns: int, first: int)
 
 
 def test_a_chat_on_a_terminal_survives_ctrl_c_and_mistakes_and_ends_with_ctrl_d() -> None:
-    terminal = Terminal("chat", NO_COLOR="1")
+    terminal = Entropix("chat", NO_COLOR="1")
     terminal.wait_for("> ")
     terminal.type("One?\n")
     terminal.wait_for("word w")
@@ -237,7 +188,7 @@ def test_a_chat_on_a_terminal_survives_ctrl_c_and_mistakes_and_ends_with_ctrl_d(
 
 
 def test_ctrl_c_at_the_prompt_leaves_a_chat() -> None:
-    terminal = Terminal("chat", NO_COLOR="1")
+    terminal = Entropix("chat", NO_COLOR="1")
     terminal.wait_for("> ")
     time.sleep(0.3)  # line editing must be waiting, or it waits for another key before it sees the signal
     terminal.type("\x03")
@@ -246,7 +197,7 @@ def test_ctrl_c_at_the_prompt_leaves_a_chat() -> None:
 
 
 def test_the_prompt_is_not_waited_for_on_a_terminal_without_one() -> None:
-    terminal = Terminal("generate")
+    terminal = Entropix("generate")
     assert terminal.end() == 2
     assert "there is no prompt" in terminal.seen
 
