@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from entropix.engines.base import Message, Work, fingerprint, shared_prefix
+from entropix.engines.work import check_work
 from entropix.errors import CapabilityError, CapacityError, PromptError
 from entropix.types import Array, AttentionSignals, Capabilities, ModelInfo, Observation
 
@@ -154,16 +155,7 @@ class ScriptedEngine:
         if attention and not self.capabilities.attention:
             raise CapabilityError("the scripted engine was made without attention")
         held = [self._held(sequence) for sequence, _ in work]
-        if len(set(map(id, held))) != len(held):
-            raise ValueError("a sequence appears twice in one forward")
-        for sequence, (_, tokens) in zip(held, work, strict=True):
-            if not len(tokens):
-                raise ValueError("a work item has no tokens; at least one is needed")
-            if any(not 0 <= t < VOCABULARY for t in tokens):
-                raise ValueError(f"token out of range 0 … {VOCABULARY - 1}")
-            if len(sequence.tokens) + len(tokens) > self.capabilities.context:
-                raise CapacityError(f"sequence would exceed the context of {self.capabilities.context} tokens")
-        added = sum(len(tokens) for _, tokens in work)
+        added = check_work(work, VOCABULARY, self.capabilities.context)
         if self.cells_used() + added > self.capabilities.cells:
             raise CapacityError(f"no room for {added} tokens: {self.capabilities.cells} cells in all")
         for sequence, (_, tokens) in zip(held, work, strict=True):

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from entropix.engines.base import SequenceHandle, Work, shared_prefix
-from entropix.errors import CapacityError, ModelError, ParameterError, PromptError
+from entropix.engines.work import check_work
+from entropix.errors import CapacityError, ModelError, ParameterError
 from entropix.numeric import is_integer, plain
 from entropix.types import Capabilities, ModelInfo
 
@@ -97,22 +98,7 @@ class SlottedEngine:
         """The work with nothing wrong in it; nothing has changed when this raises."""
         self._running()
         items = [(self._own(sequence), [int(token) for token in tokens]) for sequence, tokens in work]
-        if not items:
-            raise ParameterError("a forward takes at least one item")
-        if len({sequence.slot for sequence, _ in items}) != len(items):
-            raise ParameterError("a sequence appears twice in one forward; join its tokens into one item")
-        vocabulary, context = self.info.vocabulary, self.capabilities.context
-        for sequence, tokens in items:
-            if not tokens:
-                raise PromptError("a forward needs at least one token for each sequence")
-            if min(tokens) < 0 or max(tokens) >= vocabulary:
-                raise PromptError(f"token out of range 0 … {vocabulary - 1}")
-            if len(sequence.tokens) + len(tokens) > context:
-                raise CapacityError(
-                    f"{len(sequence.tokens)} tokens and {len(tokens)} more exceed the context of {context}; "
-                    "shorten the text, or make the engine with a larger context= if the model allows it"
-                )
-        self._check_cells(sum(len(tokens) for _, tokens in items))
+        self._check_cells(check_work(items, self.info.vocabulary, self.capabilities.context))
         return items
 
     @contextmanager

@@ -1,12 +1,9 @@
-"""Sizes and work that llama.cpp would end the process for, refused before they reach it."""
+"""Sizes that llama.cpp would end the process for, refused before they reach it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence as Many
-
-from entropix.engines.llama_cpp.cells import Sequence
 from entropix.engines.llama_cpp.context import KV_TYPES
-from entropix.errors import CapacityError, ParameterError
+from entropix.errors import ParameterError
 from entropix.numeric import is_integer
 
 MOST_CELLS = 1 << 26  # far beyond any model; llama.cpp counts in 32 bits
@@ -27,24 +24,3 @@ def check_cache(kv_type: str, flash_attention: bool) -> None:
         raise ParameterError(f"kv_type is {kv_type!r}, allowed are {', '.join(KV_TYPES)}")
     if kv_type.startswith("q") and not flash_attention:
         raise ParameterError(f"kv_type {kv_type} needs flash attention: leave it on, or keep f16")
-
-
-def check_items(items: Many[tuple[Sequence, Many[int]]], vocabulary: int, context: int) -> int:
-    """How many tokens a forward of these items appends. Raises ParameterError or CapacityError."""
-    if not items:
-        raise ParameterError("forward needs at least one sequence with tokens")
-    if len({s.slot for s, _ in items}) < len(items):
-        raise ParameterError("a sequence appears twice in a forward; it may appear once")
-    total = 0
-    for sequence, tokens in items:
-        if not len(tokens):
-            raise ParameterError("every sequence in a forward needs at least one token")
-        if min(tokens) < 0 or max(tokens) >= vocabulary:
-            raise ParameterError(f"a token is out of range: allowed are 0 … {vocabulary - 1}")
-        if len(sequence.tokens) + len(tokens) > context:
-            raise CapacityError(
-                f"{len(sequence.tokens)} + {len(tokens)} tokens are more than the context of "
-                f"{context}: shorten the text, or build the engine with more context"
-            )
-        total += len(tokens)
-    return total

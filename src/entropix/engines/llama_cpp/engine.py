@@ -16,7 +16,7 @@ from entropix.engines.llama_cpp.adapters import Adapters, Asked, parse_adapters
 from entropix.engines.llama_cpp.barriers import Barriers
 from entropix.engines.llama_cpp.batch import TokenBatch
 from entropix.engines.llama_cpp.cells import Cells, Sequence
-from entropix.engines.llama_cpp.checks import check_cache, check_items, check_sizes
+from entropix.engines.llama_cpp.checks import check_cache, check_sizes
 from entropix.engines.llama_cpp.context import FLASH_AUTO, FLASH_OFF, KV_TYPES, Layout, make_context
 from entropix.engines.llama_cpp.library import apart, check_process, load, release
 from entropix.engines.llama_cpp.opening import describe, open_model
@@ -24,6 +24,7 @@ from entropix.engines.llama_cpp.rope import parse_rope
 from entropix.engines.llama_cpp.slots import SLOTS, Slots
 from entropix.engines.llama_cpp.tap import Tap, make_tap, set_up
 from entropix.engines.llama_cpp.tokenizer import LlamaCppTokenizer
+from entropix.engines.work import check_work
 from entropix.errors import CapabilityError, CapacityError, EntropixError, ModelError, ParameterError
 from entropix.machine import available_cpus
 from entropix.numeric import is_integer, plain
@@ -33,9 +34,8 @@ if TYPE_CHECKING:
     from entropix.engines.llama_cpp.apart import ApartEngine
 
 MOST_SEQUENCES = 128  # half of llama.cpp's LLAMA_MAX_SEQ
-# llama.cpp's CPU attention takes another kernel, which rounds differently, from 64 rows per call, and splits a single
-# row's cache among threads from 512 cells, of which it uses multiples of 256. Short texts stay below both, so that a
-# seed's text is the same to the bit whatever is decoded beside it; their prompts take about a fifth longer.
+# From 64 rows per call llama.cpp's CPU attention takes another kernel, which rounds differently, and from 512 cells (it
+# uses multiples of 256) it splits a single row's cache among threads. Staying below costs prompts about a fifth.
 EXACT_ROWS, EXACT_CELLS = 63, 512
 LEAST_CELLS = 8192  # by default; short contexts leave room for many sequences
 
@@ -364,7 +364,7 @@ class LlamaCppEngine:
         raise ParameterError("this sequence is closed, or belongs to another engine")
 
     def _check(self, items: list[tuple[Sequence, Many[int]]]) -> None:
-        total = check_items(items, self.tokenizer.size, self.capabilities.context)
+        total = check_work(items, self.tokenizer.size, self.capabilities.context)
         if total > self._cells.free - self._slots.buried_cells:
             self._slots.dig_up()
         if total > self._cells.free:
