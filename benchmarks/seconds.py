@@ -3,7 +3,7 @@
     python -m benchmarks.seconds svamp_300.jsonl SMALL.gguf:none SMALL.gguf:medium LARGE.gguf:none [--items 6]
 
 Each is a model and an effort (none, low, medium, high; docs/effort.md), asked one question after the other, in turn, so
-that a slow minute meets all of them. Printed are the medians and the sums of seconds and tokens; accuracy is not, of so few
+that a slow minute meets all of them. Printed are medians and sums of seconds and tokens; accuracy is not, of so few
 questions: benchmarks.sizes counts that. Leave the machine alone meanwhile.
 """
 
