@@ -81,6 +81,7 @@ ENDLESS: list[Any] = [
     {"type": "array", "prefixItems": [{"type": "null"}, {"$ref": "#"}], "minItems": 2},
     {"type": "object", "additionalProperties": {"$ref": "#"}, "minProperties": 1},
     {"type": "object", "additionalProperties": {"$ref": "#"}, "required": ["b"]},
+    {"type": "object", "patternProperties": {"^a": {"$ref": "#"}}, "required": ["a"], "additionalProperties": False},
     {
         "$ref": "#/$defs/a~1b",
         "$defs": {
@@ -98,6 +99,8 @@ FINITE: list[Any] = [
     {"type": "object", "properties": {"a": {"anyOf": [{"$ref": "#"}, {"const": 1}]}}, "required": ["a"]},
     {"type": "object", "properties": {"a": {"$ref": "#/$defs/n"}}, "required": ["a"], "$defs": {"n": {"type": "null"}}},
     {"type": "object", "properties": {"b": {"type": "null"}, "a": {"$ref": "#"}}, "minProperties": 1},
+    {"type": "object", "patternProperties": {"^a": {"$ref": "#"}, "b": {"type": "null"}}, "required": ["a"]},
+    {"type": "object", "patternProperties": {"^a": {"$ref": "#"}}, "required": ["b"]},
     {"$ref": "#/$defs/missing"},
     {"$ref": "http://localhost/schema"},
     True,

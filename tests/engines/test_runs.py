@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from entropix.engines.llama_cpp.runs import LONGEST_RUN, check_runs, recurses
+from entropix.engines.llama_cpp.runs import LONGEST_RUN, WORDS, check_runs, recurses
 from entropix.errors import PromptError
 from helpers.llama import needs_llama_cpp
 
 KINDS = ("A", "a", "aB", "中", "1", "٣", " ", "\t", "\n", "\r\n", "!", "_", "/", "🙂", "\u0301", "a\u0301")
+MIXED = ("Aa1", "0f", "+/a9Z", "a_1", "中1", "<a>", "x=1;")
+"""Base64, hexadecimal digits and code: no two characters of a kind follow each other for long."""
 
 TRY = """
 import sys
@@ -33,16 +35,18 @@ for kind in sys.argv[2:]:
 """
 
 
-@pytest.mark.parametrize("pre", ["tekken", "gpt-4o", "llama4", "falcon", "viking"])
-def test_no_run_of_characters_ends_the_process(pre: str, smollm2: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("pre", "kinds"), [*((pre, KINDS) for pre in ("tekken", "gpt-4o", "llama4", "falcon")), ("viking", KINDS + MIXED)]
+)
+def test_no_run_of_characters_ends_the_process(pre: str, kinds: tuple[str, ...], smollm2: Path, tmp_path: Path) -> None:
     needs_llama_cpp()
     data = smollm2.read_bytes()
     key = b"tokenizer.ggml.pre" + bytes([8, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0])
     assert key + b"smollm" in data
     file = tmp_path / "model.gguf"
     file.write_bytes(data.replace(key + b"smollm", key + pre.encode(), 1))
-    ran = subprocess.run([sys.executable, "-c", TRY, str(file), *KINDS], capture_output=True, text=True, check=False)
-    assert (ran.returncode, ran.stdout.split()) == (0, ["refused"] * len(KINDS)), ran.stderr[-500:]
+    ran = subprocess.run([sys.executable, "-c", TRY, str(file), *kinds], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout.split()) == (0, ["refused"] * len(kinds)), ran.stderr[-500:]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -54,9 +58,21 @@ def test_a_run_is_found_wherever_it_stands(kind: str, before: str) -> None:
         check_runs(before + run + kind * 2 + "word " * 3)
 
 
-def test_ordinary_long_texts_are_not_refused() -> None:
-    check_runs("The quick brown fox, 42 times.\n" * 10000)
-    check_runs("一二三，" * 1000 + "\n" + "0123456789abcdef" * 10000)
+@pytest.mark.parametrize("pre", sorted(WORDS))
+@pytest.mark.parametrize("kind", MIXED)
+def test_a_long_word_is_refused_where_a_match_is_a_word(kind: str, pre: str) -> None:
+    word = (kind * LONGEST_RUN)[: LONGEST_RUN + 1]
+    check_runs(f"So. {word[:-1]} and on.", pre)
+    check_runs(word, "tekken")
+    with pytest.raises(PromptError, match=f"{LONGEST_RUN + 1} characters without a space"):
+        check_runs(f"So. {word} and on.", pre)
+
+
+@pytest.mark.parametrize("pre", ["tekken", "viking"])
+def test_ordinary_long_texts_are_not_refused(pre: str) -> None:
+    check_runs("The quick brown fox, 42 times.\n" * 10000, pre)
+    check_runs("一二三，" * 1000 + "\n", pre)
+    check_runs("0123456789abcdef" * 10000)
 
 
 def test_only_vocabularies_that_recurse_are_limited() -> None:

@@ -96,14 +96,15 @@ def _object(schema: Mapping[str, Any], has: Callable[[str], bool]) -> bool:
     patterns = patterns if isinstance(patterns, Mapping) else {}
     others = schema.get("additionalProperties", True)
     required = [name for name in _listed(schema, "required") if isinstance(name, str)]
-    # which pattern a name matches is for the matcher to say
-    anything = bool(patterns) or _finite(others, has)
+    # which pattern a name matches is for the matcher to say, so that one with an end is enough
+    unnamed = [_finite(part, has) for part in (*patterns.values(), others)]
+    anything = any(unnamed)
     needed = [_finite(properties[name], has) if name in properties else anything for name in required]
     least = schema.get("minProperties", 0)
     if not isinstance(least, (int, float)) or least <= len(required):
         return all(needed)
-    further = [_finite(part, has) for part in (*properties.values(), *patterns.values(), others)]
-    return all(needed) and any(further)
+    further = [_finite(part, has) for part in properties.values()]
+    return all(needed) and any(further + unnamed)
 
 
 def _array(schema: Mapping[str, Any], has: Callable[[str], bool]) -> bool:

@@ -58,7 +58,8 @@ class LlamaCppTokenizer:
         self.size: int = self._llama.llama_vocab_n_tokens(self._vocab)
         self._pieces: list[bytes | None] = [None] * self.size
         self._labels: dict[int, str] = {}
-        self._recurses = recurses(metadata(model, "tokenizer.ggml.model"), metadata(model, "tokenizer.ggml.pre"))
+        self._pre = metadata(model, "tokenizer.ggml.pre")
+        self._recurses = recurses(metadata(model, "tokenizer.ggml.model"), self._pre)
         self.template = metadata(model, "tokenizer.chat_template") or ""
         self.has_chat_template = bool(self.template)
         self._bos: int = self._llama.llama_vocab_bos(self._vocab)
@@ -78,7 +79,7 @@ class LlamaCppTokenizer:
 
     def encode(self, text: str, *, special: bool = False, begin: bool = False) -> list[int]:
         if self._recurses:
-            check_runs(text)
+            check_runs(text, self._pre)
         data = text.encode("utf-8", "replace")
         head = [self._bos] if begin and self._adds_bos else []
         if not data:
