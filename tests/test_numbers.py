@@ -43,6 +43,17 @@ def test_a_seed_of_a_generator_is_taken(model: Model) -> None:
     assert noise_key(np.int64(2**62), np.int64(3)) == noise_key(2**62, 3)
 
 
+def test_an_array_or_tensor_without_a_dimension_is_its_number(model: Model) -> None:
+    torch = pytest.importorskip("torch")
+    expected = model.generate("Hi", policy="sample", seed=7, max_tokens=7, temperature=0.5)
+    for seed, temperature in ((np.array(7), np.array(0.5)), (torch.tensor(7), torch.tensor(0.5))):
+        got = model.generate("Hi", policy="sample", seed=seed, max_tokens=seed, temperature=temperature)
+        assert (got.tokens, got.seed, type(got.seed)) == (expected.tokens, 7, int)
+    for value in (torch.tensor(True), np.array(1.5), np.array([7]), np.array("7")):
+        with pytest.raises(ParameterError, match="not an integer"):
+            model.generate("Hi", seed=value)
+
+
 @pytest.mark.parametrize("kind", FLOATS)
 def test_floats_are_taken_for_parameters_of_policies(kind: Any) -> None:
     thresholds = Thresholds(0.3, 2.0, 0.25, 1.5)
