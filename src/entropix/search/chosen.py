@@ -11,7 +11,11 @@ from entropix.search.stated import LONGEST, MARK, in_box
 _OPEN = r"[\s*_:：$'\"“(\[{]{0,12}(?:\\(?:text|textbf|mathbf|mathrm)\{)?[(*]{0,3}"
 # a small letter may be the article and a capital I the pronoun: those must stand alone
 _LETTER = r"(?:([A-HJ])(?![A-Za-z0-9]|['’]\w)|([a-jI])(?=\s*(?:[).:,;!?*\"}$]|'(?!\w)|$)))"
-_NAMED = re.compile(rf"(?i:\b(?:answer|option|choice)s?)(?i:\s(?:is|letter|option))?{_OPEN}{_LETTER}", re.MULTILINE)
+_NAMED = re.compile(
+    r"(?i:\b(?:answer|option|choice|opción|opção|opzione|optie|вариант)s?|选项|選項|選択肢|선택지|보기)"
+    rf"(?i:\s(?:is|letter|option))?{_OPEN}{_LETTER}",
+    re.MULTILINE,
+)
 _AFTER_MARK = re.compile(rf"{_OPEN}(?i:(?:option|choice|letter)\s)?{_OPEN}{_LETTER}", re.MULTILINE)
 _PICKED = re.compile(
     r"(?i:\b(?:choose|pick|select|go with|opt for|(?:option|choice|one)\s(?:is|would be|must be))|选择?|選擇?)"
@@ -19,8 +23,13 @@ _PICKED = re.compile(
     re.MULTILINE,
 )
 _RIGHT = re.compile(
-    r"(?<![\w'])\(?([A-J])\)?[*_]{0,3} (?:is|must be|seems) (?:the )?(?:most |only )?"
+    r"(?<![A-Za-zÀ-ɏ0-9_'])\(?([A-J])\)?[*_]{0,3}(?:"
+    r" (?:is|was|must be|should be|would be|has to be|looks|(?:seems|appears)(?: to be)?) (?:the )?(?:most |only )?"
     r"(?:correct|right|best|better|answer|true)\b"
+    r"| ist (?:die )?(?:richtig|korrekt)| est (?:la )?(?:bonne|réponse|correcte|juste)"
+    r"| es (?:la )?(?:\w{6,9} )?correcta| é a (?:\w{5,8} )?(?:correta|certa)"
+    r"| è (?:la )?(?:\w{7,8} )?(?:corretta|giusta)| (?:верн|правильн)(?:ый|ая|о)"
+    r"|(?:选项|選項)?是?(?:正确|正確)|が(?:正しい|正解)|(?:번)?[이가] (?:정답|맞|옳))"
 )
 _DENIED = re.compile(r"(?i:\bnot|n['’]t|\bnicht)\s{1,3}(?i:(?:option|choice)\s)?[(*]{0,3}$")
 _BUT = re.compile(rf"(?i:\bbut|,\s?it is|,\s?rather){_OPEN}(?i:(?:option|choice)\s)?{_OPEN}{_LETTER}", re.MULTILINE)
@@ -38,6 +47,7 @@ _VERDICT = re.compile(
 )
 _OTHERS = re.compile(
     r"(?i:\b(?:either|both|neither)) (?:option )?\(?[A-J]\)? (?:or|and|nor) (?:option )?\(?[A-J]\)?(?!\w)"
+    r"|(?<![\w'])\(?[A-J]\)?(?:, \(?[A-J]\)?){0,8},? (?:and|or|nor|&) \(?[A-J]\)?(?![\w'])"
     r"|(?i:\b(?:rather than|instead of|unlike)) (?i:option )?\(?[A-J]\)?(?!\w)"
     r"|(?i:\b(?:vitamins?|hepatitis|plan|grade|type|group|appendix|figure|table)) [A-J](?!\w)"
 )

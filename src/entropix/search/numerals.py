@@ -88,7 +88,10 @@ _TOKEN = re.compile(
 )
 _ITEM = re.compile(r"[ \t]{0,8}\d{1,3}[.)][ \t]+(?=[^\s\d])")
 _RANGE = ("-", "–", "—", "−")
-_IRRATIONAL = re.compile(r"\s?(?:\\sqrt|\\pi|√|π)")
+IRRATIONAL = re.compile(r"\s?(?:\\sqrt|\\pi|√|\.?π)|\\overline")
+"""Also a decimal that repeats: what stands before it is no number by itself."""
+_ROOT = re.compile(r"\\sqrt ?(?:\[\d{1,2}\])?(?:\{[^{}]{0,80}\}|\d)|\\pi(?![A-Za-z])|\\overline\{\d{1,20}\}")
+_OF_ROOTS = re.compile(r"\\frac\{(?=[^}]{0,80}π|[^}]{0,80}\}\{[^}]{0,80}π)[^{}]{0,80}\}\{[^{}]{0,80}\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +113,12 @@ def readable(text: str) -> str:
 def numerals(text: str, *, items: bool = True) -> list[Numeral]:
     """The numbers of a `readable` text in order. Dates, times, ordinals, ranges, the numbers of steps, exponents and
     indices are none. items: a line may be an item of a list, and the number it begins with is none."""
+    for pattern in (_ROOT, _OF_ROOTS):  # what stands in them is no number
+        text = pattern.sub(lambda match: "π" * len(match[0]), text)
     found: list[Numeral] = []
     touching = False  # the one before is the left side of a range
     for match in _TOKEN.finditer(text):
-        if match["other"] is not None or _IRRATIONAL.match(text, match.end()):
+        if match["other"] is not None or IRRATIONAL.match(text, match.end()):
             continue
         line = text.rfind("\n", max(match.start() - 9, 0), match.start()) + 1 if items else 0
         if items and (line or match.start() < 9) and not text[line : match.start()].strip() and _ITEM.match(text, line):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from entropix.search.numerals import Numeral, numerals, readable
+from entropix.search.numerals import IRRATIONAL, Numeral, numerals, readable
 from entropix.search.spelled import in_words
 
 REACH = 400
@@ -16,7 +16,8 @@ LONGEST = 32768
 _ABROAD = (
     r"答案|答え|正解|正答|答：|答:|答(?=\s?[是为為])|回答|结果|結果|정답|답변|답(?=은|:|\s)|respuesta|réponse|antwort|ergebnis|ответ"
     r"|результат|الجواب|الإجابة|پاسخ|جواب|resposta|risposta|antwoord|odpowiedź|cevap|उत्तर|đáp án|câu trả lời|jawaban"
-    r"|résultat|resultado|risultato"
+    r"|résultat|resultado|risultato|正确(?:的是|选项)|(?:正しい|適切な)(?:選択肢|もの|の)(?=は)"
+    r"|(?:옳은|맞는|올바른) (?:것|선택지)(?=[은는])"
 )
 MARK = re.compile(
     r"\b(?:answer|ans|result|solution)\b[^.\n\d:=!?]{0,60}?(?:\b(?:is|would be|should be|must be)\b|[:=→])"
@@ -34,7 +35,7 @@ _WEAK = re.compile(
     re.IGNORECASE,
 )
 _LATER = re.compile(r"\b(?:so|therefore|then|which (?:leaves|makes|gives|means)|leaving)\b", re.IGNORECASE)
-_RESTATED = re.compile(r"\b(?:i\.\s?e\.|that is,?|namely|in other words)[,:]?\s", re.IGNORECASE)
+_RESTATED = re.compile(r"(?<!\()\b(?:i\.\s?e\.|that is,?|namely|in other words)[,:]?\s", re.IGNORECASE)
 _WORDED = re.compile(
     r"\d\W{0,3} (?:times|plus|minus|divided by|multiplied by) [^.;\n]{1,40}? (?:is|equals|makes|gives) ", re.IGNORECASE
 )
@@ -57,8 +58,20 @@ _UNKNOWN = re.compile(
     r"|\bnot enough information\b|\binsufficient (?:information|data)\b|\bno (?:solution|answer)\b",
     re.IGNORECASE,
 )
+_EQUAL = re.compile("[=≈]")
 _COMPARED = re.compile(r" (?:more|fewer|less|greater|larger|smaller|older|younger|higher|lower|times)\b", re.IGNORECASE)
 _ASIDE = re.compile(r",? (?:which|that) (?:is|was|are|were) $", re.IGNORECASE)
+_OVERALL = re.compile(r"(?: [^\W\d]{1,20}){0,3} (?:in total|altogether|in all)\b", re.IGNORECASE)
+_AMOUNT = re.compile(
+    r"(?:\b(?:is|are|was|were|be|equals|has|have|costs?|needs?|pays?|earns?|takes?|leaves|makes|gives(?: us)?)|[:：])"
+    r"(?: (?:about|around|only|exactly|approximately|a total of))?[ *($€£]{0,5}$",
+    re.IGNORECASE,
+)
+_FOR = re.compile(
+    r"(?: [^\W\d]{1,20}| ?[$€£%²³°]|/[a-z]{1,6}){0,4}?"
+    r" (?:for|in|after|over|with|at|on)(?: (?:the|all|a|those))?[ $€£]{1,2}"
+)
+"""What stands between an amount and what it is for: 30 dollars for 6 books."""
 _SENTENCE = re.compile(r"(?<=[.!?])[*_)\]]{0,3}\s+(?=\S)|\n+|(?<=[。！？])")
 
 
@@ -85,7 +98,7 @@ def stated_number(text: str) -> str | None:
     text = readable(text[-LONGEST:])
     box = in_box(text)[:REACH]
     if any(sign.isnumeric() for sign in box):
-        return _of_clause(box)
+        return None if IRRATIONAL.search(box) and not _EQUAL.search(box) else _of_clause(box)
     marks = [m.end() for m in MARK.finditer(text)]
     marks += [m.start() + 4 for m in _HASHES.finditer(text) if not _HEADING.match(m.group())]
     for end in sorted(marks, reverse=True):
@@ -149,6 +162,10 @@ def _of_last_sentence(text: str) -> str | None:
     bold = [n for m in _BOLD.finditer(sentence) for n in found if m.start() <= n.start and n.end <= m.end()]
     if bold:
         return bold[-1].value
+    if (again := list(_RESTATED.finditer(sentence))) and (value := _of_clause(sentence[again[-1].end() :][:REACH])):
+        return value
+    if overall := [n for n in found if _OVERALL.match(sentence, n.end)]:
+        return overall[-1].value
     if weak := list(_WEAK.finditer(sentence)):
         clause = sentence[weak[-1].end() :][:REACH]
         if not _LATER.search(clause) and (value := _of_clause(clause)):
@@ -157,6 +174,12 @@ def _of_last_sentence(text: str) -> str | None:
     kept = [n for n in found if n.start < stop] or found
     if len(kept) > 1 and _COMPARED.match(sentence, kept[-1].end) and _ASIDE.search(sentence[: kept[-1].start]):
         kept.pop()  # 12, which is 3 more than …
+    if (
+        len(kept) > 1
+        and _AMOUNT.search(sentence[: kept[-2].start])
+        and _FOR.fullmatch(sentence[kept[-2].end : kept[-1].start])
+    ):
+        kept.pop()
     at = kept[-1]
     if _AFTER_OPERATOR.search(sentence[max(at.start - 8, 0) : at.start].rstrip()):
         return _of_equation(sentence, kept, stop) or at.value
