@@ -203,6 +203,8 @@ def test_a_header_that_says_who_asks_comes_once(server: Background, header: str)
         {"logit_bias": []},
         {"response_format": {}},
         {"entropix": []},
+        {"min_tokens": 0},
+        {"ignore_eos": False},
         {"n": 1.0},
         {"max_tokens": 6.0},
         {"seed": 3.0},

@@ -96,6 +96,8 @@ def test_a_policy_that_needs_what_the_model_does_not_show_is_refused_by_both_nam
         ({"tools": [{"type": "function"}]}, "tools.0.function", "missing"),
         ({"presence_penalty": 3}, "presence_penalty", "at most 2"),
         ({"functions": [{}]}, "functions", "not support"),
+        ({"min_tokens": 3}, "min_tokens", "not support"),
+        ({"ignore_eos": True}, "ignore_eos", "not support"),
         ({"colour": "red"}, "colour", "unknown"),
         ({"entropix": {"colour": "red"}}, "entropix.colour", "unknown"),
         ({"entropix": {"policy": "nonsense"}}, "entropix.policy", "greedy"),

@@ -30,6 +30,8 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "best_of": (1,),
     "function_call": ("none", "auto"),
     "functions": ([],),
+    "ignore_eos": (False,),
+    "min_tokens": (0,),
     "modalities": (["text"],),
     "moderation": (),
     "prediction": (),
@@ -37,7 +39,7 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "tools": ([],),
     "web_search_options": (),
 }
-"""OpenAI's fields that this server does not support, and the values with which, beside null, they ask for nothing."""
+"""Fields of OpenAI's and other servers' that this one does not support, and the values with which, beside null, they ask for nothing."""
 
 Parameter = Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True)] | str
 Share = Annotated[float, Field(ge=0, le=1)]
