@@ -39,7 +39,8 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "tools": ([],),
     "web_search_options": (),
 }
-"""Fields of OpenAI's and other servers' that this one does not support, and the values with which, beside null, they ask for nothing."""
+"""Fields of OpenAI's and other servers' that this one does not support, and the values with which, beside null, they
+ask for nothing."""
 
 Parameter = Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True)] | str
 Share = Annotated[float, Field(ge=0, le=1)]
