@@ -16,7 +16,7 @@ from entropix.constraints import json_schema, lark, regex
 from entropix.constraints.endless import is_endless
 from entropix.constraints.forcing import MOST_FORCED, Words
 from entropix.engines.scripted import VOCABULARY, ScriptedEngine, hashed
-from entropix.errors import ParameterError
+from entropix.errors import ParameterError, PromptError
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +69,25 @@ def test_a_long_text_that_ends_is_forced_to_its_end(model: Model) -> None:
     result = model.generate("hi", constraint={"const": long}, policy="sample:temperature=1.5", max_tokens=None)
     assert json.loads(result.text) == long
     assert result.finish_reason == "end"
+
+
+@pytest.mark.parametrize("constraint", [{"const": "A" * 20}, lark('start: "no" | "\\"" /A{20}/ "\\""')])
+def test_forced_text_that_the_tokenizer_refuses_is_forced_all_the_same(
+    constraint: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    likely = np.zeros(VOCABULARY)
+    likely[ord('"')] = 20.0
+    engine = ScriptedEngine(lambda _: likely)
+    encode = engine.tokenizer.encode
+
+    def refusing(text: str, **options: Any) -> list[int]:
+        if "A" * 9 in text:
+            raise PromptError("too long a run")
+        return encode(text, **options)
+
+    monkeypatch.setattr(engine.tokenizer, "encode", refusing)
+    result = Model(engine).generate("hi", constraint=constraint, policy="greedy", max_tokens=50)
+    assert (json.loads(result.text), result.finish_reason) == ("A" * 20, "end")
 
 
 ENDLESS: list[Any] = [

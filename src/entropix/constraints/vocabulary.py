@@ -13,7 +13,7 @@ from entropix.constraints.formats import with_exact_formats
 from entropix.constraints.grammar import Grammar
 from entropix.constraints.matcher import Compiled, GrammarMatcher
 from entropix.engines import Tokenizer
-from entropix.errors import CapabilityError, ParameterError
+from entropix.errors import CapabilityError, ParameterError, PromptError
 
 WHITESPACE = r"\x20|\n[\x20\t]{0,24}"
 """What may stand between two parts of JSON text: nothing, a space, or a line break with its indentation. Without a
@@ -131,14 +131,17 @@ class _Wrapped:
         self.tokens = [piece or tokenizer.label(token).encode() for token, piece in enumerate(pieces)]
 
     def __call__(self, text: str) -> list[int]:
-        tokens = self._encode(text)
         data = text.encode()
+        try:
+            tokens = self._encode(text)
+        except PromptError:  # a run of characters that this tokenizer does not take
+            return self._longest(data)
         if b"".join(self._pieces[token] for token in tokens) == data:
             return tokens
         return self._longest(data)
 
     def _longest(self, data: bytes) -> list[int]:
-        """For tokenizers that change a text, such as those that begin it with a space: the longest tokens first."""
+        """For tokenizers that refuse a text or change it, such as by a space before it: the longest tokens first."""
         tokens, at = [], 0
         while at < len(data):
             ends = range(min(len(data), at + self._widest), at, -1)
