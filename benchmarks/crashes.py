@@ -140,9 +140,11 @@ def main() -> None:
     for n, (outcome, text) in got.items():
         kind, right = KINDS[n % len(KINDS)], expected[n]
         if outcome == "answered":
-            outcome = "the same text" if text and (outcome, text) == right else "another text"
+            outcome = "the same text" if (outcome, text) == right else "another text"
         elif outcome == "cut":
             outcome = "cut, a beginning of it" if right[1].startswith(text) else "cut, another text"
+        if outcome in ("broken", "error", "another text", "cut, another text"):
+            print(f"request {n}, {kind}: {outcome}: {text!r}, alone {right}", file=sys.stderr)
         table[kind][outcome] += 1
     for kind, counts in table.items():
         print(f"{kind}: " + ", ".join(f"{n} {outcome}" for outcome, n in counts.most_common()))

@@ -43,7 +43,7 @@ def test_a_list_is_a_batch_and_messages_are_a_conversation() -> None:
 
 @pytest.mark.parametrize(
     "prompt",
-    ["", [], [[]], 5, None, "\ud800", [{"role": "user", "content": ""}], [{"role": "user"}], [{"content": "x"}],
+    ["", [], [[]], 5, None, "\ud800", [{"role": "user"}], [{"content": "x"}],
      [{"role": "user", "content": 3}], ["fine", ""], {"role": "user", "content": "x"}],
 )  # fmt: skip
 def test_impossible_prompts_are_refused_with_a_message(prompt: Any) -> None:
@@ -52,6 +52,17 @@ def test_impossible_prompts_are_refused_with_a_message(prompt: Any) -> None:
         model.generate(prompt)
     assert len(str(caught.value)) > 15
     assert not model.engine.live  # type: ignore[attr-defined]
+
+
+def test_an_empty_turn_is_a_turn_and_an_empty_text_is_where_the_model_begins() -> None:
+    model = scripted()
+    turn = [{"role": "user", "content": ""}]
+    assert model.generate(turn, seed=1).prompt_tokens == len(model.tokenizer.chat(turn)) > 0
+    assert model.encode("", raw=True) == [model.tokenizer.begin_token]
+    assert model.generate("", raw=True, seed=1).text
+    model.tokenizer.encode = lambda *_, **__: []  # of a model that wants no token at the beginning
+    with pytest.raises(PromptError, match="the prompt is empty"):
+        model.generate("", raw=True)
 
 
 @pytest.mark.parametrize(

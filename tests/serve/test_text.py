@@ -38,6 +38,14 @@ def expected(engine: Engine, tokens: list[int]) -> list[float]:
     return out
 
 
+def test_an_empty_prompt_is_the_models_beginning_and_an_empty_turn_is_a_turn(serving: Serving) -> None:
+    client = client_of(serving())
+    assert complete(client, "").usage.prompt_tokens == 1
+    assert complete(client, "").choices[0].text == complete(client, [BEGIN]).choices[0].text
+    turn = [{"role": "user", "content": ""}]
+    assert client.chat.completions.create(model="scripted", messages=turn, max_tokens=5).choices[0].message.content
+
+
 def test_echo_states_the_log_probability_of_every_token_of_the_prompt(serving: Serving) -> None:
     server = serving()
     client = client_of(server)

@@ -189,7 +189,7 @@ class Model:
         template: options of `Tokenizer.chat`, for a conversation. Raises PromptError."""
         tokenizer = self.tokenizer
         if isinstance(prompt, str):
-            if not prompt:
+            if not prompt and not raw:  # of plain text the model's beginning is left, if it has one
                 raise PromptError("the prompt is empty; give at least one character")
             check_text(prompt, "the prompt")
             if raw or not tokenizer.has_chat_template:
@@ -207,8 +207,6 @@ class Model:
             if not isinstance(message.get("role"), str) or not isinstance(message.get("content"), str):
                 raise PromptError(f"message {n} needs the texts 'role' and 'content'")
             check_text(message["content"], f"message {n}")
-        if not prompt[-1]["content"] and prompt[-1]["role"] not in ("tool", "assistant"):
-            raise PromptError("the last message is empty; give at least one character")
         return tokenizer.chat(prompt, **template)
 
     def close(self) -> None:
