@@ -302,3 +302,25 @@ def test_what_is_wrong_in_another_apis_request_is_said_in_the_same_words_by_its_
         validated(ChatRequest, body, {"messages": "input"})
     error = json.loads(refused.value.body)["error"]
     assert (error["param"], error["message"].removesuffix(".0")) == (param, message)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "name"),
+    [
+        ("/v1/responses", {"input": "x" * 5000}, "input"),
+        ("/v1/responses", {"input": "hi", "instructions": "x" * 5000}, "input"),
+        ("/v1/messages", {"max_tokens": 2, "messages": [{"role": "user", "content": "x" * 5000}]}, "messages"),
+        ("/api/generate", {"prompt": "x" * 5000}, "prompt"),
+        ("/api/generate", {"prompt": "x" * 5000, "raw": True}, "prompt"),
+        ("/api/chat", {"messages": [{"role": "user", "content": "x" * 5000}]}, "messages"),
+    ],
+)
+def test_a_prompt_that_is_too_long_is_named_as_its_api_calls_it(
+    server: Background, path: str, body: dict[str, Any], name: str
+) -> None:
+    answer = post(server, path, json={"model": "scripted", **body})
+    error = answer.json()["error"]
+    assert answer.status_code == 400
+    if path == "/v1/responses":
+        assert (error["param"], error["code"]) == (name, "context_length_exceeded")
+    assert (error if isinstance(error, str) else error["message"]).startswith(f"{name}: the prompt has ")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -14,6 +14,7 @@ from entropix.serve.errors import ApiError, invalid, response_of
 from entropix.serve.schema import NEUTRAL
 
 T = TypeVar("T", bound=BaseModel)
+R = TypeVar("R")
 
 KINDS = {
     "string_type": "a string",
@@ -41,6 +42,20 @@ def validated(kind: type[T], body: Mapping[str, Any], names: Mapping[str, str] |
     except ValidationError as error:
         errors = [{**found, "loc": ("body", *found["loc"])} for found in error.errors()]
         raise refused(errors, body, names) from None
+
+
+def named(read: Callable[[], R], names: Mapping[str, str]) -> R:
+    """What `read` reads of a request of another API. names: what its fields are called there, for an ApiError."""
+    try:
+        return read()
+    except ApiError as error:
+        told = error.record["error"]
+        name = names.get(told["param"] or "")
+        if name is None:
+            raise
+        message = f"{name}: {told['message'].removeprefix(told['param'] + ': ')}"
+        kind, code = told["type"], told["code"]
+        raise ApiError(error.status_code, message, kind=kind, param=name, code=code, headers=error.headers) from None
 
 
 def refused(errors: Sequence[Mapping[str, Any]], body: Any, names: Mapping[str, str] | None = None) -> ApiError:

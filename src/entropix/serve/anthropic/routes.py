@@ -9,10 +9,11 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from entropix.serve.answers import Writer
-from entropix.serve.anthropic.reading import chat_of
+from entropix.serve.anthropic.reading import NAMES, chat_of
 from entropix.serve.anthropic.schema import CountRequest, MessagesRequest
 from entropix.serve.anthropic.writing import PATH, MessageWriter
 from entropix.serve.asking import Asked, Reader
+from entropix.serve.refusals import named
 from entropix.serve.streaming import Answer
 
 REFUSED: dict[int | str, dict[str, Any]] = {
@@ -43,10 +44,12 @@ def add_anthropic(
         def write(asked: Asked) -> Writer:
             return MessageWriter(asked, body.model)
 
-        return await answer(http, lambda: reader.chat(chat_of(body)), write, stream=bool(body.stream), usage=False)
+        return await answer(
+            http, lambda: named(lambda: reader.chat(chat_of(body)), NAMES), write, stream=bool(body.stream), usage=False
+        )
 
     @app.post(f"{PATH}/count_tokens", responses=REFUSED, tags=["Anthropic"])
     async def count(body: CountRequest) -> dict[str, int]:
         """How many tokens a conversation has in the model's template, its tools included."""
-        asked = await prepare(lambda: reader.chat(chat_of(body)))
+        asked = await prepare(lambda: named(lambda: reader.chat(chat_of(body)), NAMES))
         return {"input_tokens": len(asked.requests[0].tokens)}

@@ -13,6 +13,7 @@ from entropix.serve.asking import Asked, Reader, no_such_model
 from entropix.serve.ollama.reading import LATEST, chat_of, completion_of
 from entropix.serve.ollama.schema import OllamaChat, OllamaGenerate, OllamaName
 from entropix.serve.ollama.writing import OllamaWriter
+from entropix.serve.refusals import named
 from entropix.serve.streaming import Answer
 from entropix.version import entropix_version
 
@@ -59,7 +60,8 @@ def add_ollama(app: FastAPI, reader: Reader, answer: Answer) -> None:
             return _loaded(body.model, {"response": ""})
         if body.raw or body.suffix:
             return await answered(body, lambda: reader.completion(completion_of(body)), http, chats=False)
-        return await answered(body, lambda: reader.chat(chat_of(body)), http, chats=False)
+        names = {"messages": "prompt"}
+        return await answered(body, lambda: named(lambda: reader.chat(chat_of(body)), names), http, chats=False)
 
     @app.get("/api/tags", responses=REFUSED, tags=["Ollama"])
     async def tags() -> dict[str, Any]:

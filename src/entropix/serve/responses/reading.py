@@ -40,6 +40,10 @@ def conversation_of(asked: ResponseRequest, before: Sequence[dict[str, Any]]) ->
     return messages
 
 
+NAMES = {"messages": "input", "response_format": "text.format", "max_tokens": "max_output_tokens"}
+"""What fields of chat requests are called here."""
+
+
 def chat_request(asked: ResponseRequest, messages: Sequence[dict[str, Any]]) -> ChatRequest:
     """Raises ApiError naming what is wrong."""
     head = [{"role": "system", "content": asked.instructions}] if asked.instructions else []
@@ -62,7 +66,7 @@ def chat_request(asked: ResponseRequest, messages: Sequence[dict[str, Any]]) -> 
         "stream": asked.stream,
         "entropix": asked.entropix.model_dump(exclude_unset=True) if asked.entropix else None,
     }
-    return validated(ChatRequest, body, {"messages": "input", "response_format": "text.format"})
+    return validated(ChatRequest, body, NAMES)
 
 
 def _text(content: str | Sequence[ContentPart]) -> str:

@@ -10,8 +10,9 @@ from starlette.responses import Response
 from entropix.serve.answers import Writer
 from entropix.serve.asking import Asked, Reader
 from entropix.serve.errors import invalid
+from entropix.serve.refusals import named
 from entropix.serve.responses.memory import Memory
-from entropix.serve.responses.reading import chat_request, conversation_of
+from entropix.serve.responses.reading import NAMES, chat_request, conversation_of
 from entropix.serve.responses.schema import ResponseRequest
 from entropix.serve.responses.writing import ResponseWriter
 from entropix.serve.schema import ERRORS
@@ -48,7 +49,7 @@ def add_responses(app: FastAPI, reader: Reader, answer: Answer) -> None:
         messages = conversation_of(body, before)
 
         def read() -> Asked:
-            return reader.chat(chat_request(body, messages))
+            return named(lambda: reader.chat(chat_request(body, messages)), NAMES)
 
         def write(asked: Asked) -> Writer:
             def remember(name: str, message: dict[str, Any], record: dict[str, Any]) -> None:
