@@ -30,10 +30,13 @@ WORDS = dict.fromkeys(("bloom", "gpt3-finnish", "poro-chat", "viking"), _WORD) |
 """What a match is where it holds letters, digits and symbols at once: base64 and the like end these, too. Of the 90
 names that a library of November 2026 knows, the others take 60,000 characters of 19 mixed kinds."""
 
+SPLIT = frozenset({"gpt2", "hybriddna"})
+"""The kinds of vocabulary whose texts a pre-tokenizer splits as `tokenizer.ggml.pre` says."""
+
 
 def recurses(model: str | None, pre: str | None) -> bool:
     """Whether a vocabulary (`tokenizer.ggml.model` and `.pre`) has to be spared long runs."""
-    return model == "gpt2" and pre not in ITERATIVE
+    return model in SPLIT and pre not in ITERATIVE
 
 
 def check_runs(text: str, pre: str | None = None) -> None:
