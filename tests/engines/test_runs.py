@@ -82,6 +82,7 @@ def test_only_vocabularies_that_recurse_are_limited() -> None:
     assert recurses("gpt2", "one-of-tomorrow")
     assert recurses("gpt2", "falcon")
     assert recurses("hybriddna", "tekken")
+    assert recurses("whitespace", "whitespace")
     assert not recurses("hybriddna", "qwen2")
     assert not recurses("gemma4", "gemma4")
     assert not recurses("gpt2", "smollm")
