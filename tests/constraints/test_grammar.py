@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import time
@@ -90,6 +91,34 @@ def test_a_lenient_schema_leaves_out_what_cannot_be_kept_and_says_so(model: Mode
     result = model.generate("hi", constraint=json_schema(schema, lenient=True), seed=1)
     assert result.finish_reason == "end"
     assert any("left out" in note and "uniqueItems" in note for note in result.notes)
+
+
+LOOKS_AHEAD = r"^(?!\.)(?!.*\.\.)([A-Za-z0-9_'+\-\.]*)[A-Za-z0-9_+-]@([A-Za-z0-9][A-Za-z0-9\-]*\.)+[A-Za-z]{2,}$"
+"""An e-mail address as zod 4 writes it into schemas."""
+
+
+@pytest.mark.parametrize("pattern", [LOOKS_AHEAD, r"^\bfoo\b$", r"^(a)\1$", "["])
+def test_a_lenient_schema_leaves_out_patterns_that_the_matcher_does_not_know(model: Model, pattern: str) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"to": {"type": "array", "items": {"type": "string", "pattern": pattern, "maxLength": 5}}},
+        "patternProperties": {pattern: {"type": "integer"}},
+        "additionalProperties": False,
+    }
+    for within in (schema, {"$defs": {"mail": schema}, "anyOf": [{"$ref": "#/$defs/mail"}]}):
+        made = model.constraint(json_schema(within, lenient=True))
+        assert made.notes[0].startswith(f"constraint: left out: the pattern {pattern!r}: ")
+        assert "\n" not in made.notes[0]
+        assert made.begin().allowed() is not None
+        with pytest.raises(ParameterError, match="cannot be used"):
+            model.constraint(json_schema(within))
+
+
+def test_a_pattern_that_the_matcher_knows_and_a_constant_that_looks_like_one_are_kept(model: Model) -> None:
+    schema = {"anyOf": [{"type": "string", "pattern": "^b+$", "maxLength": 3}, {"const": {"pattern": "(?=a)"}}]}
+    made = model.constraint(json_schema(schema, lenient=True))
+    assert made.notes == ()
+    assert json.loads(made.grammar.text) == schema
 
 
 @pytest.mark.parametrize(

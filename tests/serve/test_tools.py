@@ -127,6 +127,21 @@ def test_arguments_keep_to_the_schema_whatever_the_model_would_write(serving: Se
     assert set(found.values()) <= {1, 2}
 
 
+def test_one_tool_s_pattern_that_the_matcher_does_not_know_refuses_no_request(serving: Serving) -> None:
+    parameters = {"type": "object", "properties": {"to": {"type": "string", "pattern": "^(?!-)[a-z]+$"}}}
+    mail: Any = {"type": "function", "function": {"name": "send", "parameters": parameters}}
+    client = client_of(
+        serving(templated(HERMES, '<tool_call>\n{"name": "send", "arguments": {"to": "ann"}}\n</tool_call>'))
+    )
+    for choice in ("auto", "required"):
+        answer = ask(client, tools=[ADD, mail], tool_choice=choice)
+        assert json.loads(answer.choices[0].message.tool_calls[0].function.arguments) == {"to": "ann"}
+        assert "'^(?!-)[a-z]+$': look-around" in str(answer.model_extra["entropix"]["choices"][0]["result"]["notes"])
+    strict: Any = {"type": "function", "function": {**mail["function"], "strict": True}}
+    with pytest.raises(openai.BadRequestError, match="look-around"):
+        ask(client, tools=[ADD, strict])
+
+
 def test_a_call_that_is_cut_off_ends_with_length(serving: Serving) -> None:
     answer = ask(client_of(serving(templated(HERMES, CALL))), max_tokens=70).choices[0]
     assert answer.finish_reason == "length"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
+
+from entropix.constraints.parts import mapped
 
 _YEAR = "(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])"
 _LEAP = "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)"
@@ -23,43 +24,23 @@ EXACT = {"date": DATE, "time": TIME, "date-time": f"{DATE}[tT]{TIME}"}
 LONGEST = {"hostname": 253}
 """Characters; of formats whose expressions bound their parts only."""
 
-SCHEMAS = (
-    "items",
-    "additionalProperties",
-    "unevaluatedItems",
-    "unevaluatedProperties",
-    "contains",
-    "propertyNames",
-    "not",
-)
-LISTS = ("prefixItems", "allOf", "anyOf", "oneOf")
-MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
-
 
 def with_exact_formats(schema: Any) -> Any:
     """`schema` with patterns in place of the formats in EXACT, in every schema within it; constants stay."""
-    if not isinstance(schema, Mapping):
-        return schema
-    out = dict(schema)
-    for name in SCHEMAS:
-        if isinstance(out.get(name), Mapping):
-            out[name] = with_exact_formats(out[name])
-    for name in LISTS:
-        if isinstance(out.get(name), list):
-            out[name] = [with_exact_formats(part) for part in out[name]]
-    for name in MAPS:
-        if isinstance(out.get(name), Mapping):
-            out[name] = {key: with_exact_formats(part) for key, part in out[name].items()}
-    kind = out.get("format")
+    return mapped(schema, _exact)
+
+
+def _exact(schema: dict[str, Any]) -> dict[str, Any]:
+    kind = schema.get("format")
     if not isinstance(kind, str):
-        return out
-    if kind in LONGEST and isinstance(out.setdefault("maxLength", LONGEST[kind]), int):
-        out["maxLength"] = min(out["maxLength"], LONGEST[kind])
+        return schema
+    if kind in LONGEST and isinstance(schema.setdefault("maxLength", LONGEST[kind]), int):
+        schema["maxLength"] = min(schema["maxLength"], LONGEST[kind])
     if kind in EXACT:
-        del out["format"]
+        del schema["format"]
         anchored = f"^(?:{EXACT[kind]})$"
-        if "pattern" in out:
-            out["allOf"] = [*out.get("allOf", []), {"pattern": anchored}]
+        if "pattern" in schema:
+            schema["allOf"] = [*schema.get("allOf", []), {"pattern": anchored}]
         else:
-            out["pattern"] = anchored
-    return out
+            schema["pattern"] = anchored
+    return schema

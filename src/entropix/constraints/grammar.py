@@ -25,12 +25,13 @@ class Grammar:
     """A constraint as it is asked for. Make one with `json_schema`, `regex` or `lark`.
 
     kind: "json_schema", "regex" or "lark"; text: in that language. lenient: leave out what a schema asks for and
-    the matcher cannot keep, with a note, instead of refusing it.
+    the matcher cannot keep, with a note, instead of refusing it. left_out: what has been, and why.
     """
 
     kind: str
     text: str
     lenient: bool = False
+    left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.text:

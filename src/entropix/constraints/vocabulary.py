@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +13,7 @@ from entropix.constraints.forcing import NO_FORCING, Words
 from entropix.constraints.formats import with_exact_formats
 from entropix.constraints.grammar import Grammar
 from entropix.constraints.matcher import Compiled, GrammarMatcher
+from entropix.constraints.patterns import without_patterns
 from entropix.engines import Tokenizer
 from entropix.errors import CapabilityError, ParameterError, PromptError
 
@@ -60,6 +62,7 @@ class Vocabulary:
     def compile(self, grammar: Grammar) -> Compiled:
         """`grammar` on this vocabulary. Raises ParameterError for what is invalid, unsupported or too large."""
         kind = KINDS[grammar.kind]
+        grammar = self.kept(grammar)
         try:
             source = self._source(grammar)
         except ValueError as error:
@@ -68,14 +71,27 @@ class Vocabulary:
         matcher = self._library.LLMatcher(self._tokens, source, log_level=0, limits=limits)
         start = GrammarMatcher(matcher, self._words)
         self._try(start, kind)
-        warnings = start.warnings if grammar.lenient else ()
+        warnings = (*grammar.left_out, *start.warnings) if grammar.lenient else ()
         return Compiled(start, grammar, self.size, tuple(f"constraint: left out: {text}" for text in warnings))
+
+    def kept(self, grammar: Grammar) -> Grammar:
+        """`grammar`, a lenient schema without the regular expressions that llguidance does not know."""
+        if grammar.kind != "json_schema" or not grammar.lenient:
+            return grammar
+        schema, left_out = without_patterns(json.loads(grammar.text), self._problem_of)
+        return replace(grammar, text=json.dumps(schema), left_out=left_out) if left_out else grammar
+
+    def _problem_of(self, pattern: str) -> str:
+        library = self._library.LLMatcher
+        asked = json.dumps({"type": "string", "pattern": pattern})
+        problem: str = library.validate_grammar(library.grammar_from_json_schema(asked))
+        return problem.rpartition("\n")[2].removeprefix("error: ").partition("; ")[0]
 
     def rule(self, grammar: Grammar, *, compact: bool = False) -> str:
         """The right-hand side of a Lark rule for texts of a JSON schema. compact: white space stands behind separators
         only. Raises ParameterError."""
         try:
-            return self._json_rule(grammar, COMPACT if compact else FLEXIBLE)
+            return self._json_rule(self.kept(grammar), COMPACT if compact else FLEXIBLE)
         except ValueError as error:
             raise ParameterError(f"constraint: this {KINDS[grammar.kind]} cannot be used: {error}") from None
 

@@ -62,7 +62,8 @@ class Toolset:
         else:
             rules = ["start: calls", *rules]
         lenient = not all(tool.strict for tool in self.tools) or bool(answer and answer.lenient)
-        compiled = vocabulary.compile(Grammar("lark", "\n".join(rules) + "\n", lenient))
+        left_out = self._left_out(form, vocabulary, answer)
+        compiled = vocabulary.compile(Grammar("lark", "\n".join(rules) + "\n", lenient, left_out))
         if whole:
             return compiled
         return Lazy(compiled, Triggers(form.triggers(self.names)), lambda token: spelled(tokenizer, token).encode())
@@ -90,19 +91,32 @@ class Toolset:
         rules += [f"item: {item}", f"calls: item {'(WS? item)* ' if repeats else ''}WS?"]
         return rules
 
+    def _left_out(self, form: CallFormat, vocabulary: Vocabulary, answer: Grammar | None) -> tuple[str, ...]:
+        asked = [] if answer is None else [answer]
+        if form.dialect == "json":
+            asked += [_arguments(tool) for tool in self.tools]
+        return tuple(dict.fromkeys(what for grammar in asked for what in vocabulary.kept(grammar).left_out))
+
     @staticmethod
     def _call(form: CallFormat, n: int, tool: Tool, vocabulary: Vocabulary, literal: Callable[[str], str]) -> list[str]:
-        schema = closed(tool.parameters) if tool.parameters.get("properties") else dict(tool.parameters or NOTHING)
         if form.dialect != "json":
             opening = literal(f"call:{tool.name}")
-            return [f"call_{n}: {opening} args_{n}", *dialect_rules(f"args_{n}", schema, literal(form.dialect))]
-        arguments = f"args_{n}: {vocabulary.rule(json_schema(schema, lenient=not tool.strict), compact=True)}"
+            return [f"call_{n}: {opening} args_{n}", *dialect_rules(f"args_{n}", _schema(tool), literal(form.dialect))]
+        arguments = f"args_{n}: {vocabulary.rule(_arguments(tool), compact=True)}"
         if form.body == "plain":
             return [f"call_{n}: {literal(tool.name)} {literal(form.between)} WS? args_{n}", arguments]
         parts = ["{", '"name"', ":", json.dumps(tool.name), ",", f'"{form.arguments}"', ":"]
         head = " WS? ".join(literal(part) for part in parts)
         tail = 'WS? ("," WS? "\\"id\\"" WS? ":" WS? /"[A-Za-z0-9]{9}"/ WS?)? "}"' if form.body == "list" else 'WS? "}"'
         return [f"call_{n}: {head} WS? args_{n} {tail}", arguments]
+
+
+def _schema(tool: Tool) -> dict[str, Any]:
+    return closed(tool.parameters) if tool.parameters.get("properties") else dict(tool.parameters or NOTHING)
+
+
+def _arguments(tool: Tool) -> Grammar:
+    return json_schema(_schema(tool), lenient=not tool.strict)
 
 
 def lark_literal(tokenizer: Tokenizer, text: str) -> str:
