@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
@@ -16,6 +17,7 @@ from helpers.clients import MESSAGES, client_of
 from helpers.templates import (
     ADD,
     GEMMA,
+    GEMMA_4,
     HERMES,
     LLAMA_3,
     MISTRAL,
@@ -167,6 +169,59 @@ def test_the_whole_loop_of_call_and_result_is_shown_to_the_model(serving: Servin
     seen = b"".join(map(tokenizer.piece, tokens)).decode()
     for part in ("get_weather", "Zagreb", "21 °C <end> in Zagreb"):
         assert part in seen, seen
+
+
+@pytest.mark.parametrize("template", [HERMES, LLAMA_3, MISTRAL, GEMMA, GEMMA_4, PLAIN])
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        ("", "{}"),
+        (" ", "{}"),
+        ("null", "{}"),
+        ("[1]", "1"),
+        ("[" * 5000, "[["),
+        ('{"city": "東京"}', "東京"),
+        ('{"city": "Par', "Par"),
+        ('{"city": "\\ud83d"}', "?"),
+    ],
+)
+def test_a_call_comes_back_whatever_its_arguments_are(
+    serving: Serving, template: str, arguments: str, shown: str
+) -> None:
+    server = serving(templated(template, "ok", context=16_384))
+    call = {"id": "abcdefghi", "type": "function", "function": {"name": "get_weather", "arguments": arguments}}
+    history = [*MESSAGES, {"role": "assistant", "content": None, "tool_calls": [call]}]
+    result = {"role": "tool", "tool_call_id": "abcdefghi", "content": "no such city"}
+    body = {"model": "scripted", "messages": [*history, result], "tools": [WEATHER]}
+    tokens = server.server.reader.chat(ChatRequest.model_validate(body)).requests[0].tokens
+    seen = b"".join(map(server.server.scheduler.model.tokenizer.piece, tokens)).decode()
+    assert shown in seen[seen.rindex("get_weather") :]
+
+
+@pytest.mark.parametrize("template", [HERMES, GEMMA, PLAIN])
+def test_half_a_character_in_a_tool_or_a_call_is_refused_where_it_stands(serving: Serving, template: str) -> None:
+    server = serving(templated(template, "ok"))
+
+    def refusal(**body: Any) -> dict[str, Any]:
+        content = json.dumps({"model": "scripted", "messages": MESSAGES, "tools": [ADD], **body}).encode()
+        answer = httpx.post(
+            f"{server.url}/v1/chat/completions", content=content, headers={"content-type": "application/json"}
+        )
+        assert answer.status_code == 400
+        error: dict[str, Any] = answer.json()["error"]
+        return error
+
+    for change in (
+        {"description": "\ud800"},
+        {"parameters": {"type": "object", "properties": {"\ud800": {}}}},
+        {"parameters": {"type": "object", "properties": {"a": {"enum": ["b", "\ud800"]}}}},
+    ):
+        told = refusal(tools=[WEATHER, {"type": "function", "function": {**ADD["function"], **change}}])
+        assert told["param"] == "tools"
+        assert "tools.1.function" in told["message"]
+    for function in ({"name": "add", "arguments": '{"a": "\ud800"}'}, {"name": "\ud800", "arguments": "{}"}):
+        called = {"role": "assistant", "content": "", "tool_calls": [{"id": "abcdefghi", "function": function}]}
+        assert "message 1" in refusal(messages=[*MESSAGES, called, *MESSAGES])["message"]
 
 
 def test_a_call_has_probabilities_of_being_made_of_its_name_and_of_each_argument(serving: Serving) -> None:

@@ -19,7 +19,7 @@ from entropix.model.asynchronous import AsyncStream, Worker
 from entropix.model.chat import Chat
 from entropix.model.confidence import for_risk, risks_kept, rule_of, setting_of, template_digest
 from entropix.model.options import Asking, Conversation, Effort, EngineOptions, ModelName, Options, Prompt, Several
-from entropix.model.prompts import check_text, is_conversation, is_several, question_of
+from entropix.model.prompts import check_text, check_texts, is_conversation, is_several, question_of
 from entropix.model.results import result_of
 from entropix.model.stream import Stream
 from entropix.models import DEFAULT, load_engine
@@ -207,6 +207,8 @@ class Model:
             if not isinstance(message.get("role"), str) or not isinstance(message.get("content"), str):
                 raise PromptError(f"message {n} needs the texts 'role' and 'content'")
             check_text(message["content"], f"message {n}")
+            check_texts({name: part for name, part in message.items() if name != "content"}, f"message {n}")
+        check_texts(template, "the template's values")
         return tokenizer.chat(prompt, **template)
 
     def close(self) -> None:

@@ -34,3 +34,16 @@ def check_text(text: str, what: str) -> None:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise PromptError(f"{what} is not valid Unicode text: lone surrogate at character {error.start}") from None
+
+
+def check_texts(value: Any, what: str) -> None:
+    """Raises PromptError for a text within `value` that is no Unicode, by its place behind `what`."""
+    if isinstance(value, str):
+        check_text(value, what)
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            check_text(str(key), f"a key of {what}")
+            check_texts(part, f"{what}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for n, part in enumerate(value):
+            check_texts(part, f"{what}.{n}")

@@ -11,6 +11,7 @@ from entropix.constraints.grammar import Grammar
 from entropix.decoding import Constraint
 from entropix.errors import EntropixError
 from entropix.model import Model
+from entropix.model.prompts import check_texts
 from entropix.serve.errors import ApiError, invalid
 from entropix.serve.messages import AllowedChoice, ChosenTool, Format, FunctionTool, Message
 from entropix.serve.schema import ChatRequest
@@ -56,6 +57,7 @@ def read_conversation(asked: ChatRequest, template: Template) -> Conversation:
                 f"chat_template_kwargs: {name!r} cannot be set; allowed are names that the template reads beside those",
                 "chat_template_kwargs",
             )
+    _check_texts(variables, "chat_template_kwargs", "the object")
     turns, shown = template.conversation(messages, toolset.tools if toolset else ())
     question = next((m["content"] for m in reversed(messages) if m["role"] == "user"), messages[-1]["content"])
     return Conversation(turns, shown, variables, begun, question, toolset, _answer(asked.response_format))
@@ -89,6 +91,7 @@ def read_tools(given: Sequence[FunctionTool] | None, choice: Any, parallel: bool
             raise invalid(
                 f"tools.{n}: there are two tools called {function.name!r}; give each a name of its own", "tools"
             )
+        _check_texts(function.model_dump(), "tools", f"tools.{n}.function")
         parameters = function.parameters or NOTHING
         tools[function.name] = Tool(function.name, function.description, parameters, bool(function.strict))
     required = choice == "required"
@@ -109,8 +112,18 @@ def read_tools(given: Sequence[FunctionTool] | None, choice: Any, parallel: bool
 
 
 def read_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Messages in the form that templates know."""
-    return [_message(message) for message in messages]
+    """Messages in the form that templates know. Raises ApiError for one that is no Unicode."""
+    turns = [_message(message) for message in messages]
+    for n, turn in enumerate(turns):
+        _check_texts(turn, "messages", f"message {n}")
+    return turns
+
+
+def _check_texts(value: Any, param: str, what: str) -> None:
+    try:
+        check_texts(value, what)
+    except EntropixError as error:
+        raise invalid(f"{param}: {error}", param) from None
 
 
 def _message(message: Message) -> dict[str, Any]:

@@ -6,7 +6,6 @@ tools, calls or results, they stand in the messages' text, in the form of Hermes
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import re
@@ -74,6 +73,11 @@ class Template:
         return value in self._rendered(_probe(True), [PROBED.shown])
 
     @cached_property
+    def needs_objects(self) -> bool:
+        """Whether a call can only be shown with its arguments as an object."""
+        return f"{NEEDLE}_call" not in self._rendered(_probe(True), [PROBED.shown])
+
+    @cached_property
     def shows_results(self) -> bool:
         asked = [*_probe(self.text_arguments), _result(f"{NEEDLE}_result")]
         return self.shows_calls and f"{NEEDLE}_result" in self._rendered(asked, [PROBED.shown])
@@ -122,19 +126,30 @@ class Template:
         calls = [self._call(call) for call in turn["tool_calls"]]
         if self.shows_calls:
             return {**turn, "tool_calls": calls}
-        written = "\n".join(
-            f"<tool_call>\n{json.dumps({'name': c['function']['name'], 'arguments': c['function']['arguments']})}\n"
-            "</tool_call>"
-            for c in calls
-        )
+        asked = [{"name": call["function"]["name"], "arguments": call["function"]["arguments"]} for call in calls]
+        written = "\n".join(f"<tool_call>\n{json.dumps(a, ensure_ascii=False)}\n</tool_call>" for a in asked)
         return {"role": "assistant", "content": f"{turn['content']}\n{written}".lstrip()}
 
     def _call(self, call: Mapping[str, Any]) -> dict[str, Any]:
         function = dict(call["function"])
-        if not (self.shows_calls and self.text_arguments):
-            with contextlib.suppress(ValueError):  # what a model wrote before it was cut off is shown as it is
-                function["arguments"] = json.loads(function["arguments"] or "{}")
+        text = function["arguments"].strip() or "{}"
+        function["arguments"] = text if self.shows_calls and self.text_arguments else self._arguments(text)
         return {"id": self._id(call["id"]), "type": "function", "function": function}
+
+    def _arguments(self, text: str) -> Any:
+        """Arguments as an object. What is none, such as what a model wrote before it was cut off, is shown as it is, or
+        in an object of its own where the template takes nothing else."""
+        try:
+            value = json.loads(text)
+            # a model may write half of a surrogate pair, which is no text that a tokenizer takes
+            value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+        except (ValueError, RecursionError):
+            value = text
+        if value is None:
+            return {}
+        if isinstance(value, dict) or not (self.shows_calls and self.needs_objects):
+            return value
+        return {"arguments": text}
 
     def _answering(self, turn: dict[str, Any], names: Mapping[str, str], turns: list[dict[str, Any]]) -> dict[str, Any]:
         """The turn of a result; {} where it has been added to the turn before."""
