@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import socket
 from typing import Any
@@ -191,6 +192,18 @@ def test_a_body_of_another_type_is_told_which_one_is_wanted(server: Background) 
     answer = post(server, content=b"{}", headers={"content-type": "text/plain"})
     assert answer.status_code == 400
     assert "application/json" in error_of(answer)["message"]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd", "GZIP", "identity, gzip"])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/api/chat"])
+def test_a_compressed_body_is_refused_by_that_name(server: Background, encoding: str, path: str) -> None:
+    headers = {"content-type": "application/json", "content-encoding": encoding}
+    answer = httpx.post(server.url + path, content=gzip.compress(json.dumps(CHAT).encode()), headers=headers)
+    assert answer.status_code == 415
+    assert f"Content-Encoding: {encoding.lower()}" in answer.text
+    assert answer.headers["accept-encoding"] == "identity"
+    as_it_is = {**headers, "content-encoding": "identity"}
+    assert post(server, content=json.dumps(CHAT).encode(), headers=as_it_is).status_code == 200
 
 
 def test_lone_surrogates_and_huge_numbers_are_400(server: Background) -> None:

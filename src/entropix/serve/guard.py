@@ -28,7 +28,7 @@ LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 BODY_SECONDS = 60.0
 """Seconds a client may take to send a request."""
 
-ONCE = ("host", "origin", "authorization", "x-api-key", "content-type", "content-length")
+ONCE = ("host", "origin", "authorization", "x-api-key", "content-type", "content-length", "content-encoding")
 """Headers of which a second one could be read by a proxy where the first is read here."""
 
 HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
@@ -113,6 +113,14 @@ class AccessGuard:
         length = headers.get("content-length", "")
         if length.isdigit() and int(length) > self.settings.max_body:
             raise _too_large(self.settings.max_body)
+        encoding = headers.get("content-encoding", "").strip().lower()
+        if encoding not in ("", "identity"):
+            raise ApiError(
+                415,
+                f"the body comes with Content-Encoding: {encoding}, and this server takes none; send it uncompressed",
+                code="unsupported_content_encoding",
+                headers={"Accept-Encoding": "identity"},
+            )
         peer = scope.get("client")
         client = peer[0] if peer else ""
         if not self._keys:
