@@ -161,9 +161,12 @@ class Work:
         if self.run.kind == "eval":
             kept = folder / self.run.name
             kept.mkdir(parents=True, exist_ok=True)
-            for name in ("outcomes.jsonl", "run.json"):
-                if (self.directory / name).exists():
-                    shutil.copy(self.directory / name, kept / name)
+            lines = map(json.loads, ballots.whole_lines(self.directory / "outcomes.jsonl"))
+            silent = ({k: v for k, v in line.items() if k != "text"} for line in lines)
+            text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in silent)
+            (kept / "outcomes.jsonl").write_text(text, encoding="utf-8")
+            if (self.directory / "run.json").exists():
+                shutil.copy(self.directory / "run.json", kept / "run.json")
         elif ballots.whole_lines(self.raw):
             shutil.rmtree(folder / self.run.name, ignore_errors=True)
             said = self.directory / "said.jsonl"
