@@ -75,7 +75,7 @@ MAY_IMPORT = {
 }
 """The rooms, and what each may import. A plug-in is a room of its own; none may import the server."""
 RUNTIMES = ("torch", "triton", "llama_cpp", "transformers", "mlx", "vllm", "sglang", "fastapi", "llguidance", "openai")
-LONGEST = 420
+LONGEST = 400
 
 
 def files() -> list[Path]:

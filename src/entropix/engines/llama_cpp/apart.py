@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from entropix.engines.base import Work
+from entropix.engines.llama_cpp.batch import EXACT_ROWS
 from entropix.engines.llama_cpp.cells import Cells, Sequence
-from entropix.engines.llama_cpp.engine import EXACT_ROWS, LlamaCppEngine
+from entropix.engines.llama_cpp.engine import LlamaCppEngine
+from entropix.engines.llama_cpp.output import Output
 from entropix.engines.llama_cpp.slots import Slots
 from entropix.types import AttentionSignals, Capabilities, Observation
 
@@ -52,7 +54,7 @@ class ApartEngine(LlamaCppEngine):
         self._cells = Cells(streams * cells)
         self._busy = False
         self._apart = None
-        self._views = {}
+        self._output = Output(self._llama, self._context, self.tokenizer.size)
         self.capabilities = Capabilities(
             able.attention, able.fork, able.rewind, streams, able.context, streams * cells, streams
         )

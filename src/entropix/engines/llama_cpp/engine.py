@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import weakref
 from collections.abc import Sequence as Many
@@ -14,12 +13,13 @@ import numpy as np
 from entropix.engines.base import SequenceHandle, Work, shared_prefix
 from entropix.engines.llama_cpp.adapters import Adapters, Asked, parse_adapters
 from entropix.engines.llama_cpp.barriers import Barriers
-from entropix.engines.llama_cpp.batch import TokenBatch
+from entropix.engines.llama_cpp.batch import EXACT_CELLS, EXACT_ROWS, TokenBatch
 from entropix.engines.llama_cpp.cells import Cells, Sequence
 from entropix.engines.llama_cpp.checks import check_cache, check_sizes
 from entropix.engines.llama_cpp.context import FLASH_AUTO, FLASH_OFF, KV_TYPES, Layout, make_context
 from entropix.engines.llama_cpp.library import apart, check_process, load, release
 from entropix.engines.llama_cpp.opening import describe, open_model
+from entropix.engines.llama_cpp.output import Output
 from entropix.engines.llama_cpp.rope import parse_rope
 from entropix.engines.llama_cpp.slots import SLOTS, Slots
 from entropix.engines.llama_cpp.tap import Tap, make_tap, set_up
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from entropix.engines.llama_cpp.apart import ApartEngine
 
 MOST_SEQUENCES = 128  # half of llama.cpp's LLAMA_MAX_SEQ
-# From 64 rows per call llama.cpp's CPU attention takes another kernel, which rounds differently, and from 512 cells (it
-# uses multiples of 256) it splits a single row's cache among threads. Staying below costs prompts about a fifth.
-EXACT_ROWS, EXACT_CELLS = 63, 512
 LEAST_CELLS = 8192  # by default; short contexts leave room for many sequences
 
 
@@ -111,10 +108,10 @@ class LlamaCppEngine:
         self._slots = Slots(self._llama, self._memory, sequences)
         self._busy = False
         self._apart: ApartEngine | None = None
-        self._views: dict[tuple[int, int], np.ndarray[Any, Any]] = {}
 
         self.tokenizer = LlamaCppTokenizer(self._model)
         self.tokenizer.owner = self
+        self._output = Output(self._llama, self._context, self.tokenizer.size)
         self.info = describe(self._model, self.tokenizer, Path(path), self._adapters.suffix)
         stateful = self._llama.llama_model_is_recurrent(self._model) or self._llama.llama_model_is_hybrid(self._model)
         if stateful:  # cannot be cut, and its batches are reordered, so that rows could not be found
@@ -299,7 +296,7 @@ class LlamaCppEngine:
             raise CapacityError("llama.cpp finds no room in its KV cache; close sequences or give it more cells")
         if status != 0:
             raise ModelError(f"llama.cpp failed with {status}: {self._log.take() or 'no reason given'}")
-        return self._logits(len(rows)), seen
+        return self._output.logits(len(rows)), seen
 
     def _decode_long(
         self, items: list[tuple[Sequence, Many[int]]], attention: bool
@@ -323,21 +320,6 @@ class LlamaCppEngine:
             if signals is not None:
                 seen.append(signals)
         return np.concatenate(logits), np.concatenate(seen) if attention else None
-
-    def _logits(self, rows: int) -> np.ndarray[Any, Any]:
-        """llama.cpp's own output buffer as a read-only array; building one costs more than finding it again."""
-        if not rows:
-            return np.empty((0, self.tokenizer.size), np.float32)
-        address = self._llama.llama_get_logits(self._context)
-        view = self._views.get((address, rows))
-        if view is None:
-            memory: Any = (ctypes.c_float * (rows * self.tokenizer.size)).from_address(address)
-            view = np.ndarray((rows, self.tokenizer.size), np.float32, buffer=memory)
-            view.flags.writeable = False
-            if len(self._views) > MOST_SEQUENCES:
-                self._views.clear()
-            self._views[address, rows] = view
-        return view
 
     # bookkeeping
 
@@ -377,9 +359,7 @@ class LlamaCppEngine:
         """A new sequence that shares the first `length` tokens of `source`."""
         if not self._slots.free:
             self._busy = False
-            raise CapacityError(
-                f"all {self._slots.most} sequences are in use: close one, or build the engine with more"
-            )
+            raise CapacityError(f"all {self._slots.most} sequences are in use: close one, or load with more of them")
         slot = self._slots.take()
         sequence = Sequence(slot)
         if source is not None and length:
