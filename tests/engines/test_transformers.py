@@ -211,9 +211,9 @@ def test_impossible_work_is_refused(hf: Any) -> None:
     a = engine.open()
     with pytest.raises(ParameterError, match="twice"):
         engine.forward([(a, [1]), (a, [2])])
-    with pytest.raises(PromptError, match="at least one token"):
+    with pytest.raises(ParameterError, match="at least one token"):
         engine.forward([(a, [])])
-    with pytest.raises(PromptError, match="0 … 199"):
+    with pytest.raises(ParameterError, match="0 … 199"):
         engine.forward([(a, [200])])
     engine.shutdown()
     with pytest.raises(ModelError, match="shut down"):
