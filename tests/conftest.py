@@ -168,5 +168,7 @@ def visit(browser: Any) -> Iterator[Callable[..., Visit]]:
 
     yield open_page
     for context, seen in opened:
+        before = len(seen.errors)
         context.close()
-        assert seen.errors == []
+        # closing cuts a request that is still under way
+        assert [e for n, e in enumerate(seen.errors) if n < before or "ERR_CONNECTION_RESET" not in e] == []
