@@ -278,7 +278,7 @@ class Result:
     a note says why), "cancelled", "error" (it failed alone, a note says why). tokens are the answer's, without the
     prompt. surprisal is −Σ ln p of the model's own tokens, before temperature, in nats; seconds is wall time from
     submission to the last token.
-    notes say what the reader must know, such as attention that the engine does not show. thresholds: the profile's.
+    notes say what the reader must know, such as attention that is not shown. thresholds: the profile's, None: unknown.
     """
 
     _repr_html_: ClassVar[Callable[[Result], str]]

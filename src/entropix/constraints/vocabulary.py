@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from entropix.constraints.forcing import NO_FORCING, Words
@@ -78,14 +78,8 @@ class Vocabulary:
         """`grammar`, a lenient schema without the regular expressions that llguidance does not know."""
         if grammar.kind != "json_schema" or not grammar.lenient:
             return grammar
-        schema, left_out = without_patterns(json.loads(grammar.text), self._problem_of)
+        schema, left_out = without_patterns(json.loads(grammar.text), _problem_of)
         return replace(grammar, text=json.dumps(schema), left_out=left_out) if left_out else grammar
-
-    def _problem_of(self, pattern: str) -> str:
-        library = self._library.LLMatcher
-        asked = json.dumps({"type": "string", "pattern": pattern})
-        problem: str = library.validate_grammar(library.grammar_from_json_schema(asked))
-        return problem.rpartition("\n")[2].removeprefix("error: ").partition("; ")[0]
 
     def rule(self, grammar: Grammar, *, compact: bool = False) -> str:
         """The right-hand side of a Lark rule for texts of a JSON schema. compact: white space stands behind separators
@@ -129,6 +123,15 @@ class Vocabulary:
             if trial.complete or not tokens:
                 break
             trial.accept(tokens[0])
+
+
+@lru_cache(64)
+def _problem_of(pattern: str) -> str:
+    """Why llguidance cannot keep a schema's pattern, "" if it can. A tool's are asked about twice a request."""
+    library = _library().LLMatcher
+    asked = json.dumps({"type": "string", "pattern": pattern})
+    problem: str = library.validate_grammar(library.grammar_from_json_schema(asked))
+    return problem.rpartition("\n")[2].removeprefix("error: ").partition("; ")[0]
 
 
 class _Wrapped:
