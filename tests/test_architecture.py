@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 import entropix
+from entropix.search.pool import PooledVote
+from entropix.search.strategies import STRATEGIES
+from entropix.search.strategy import Strategy
 
 ROOT = Path(entropix.__file__).parent
 FOUNDATION = {
@@ -142,6 +145,21 @@ def test_importing_loads_no_runtime(module: str) -> None:
     code = f"import sys, {module}; print([m for m in {RUNTIMES!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_no_code_asks_which_strategy_it_has() -> None:
+    """What differs between strategies is a member of `Strategy`: one of a package can then do what a built-in can."""
+    known = {base for cls in (*STRATEGIES.values(), PooledVote) for base in cls.__mro__ if issubclass(base, Strategy)}
+    names = {cls.__name__ for cls in known - {Strategy}}
+    asking = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in files()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass")
+        for name in ast.walk(node.args[1])
+        if isinstance(name, ast.Name) and name.id in names
+    ]
+    assert asking == []
 
 
 def test_public_names_exist() -> None:

@@ -20,7 +20,7 @@ from entropix.model import Model
 from entropix.model.afterwards import Afterwards, Readings
 from entropix.model.stream import finish
 from entropix.profiles import Profile
-from entropix.search import SearchPlan, Vote
+from entropix.search import SearchPlan
 from entropix.search.answers import extractor
 from entropix.search.effort import ANY, Capacity, make_pool, plan_effort
 from entropix.search.pool import Pool
@@ -178,7 +178,7 @@ def submit(
         repetition=repetition,
         policy=unit.spec.policy,
         search=plan,
-        uncertainty=uncertainty if plan is not None and any(isinstance(p, Vote) for p in plan.strategies) else (),
+        uncertainty=uncertainty if plan is not None and plan.reads is not None else (),
         seed=seed_of(unit),
         max_tokens=min(most, budget or most),
         leading=ALTERNATIVES,
@@ -263,8 +263,7 @@ def outcome(unit: Unit, result: Result, readings: Readings | None = None) -> dic
 def _reader(unit: Unit) -> Callable[[str], str | None] | None:
     """What reads the answers of a unit's texts: its vote's extractor, or the task's where there is none."""
     plan = unit.plan()
-    votes = [] if plan is None else [part.answer for part in plan.strategies if isinstance(part, Vote)]
-    return extractor(votes[0]) if votes else unit.extract
+    return unit.extract if plan is None or plan.reads is None else extractor(plan.reads)
 
 
 def _readings(unit: Unit, result: Result, answer: str | None) -> list[StepsReading]:

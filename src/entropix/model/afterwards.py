@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from entropix.decoding import Job
 from entropix.engines import Engine
 from entropix.errors import EntropixError, ParameterError
-from entropix.search import SearchPlan, Vote
+from entropix.search import SearchPlan
 from entropix.search.assessment import MOST, Assessment, Encode, assessing, letters
 from entropix.uncertainty import ESTIMATORS, EnumOptions, Needs
 from entropix.uncertainty.options import weighing
@@ -51,7 +51,7 @@ def asks_forward(names: str | Sequence[str]) -> bool:
 def check_assessment(engine: Engine, plan: object, effort: str | None) -> None:
     """Raises ParameterError where the model cannot be asked which answer is right. plan: the search of the answer;
     effort: its level, for which an open question holds no vote."""
-    votes = isinstance(plan, SearchPlan) and any(isinstance(part, Vote) for part in plan.strategies)
+    votes = isinstance(plan, SearchPlan) and plan.reads is not None
     if not votes and effort in (None, "none"):
         raise ParameterError(f"{ASSESSMENT} is of a vote's answers: give effort low, medium or high, or search=vote:…")
     letters(engine.tokenizer, 2)

@@ -12,9 +12,8 @@ from entropix.errors import ParameterError, ProfileError, PromptError
 from entropix.parameters import spec_of
 from entropix.policies import Policy
 from entropix.profiles.confidence import HOW, Calibration, Evidence, Setting
-from entropix.search import SearchPlan, Vote
+from entropix.search import SearchPlan
 from entropix.search.answers import extractor
-from entropix.search.pool import PooledVote
 from entropix.search.spans import branch_texts
 from entropix.types import ModelInfo, SearchRecord
 
@@ -46,19 +45,7 @@ def template_digest(tokenizer: Tokenizer) -> str:
 
 def rule_of(search: object) -> str | None:
     """How a vote of samples ends and counts, in words; None for another search, to which no calibration applies."""
-    if not isinstance(search, SearchPlan) or len(search.strategies) != 1:
-        return None
-    vote = search.strategies[0]
-    if not isinstance(vote, Vote):
-        return None
-    parts = [f"{vote.stop} of {search.samples}"]
-    parts += [f"waves of {vote.wave}"] if vote.wave else []
-    parts += [f"{vote.member.pool.each} ballots per question"] if isinstance(vote, PooledVote) else []
-    parts += ["greedy first"] if vote.greedy_first else []
-    parts += [f"weight {vote.weight}"] if vote.weight != "count" else []
-    parts += [f"keep {vote.keep:g}"] if vote.keep < 1 else []
-    parts += [f"{search.max_tokens} tokens"] if search.max_tokens else []
-    return ", ".join(parts)
+    return search.rule_in_words if isinstance(search, SearchPlan) else None
 
 
 def setting_of(info: ModelInfo, template: str, policy: Policy, rule: str) -> Setting:
@@ -99,8 +86,7 @@ def evidence_of(search: SearchRecord, plan: SearchPlan) -> Evidence:
     cast = math.fsum(b.weight for b in search.branches if b.weight is not None)
     first = search.shares[search.answer or ""] * cast
     second = max((share for answer, share in search.shares.items() if answer != search.answer), default=0.0) * cast
-    read = next((part.answer for part in plan.strategies if isinstance(part, Vote)), None)
-    all_texts = branch_texts(search.branches, extractor(read))
+    all_texts = branch_texts(search.branches, extractor(plan.reads))
     texts = [text for b, text in zip(search.branches, all_texts, strict=True) if b.answer == search.answer]
     spans = [text["span"].mean for text in texts if text["span"] is not None]
     return Evidence(

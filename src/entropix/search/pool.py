@@ -104,6 +104,10 @@ class PooledVote(Vote):
     def in_waves(self) -> bool:
         return True
 
+    @property
+    def waves_in_words(self) -> list[str]:
+        return [*super().waves_in_words, f"{self.member.pool.each} ballots per question"]
+
     def begin(self, plan: SearchPlan) -> DrawPooled:
         return DrawPooled(self, self.samples(plan), self.member)
 

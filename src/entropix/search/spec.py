@@ -10,6 +10,7 @@ from entropix.decoding import Explorer, Job
 from entropix.errors import CapabilityError, ParameterError
 from entropix.parameters import fitted, parameters, parse_spec
 from entropix.policies import Policy
+from entropix.search.answers import Extractor
 from entropix.search.best import Best
 from entropix.search.host import CAPABILITIES
 from entropix.search.strategies import STRATEGIES
@@ -47,6 +48,16 @@ class SearchPlan:
     def decider(self) -> Strategy:
         """The strategy that says which text is the answer."""
         return next((s for s in self.strategies if s.part == BY_SCORE.part), BY_SCORE)
+
+    @property
+    def reads(self) -> str | Extractor | None:
+        """What reads a text's answer, an extractor or its name; None if no strategy counts answers."""
+        return next((s.reads for s in self.strategies if s.reads is not None), None)
+
+    @property
+    def rule_in_words(self) -> str | None:
+        """How a vote of samples stops and counts; None for any other search, to which no calibration applies."""
+        return self.strategies[0].rule_in_words(self) if len(self.strategies) == 1 else None
 
     @property
     def opens_ballots(self) -> bool:

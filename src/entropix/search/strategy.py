@@ -11,6 +11,7 @@ from entropix.search.host import Place
 from entropix.search.record import AnyBallot, Ballot
 
 if TYPE_CHECKING:
+    from entropix.search.answers import Extractor
     from entropix.search.ballots import Count
     from entropix.search.exploration import Exploration
     from entropix.search.spec import SearchPlan
@@ -71,9 +72,11 @@ class Strategy:
     opens_ballots: ClassVar[bool] = False
     """Whether its branches are ballots, so that a vote needs no samples of its own."""
     is_vote_of_samples: ClassVar[bool] = False
+    """Whether every sample is one ballot, whatever the others are, so that the first few are a smaller vote."""
     greedy_first: ClassVar[bool] = False
-    pooled: ClassVar[bool] = False
     """Whether the first text takes the likeliest tokens, whatever the policy."""
+    pooled: ClassVar[bool] = False
+    """Whether its texts depend on those of other questions."""
 
     max_sequences: int = parameter(0, 0, 1024, doc="most branches live at a time; 1 is plain decoding; 0: as needed")
     max_tokens: int = parameter(0, 0, 10**9, doc="most tokens over all branches; 0: no limit")
@@ -88,6 +91,16 @@ class Strategy:
     def reads_leading(self) -> bool:
         """Whether it reads more of a step than the log-probability of its token."""
         return False
+
+    @property
+    def reads(self) -> str | Extractor | None:
+        """What reads a text's answer, an extractor or its name; None if it counts no answers."""
+        return None
+
+    def rule_in_words(self, plan: SearchPlan) -> str | None:
+        """How it stops and counts, for a confidence that is calibrated on its shares; None if it has no such shares."""
+        del plan
+        return None
 
     def branches(self, plan: SearchPlan) -> int:
         """Branches it needs at a time when max_sequences is 0."""

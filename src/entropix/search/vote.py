@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from entropix.parameters import parameter
 from entropix.search.answers import EXTRACTORS, Extractor, extractor
@@ -14,6 +14,9 @@ from entropix.search.record import AnyBallot
 from entropix.search.samples import SAMPLES, Sampled
 from entropix.search.scores import TRACES
 from entropix.search.stopping import RULES, Standing, StopRule, parse_stop
+
+if TYPE_CHECKING:
+    from entropix.search.spec import SearchPlan
 
 WEIGHTS = ("count", "confidence", "path")
 
@@ -55,6 +58,23 @@ class Vote(Sampled):
 
     def reads_leading(self) -> bool:
         return self.weight == "confidence" or self.keep < 1
+
+    @property
+    def reads(self) -> str | Extractor:
+        return self.answer
+
+    def rule_in_words(self, plan: SearchPlan) -> str:
+        parts = [f"{self.stop} of {plan.samples}", *self.waves_in_words]
+        parts += ["greedy first"] if self.greedy_first else []
+        parts += [f"weight {self.weight}"] if self.weight != "count" else []
+        parts += [f"keep {self.keep:g}"] if self.keep < 1 else []
+        parts += [f"{plan.max_tokens} tokens"] if plan.max_tokens else []
+        return ", ".join(parts)
+
+    @property
+    def waves_in_words(self) -> list[str]:
+        """How its ballots are drawn, for `rule_in_words`."""
+        return [f"waves of {self.wave}"] if self.wave else []
 
     @property
     def rule(self) -> StopRule:
