@@ -140,6 +140,7 @@ def test_items_left_out_are_seen_by_a_fit_that_has_not_seen_them() -> None:
     assert repr(found) == repr(held_out(evidence, right, splits=20, risk=0.2))  # NaN is NaN
     assert found.share[0] == pytest.approx(found.fit[0], abs=0.05)
     assert found.fit[2] < found.share[2]
+    assert 0.08 < found.chance < found.fit[1] < found.chance + 0.04 < found.share[1]  # most of it is 100 items' scatter
     assert found.kept >= 0.8
     assert 0 < held_out(evidence, right, splits=20, risk=0.4).answering <= 1
     # of labels that have nothing to do with the evidence nothing is learned
@@ -191,6 +192,15 @@ def test_brier_and_the_error_of_equal_bins_by_hand() -> None:
     )
     assert math.isnan(statistics.brier([], []))
     assert math.isnan(statistics.mass_ece([], []))
+
+
+def test_what_an_exactly_right_confidence_shows_falls_with_the_number_of_items() -> None:
+    assert statistics.mass_ece_of_chance([0.0, 1.0, 1.0]) == 0
+    assert statistics.mass_ece_of_chance([0.3], draws=4000) == pytest.approx(2 * 0.3 * 0.7, abs=0.02)
+    few, many = (statistics.mass_ece_of_chance(np.linspace(0.1, 0.9, n)) for n in (50, 5000))
+    assert 0.1 < few < 0.2
+    assert many < 0.02
+    assert math.isnan(statistics.mass_ece_of_chance([]))
 
 
 @given(st.lists(st.tuples(st.sampled_from([0.2, 0.5, 0.9]), st.booleans()), min_size=1, max_size=30), st.randoms())

@@ -53,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
     for name, values in (("share of the ballots", held.share), ("calibrated", held.fit)):
         auroc, ece, brier, prr = values
         screen.tell(f"  {name}: AUROC {auroc:.3f}, ECE {ece:.3f}, Brier {brier:.3f}, PRR {prr:.3f}")
+    screen.tell(f"  an exactly right confidence would show ECE {held.chance:.3f} on halves of {len(made.items) // 2}")
     screen.tell(f"  a risk of {held.wished:.0%} was kept in {held.kept:.0%} of the halves")
     for bound in made.bounds:
         told = (

@@ -121,15 +121,17 @@ def bound(confidence: Sequence[float], right: Sequence[bool], risk: float, delta
 @dataclass(frozen=True)
 class Held:
     """How a calibration did on items left out, means over splits. wished: the risk asked for. share and fit: (AUROC,
-    equal-mass ECE, Brier score, PRR) of the share of the ballots and of the fitted confidence. coverage and risk: of
-    the threshold for the wished risk, over the splits that have one; answering: the share of splits that do; kept: the
-    share of splits in which at most the wished share of the items left out that were accepted is wrong, abstaining
-    always included."""
+    equal-mass ECE, Brier score, PRR) of the share of the ballots and of the fitted confidence. chance: the equal-mass
+    ECE that so few items would show if the fitted confidence were exactly right. coverage and risk: of the threshold
+    for the wished risk, over the splits that have one; answering: the share of splits that do; kept: the share of
+    splits in which at most the wished share of the items left out that were accepted is wrong, abstaining always
+    included."""
 
     splits: int
     wished: float
     share: tuple[float, ...]
     fit: tuple[float, ...]
+    chance: float
     answering: float
     coverage: float
     risk: float
@@ -175,6 +177,7 @@ def held_out(
             [
                 *_quality(share[left], y[left]),
                 *_quality(confidence, y[left]),
+                st.mass_ece_of_chance(confidence),
                 found is not None,
                 accepted.mean() if found is not None else np.nan,
                 wrong if accepted.any() else np.nan,

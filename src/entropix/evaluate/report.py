@@ -198,13 +198,14 @@ def _held(task: TaskSummary) -> Table:
     for spec, held in task.held:
         pairs = (f"{s:.3f} → {f:.3f}" if s == s and f == f else "–" for s, f in zip(held.share, held.fit, strict=True))
         bound = (_percent(held.answering), _percent(held.coverage), _percent(held.risk), _percent(held.kept))
-        rows.append((spec, *pairs, *bound))
+        rows.append((spec, *pairs, f"{held.chance:.3f}", *bound))
     n = task.held[0][1].splits if task.held else 0
     wished = f"{task.held[0][1].wished:.3g}" if task.held else ""
-    head = ("spec", "AUROC", "ECE", "Brier", "PRR", "some answered", "coverage", "risk", "risk kept")
+    head = ("spec", "AUROC", "ECE", "Brier", "PRR", "ECE of chance", "some answered", "coverage", "risk", "risk kept")
     caption = (
         f"Calibrated on one half of the items, seen on the other, means of {n} splits: the share of the ballots → "
-        f"the fitted confidence; and the threshold for a risk of at most {wished}"
+        f"the fitted confidence; what an exactly right one shows on so few items; and the threshold "
+        f"for a risk of at most {wished}"
     )
     return Table(caption, head, tuple(rows))
 

@@ -285,6 +285,16 @@ def mass_ece(confidence: ArrayLike, right: ArrayLike, bins: int = 10) -> float:
     return float(sum(len(p) * abs(ordered[p].mean() - mean[p].mean()) for p in parts) / n)
 
 
+def mass_ece_of_chance(confidence: ArrayLike, bins: int = 10, draws: int = 20) -> float:
+    """What `mass_ece` is on average where every confidence is exactly the probability of being right, so that only the
+    few items keep it from 0: labels are drawn from the confidences. NaN for no data.
+
+    Source: consistency resampling, Bröcker and Smith 2007, doi:10.1175/WAF993.1."""
+    confidence = np.asarray(confidence, float)
+    drawn = _generator().random((draws, len(confidence))) < confidence
+    return float(np.mean([mass_ece(confidence, right, bins) for right in drawn]))
+
+
 def upper_bound(wrong: int, n: int, delta: float = 0.05) -> float:
     """Clopper and Pearson's one-sided upper bound, at confidence 1 − delta, of a share of which `wrong` of n were seen;
     1 for no trials. A bound of 20, 10 or 5 % takes 14, 29 or 59 trials without one, at delta 0.05."""
