@@ -22,7 +22,7 @@ def main(path: str) -> None:
     console.print(terminal.legend(console), Text())
     answer = Text()
     for step in result.steps:
-        answer.append(terminal.visible(step.text), terminal.regime_style(console, step.regime, step.action))
+        answer.append(terminal.visible(step.text), terminal.token_style(console, step))
     console.print(answer, Text())
     console.print(terminal.summary(console, result))
     console.save_svg(path, title="entropix")

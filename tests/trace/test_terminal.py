@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,6 +16,9 @@ from rich.console import Console
 
 from entropix.trace.table import step_table, token_text
 from entropix.trace.terminal import (
+    ENTROPY_ENDS,
+    ENTROPY_STYLES,
+    Tint,
     cost,
     is_colored,
     legend,
@@ -38,7 +43,13 @@ class Terminal(io.StringIO):
         return True
 
 
-def step(text: str, regime: Regime = Regime.FLOW, action: Action = Action.SAMPLE, index: int = 0) -> Step:
+def step(
+    text: str,
+    regime: Regime = Regime.FLOW,
+    action: Action = Action.SAMPLE,
+    index: int = 0,
+    entropy: float | None = 0.25,
+) -> Step:
     return Step(
         index=index,
         position=3 + index,
@@ -47,7 +58,7 @@ def step(text: str, regime: Regime = Regime.FLOW, action: Action = Action.SAMPLE
         text=text,
         regime=regime,
         action=action,
-        entropy=1.25,
+        entropy=entropy,
         varentropy=0.5,
         attention=(0.5, 0.25, 0.75, 2.0),
         temperature=0.7,
@@ -60,9 +71,12 @@ def step(text: str, regime: Regime = Regime.FLOW, action: Action = Action.SAMPLE
     )
 
 
-def rendered(text: str, environ: Mapping[str, str] = TERMINAL, regime: Regime = Regime.FLOW) -> str:
+TERMINALS = ({"COLORTERM": "truecolor"}, TERMINAL, {"TERM": "linux"})
+
+
+def rendered(text: str, environ: Mapping[str, str] = TERMINAL, tint: Tint = "entropy", **said: Any) -> str:
     stream = Terminal()
-    write_step(make_console(stream, environ=environ), step(text, regime))
+    write_step(make_console(stream, environ=environ), step(text, **said), tint)
     return stream.getvalue()
 
 
@@ -90,16 +104,37 @@ def test_colour_follows_option_then_environment_then_terminal(
 
 
 def test_regimes_differ_in_colour_on_terminals_of_any_kind() -> None:
-    for environ in ({"COLORTERM": "truecolor"}, TERMINAL, {"TERM": "linux"}):
-        looks = {rendered("x", environ, regime) for regime in Regime}
+    for environ in TERMINALS:
+        looks = {rendered("x", environ, "regime", regime=regime) for regime in Regime}
         assert len(looks) == len(Regime)
-        assert rendered("x", environ, Regime.FLOW) == "x"
+        assert rendered("x", environ, "regime", regime=Regime.FLOW) == "x"
+
+
+def test_a_token_is_tinted_by_its_entropy_first_and_in_steps_that_differ_on_terminals_of_any_kind() -> None:
+    for environ in TERMINALS:
+        looks = [rendered("x", environ, regime=Regime.ADAPT, entropy=entropy) for entropy in (0, 0.7, 1.5, 2.5, 9)]
+        assert len(set(looks)) == 5
+        assert looks[0] == rendered("x", environ, entropy=None) == rendered("x", environ, entropy=math.nan) == "x"
+        same = rendered("x", environ, regime=Regime.RESAMPLE, entropy=ENTROPY_ENDS[1])
+        assert looks[1] == same, "whatever the regime"
+
+
+def test_tints_of_entropy_are_legible_on_black_and_white_and_can_be_ordered_by_darkness() -> None:
+    def luminance(name: str) -> float:
+        parts = [int(name[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    found = [luminance(style.color.name) for style in ENTROPY_STYLES if style.color is not None]
+    assert len(found) == len(ENTROPY_ENDS)
+    assert found == sorted(found, reverse=True)
+    assert all((light + 0.05) / 0.05 >= 3 <= 1.05 / (light + 0.05) for light in found)
 
 
 def test_injected_text_shows_without_colours_too() -> None:
     stream = Terminal()
     console = make_console(stream, environ={"NO_COLOR": "1", **TERMINAL})
-    write_step(console, step("said", Regime.BRANCH))
+    write_step(console, step("said", Regime.BRANCH, entropy=3.5))
     write_step(console, step("put in", Regime.CLARIFY, Action.INJECT))
     assert stream.getvalue() == "said\x1b[3;4mput in\x1b[0m"
     assert style_of(Regime.CLARIFY, Action.INJECT).italic
@@ -163,7 +198,7 @@ def console(width: int = 80) -> Console:
 def test_the_summary_says_shares_entropy_speed_ending_and_cost() -> None:
     line = summary(console(), answer(step("a"), step("b", Regime.BRANCH), step("c"), step("d"))).plain
     assert line.startswith(
-        "flow 75% branch 25% | entropy 1.25 nats | uncertainty 2.0 nats (−Σ ln p) | 4 tokens, 2.0 tokens/s"
+        "flow 75% branch 25% | entropy 0.25 nats | uncertainty 2.0 nats (−Σ ln p) | 4 tokens, 2.0 tokens/s"
     )
     assert "token limit | forwarded 7 (3 prompt, 4 sampled), reused 20 prompt tokens | seed 11" in line
 
@@ -173,9 +208,23 @@ def test_the_summary_of_an_empty_answer_is_a_line_too() -> None:
 
 
 def test_the_legend_names_every_regime_and_injection() -> None:
-    text = legend(console()).plain
+    text = legend(console(), "regime").plain
     assert all(regime.label in text for regime in Regime)
     assert "injected" in text
+
+
+def test_the_legend_of_entropies_names_every_end_in_its_own_tint() -> None:
+    shown = make_console(Terminal(), environ=TERMINAL)
+    text = legend(shown)
+    assert text.plain == "entropy in nats: up to 0.5 · to 1 · to 2 · to 3 · above · injected text"
+    assert [span.style for span in text.spans if span.style in ENTROPY_STYLES] == list(ENTROPY_STYLES[1:])
+
+
+def test_the_regimes_of_a_summary_have_colours_only_where_the_text_has_theirs() -> None:
+    shown = make_console(Terminal(), environ=TERMINAL)
+    said = answer(step("a"), step("b", Regime.BRANCH))
+    styles = {tint: {str(span.style) for span in summary(shown, said, tint).spans} for tint in ("entropy", "regime")}  # type: ignore[arg-type]
+    assert styles["regime"] > styles["entropy"]
 
 
 def test_the_ledger_leaves_out_what_did_not_happen() -> None:

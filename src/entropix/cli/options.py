@@ -199,12 +199,7 @@ def _file(name: str, otherwise: str) -> str:
 def add_output_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     group = parser.add_argument_group("output")
     group.add_argument("--trace", type=named, metavar="FILE", help="write every step to FILE, one JSON line each")
-    add_color_option(group)
-    group.add_argument(
-        "--legend",
-        action=argparse.BooleanOptionalAction,
-        help="say what the colours mean, or do not (default: when there are colours)",
-    )
+    add_color_options(group)
     add_spans_option(group)
     group.add_argument("-q", "--quiet", action="store_true", help="only the answer: no legend, notes or summary")
     return group
@@ -224,7 +219,23 @@ def add_color_option(parser: Any) -> None:
         "--color",
         choices=("auto", "always", "never"),
         default="auto",
-        help="colour tokens by regime (default: auto, on a terminal unless NO_COLOR is set)",
+        help="use colours (default: auto, on a terminal unless NO_COLOR is set)",
+    )
+
+
+def add_color_options(parser: Any) -> None:
+    """Whether a text is coloured, by what, and whether that is explained."""
+    add_color_option(parser)
+    parser.add_argument(
+        "--tint",
+        choices=("entropy", "regime"),
+        default="entropy",
+        help="colour tokens by how unsure the model was, or by what the policy took that for (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--legend",
+        action=argparse.BooleanOptionalAction,
+        help="say what the colours mean, or do not (default: when there are colours)",
     )
 
 
@@ -267,7 +278,7 @@ def read_prompts(args: argparse.Namespace) -> list[str]:
     given += [read_text(file) for file in args.prompt_file]
     if not given:
         if sys.stdin is None or sys.stdin.isatty():
-            raise PromptError('there is no prompt; give one, as in: entropix generate "Why is the sky blue?"')
+            raise PromptError(f'there is no prompt; give one, as in: {args.parser.prog} "Why is the sky blue?"')
         given = [read_stdin()]
     for n, prompt in enumerate(given, 1):
         if not (prompt if args.raw else prompt.strip()):

@@ -17,6 +17,7 @@ from rich.text import Text
 from entropix.trace import result_record, step_record, to_json
 from entropix.trace.terminal import (
     MUTED,
+    Tint,
     is_colored,
     legend,
     make_console,
@@ -34,15 +35,18 @@ from entropix.types import Result, Step
 class Screen:
     """The two streams, and what the reader wants to see of them."""
 
-    def __init__(self, color: Any = "auto", *, quiet: bool = False, legend: bool | None = None) -> None:
+    def __init__(
+        self, color: Any = "auto", *, quiet: bool = False, legend: bool | None = None, tint: Tint = "entropy"
+    ) -> None:
         self.out = make_console(sys.stdout, color=color, environ=os.environ)
         self.err = make_console(sys.stderr, color=color, environ=os.environ)
         self.quiet = quiet
+        self.tint = tint
         self._legend = is_colored(self.out) if legend is None else legend
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> Screen:
-        return cls(args.color, quiet=args.quiet, legend=args.legend)
+        return cls(args.color, quiet=args.quiet, legend=args.legend, tint=getattr(args, "tint", "entropy"))
 
     @staticmethod
     def muted(console: Console) -> Style:
@@ -58,12 +62,12 @@ class Screen:
     def explain(self) -> None:
         """The legend, where it is wanted."""
         if self._legend:
-            self.tell(legend(self.err))
+            self.tell(legend(self.err, self.tint))
 
     def summarise(self, result: Result) -> None:
         from entropix.cli.votes import tell_vote
 
-        self.tell(summary(self.err, result))
+        self.tell(summary(self.err, result, self.tint))
         tell_vote(self, result)
 
 
@@ -76,7 +80,7 @@ class Printer:
         self.steps = 0
 
     def step(self, step: Step) -> None:
-        write_step(self.screen.out, step)
+        write_step(self.screen.out, step, self.screen.tint)
         self.text += step.text
         self.steps += 1
 

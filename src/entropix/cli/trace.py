@@ -8,11 +8,11 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-from entropix.cli.options import add_color_option, named, positive
+from entropix.cli.options import add_color_options, named, positive
 
 DESCRIPTION = """\
 Show a trace that `entropix generate --trace FILE` or `/trace FILE` in a chat has written: the text
-coloured by regime with a summary, or one row per token with what was measured and decided. A trace
+in colour with a summary, or one row per token with what was measured and decided. A trace
 that was cut off, because the run was killed or the disk was full, is shown as far as it goes.
 
 With --html it becomes a page for a browser: every token can be pointed at, with charts and the search's
@@ -60,12 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--steps", type=step_range, metavar="A:B", help="only steps A up to, not including, B; counted from 0"
     )
     parser.add_argument("--answer", type=positive, metavar="N", help="only the N-th answer, counted from 1")
-    add_color_option(parser)
-    parser.add_argument(
-        "--legend",
-        action=argparse.BooleanOptionalAction,
-        help="say what the colours mean, or do not (default: when there are colours)",
-    )
+    add_color_options(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="no legend, notes or summary")
 
 
@@ -130,7 +125,7 @@ def show_text(screen: Any, answer: Any, steps: slice | None) -> None:
         for step in answer.steps[steps or slice(None)]:
             printer.step(step)
         printer.end_line()
-        screen.tell(shares(screen.err, answer.steps))
+        screen.tell(shares(screen.err, answer.steps, screen.tint))
         return
     printer.finish(answer.result)
     for note in answer.result.notes:

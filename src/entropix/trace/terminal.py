@@ -1,13 +1,16 @@
-"""Answers on a terminal: tokens coloured by regime, a legend, a summary. The one place that colours.
+"""Answers on a terminal: tokens tinted by entropy or by regime, a legend, a summary. The one place that colours.
 
 Text of a model is data: its control characters are shown, never sent, and its square brackets are no markup.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import sys
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Literal, TextIO, TypeAlias
 
 from rich.console import Console
@@ -16,10 +19,30 @@ from rich.style import Style
 from rich.text import Text
 
 from entropix.types import Action, Ledger, Regime, Result, Step
-from entropix.uncertainty.spans import DOUBTFUL, doubtful
 
 ColorChoice: TypeAlias = Literal["auto", "always", "never"]
 ColorSystem: TypeAlias = Literal["auto", "standard", "256", "truecolor"]
+Tint: TypeAlias = Literal["entropy", "regime"]
+"""What the colour of a token says."""
+
+ENTROPY_ENDS = (0.5, 1.0, 2.0, 3.0)
+"""Upper ends, in nats, of the levels that have a tint each; what lies above the last is the last level."""
+# legible on black and on white, and each darker than the one before, so that any colour vision can order them
+ENTROPY_STYLES = (
+    Style(),
+    Style(color="#b58900"),
+    Style(color="#d75f00"),
+    Style(color="#d7005f"),
+    Style(color="#af00d7", bold=True),
+)
+# the same on terminals of sixteen colours
+BASIC_ENTROPY_STYLES = (
+    Style(),
+    Style(color="yellow"),
+    Style(color="red"),
+    Style(color="magenta"),
+    Style(color="magenta", bold=True),
+)
 
 # Okabe and Ito's palette, which people with any colour vision can tell apart; flow stays as the terminal has it
 REGIME_STYLES: Mapping[Regime, Style] = {
@@ -137,9 +160,26 @@ def regime_style(console: Console, regime: Regime, action: Action = Action.SAMPL
     return style_of(regime, action, basic=console.color_system == "standard")
 
 
-def write_step(console: Console, step: Step) -> None:
+def entropy_style(console: Console, entropy: float | None) -> Style:
+    """How a token of this entropy looks; one without, such as a token of an injected text, as a sure one. Without
+    colours all look the same: bold would be read as said with force."""
+    if not is_colored(console):
+        return Style()
+    styles = BASIC_ENTROPY_STYLES if console.color_system == "standard" else ENTROPY_STYLES
+    return styles[0 if entropy is None or math.isnan(entropy) else bisect_left(ENTROPY_ENDS, entropy)]
+
+
+def token_style(console: Console, step: Step, tint: Tint = "entropy") -> Style:
+    """How a token looks."""
+    if tint == "regime":
+        return regime_style(console, step.regime, step.action)
+    style = entropy_style(console, step.entropy)
+    return style + INJECTED if step.action == Action.INJECT else style
+
+
+def write_step(console: Console, step: Step, tint: Tint = "entropy") -> None:
     """Print what a step added to the text, at once."""
-    write_text(console, step.text, regime_style(console, step.regime, step.action))
+    write_text(console, step.text, token_style(console, step, tint))
 
 
 def write_text(console: Console, text: str, style: Style | None = None) -> None:
@@ -168,6 +208,8 @@ def write_spans(console: Console, result: Result) -> None:
 def span_lines(result: Result, most: int = 8) -> list[str]:
     """The doubtful spans of an answer, least sure first, each on a line with what else was likely at its least likely
     token; a line for none."""
+    from entropix.uncertainty.spans import DOUBTFUL, doubtful
+
     found = doubtful(result.spans)
     if not found:
         return [f"spans: none of {len(result.spans)} is less than {DOUBTFUL:.0%} sure"]
@@ -179,20 +221,29 @@ def span_lines(result: Result, most: int = 8) -> list[str]:
     return lines + ([f"  and {len(found) - most} more"] if len(found) > most else [])
 
 
-def legend(console: Console) -> Text:
+def legend(console: Console, tint: Tint = "entropy") -> Text:
     """What the colours mean."""
+    muted = MUTED if is_colored(console) else None
     text = Text()
-    for regime, meaning in MEANINGS.items():
-        text.append(regime.label, regime_style(console, regime))
-        text.append(f" {meaning} · ", MUTED if is_colored(console) else None)
+    if tint == "regime":
+        for regime, meaning in MEANINGS.items():
+            text.append(regime.label, regime_style(console, regime))
+            text.append(f" {meaning} · ", muted)
+    else:
+        text.append("entropy in nats: ", muted)
+        for start, end in pairwise((0.0, *ENTROPY_ENDS)):
+            text.append(f"up to {end:g}" if start == 0 else f"to {end:g}", entropy_style(console, end))
+            text.append(" · ", muted)
+        text.append("above", entropy_style(console, math.inf)).append(" · ", muted)
     return text.append("injected text", INJECTED)
 
 
-def summary(console: Console, result: Result) -> Text:
-    """One answer in a line: regimes, entropy, uncertainty, speed, ending, cost."""
+def summary(console: Console, result: Result, tint: Tint = "entropy") -> Text:
+    """One answer in a line: regimes, entropy, uncertainty, speed, ending, cost. The regimes have their colours where
+    these are the text's."""
     speed = f", {len(result.tokens) / result.seconds:.1f} tokens/s" if result.seconds > 0 else ""
     parts = [
-        shares(console, result.steps),
+        shares(console, result.steps, tint),
         Text(f"entropy {result.mean_entropy:.2f} nats"),
         unsure(result),
         Text(f"{_count(len(result.tokens), 'token')}{speed}"),
@@ -210,11 +261,11 @@ def unsure(result: Result) -> Text:
     return Text(f"uncertainty {max(result.surprisal, 0.0):.1f} nats (−Σ ln p)")
 
 
-def shares(console: Console, steps: Sequence[Step]) -> Text:
-    """The share of each regime that occurred, in the regimes' colours."""
+def shares(console: Console, steps: Sequence[Step], tint: Tint = "entropy") -> Text:
+    """The share of each regime that occurred, in the regimes' colours where these are the text's."""
     counts = [(regime, sum(step.regime == regime for step in steps)) for regime in MEANINGS]
     return Text(" ").join(
-        Text(f"{regime.label} {count / len(steps):.0%}", regime_style(console, regime))
+        Text(f"{regime.label} {count / len(steps):.0%}", regime_style(console, regime) if tint == "regime" else Style())
         for regime, count in counts
         if count
     )

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from entropix.trace.terminal import MUTED, is_colored, one_line, regime_style, visible
+from entropix.trace.terminal import MUTED, is_colored, one_line, token_style, visible
 from entropix.types import BranchRecord, SearchRecord
 
 WIDTH = 60
@@ -44,7 +44,7 @@ def _line(console: Console, branch: BranchRecord) -> Text:
     steps = branch.steps
     if len(branch.text) <= WIDTH:
         for step in steps:
-            text.append(visible(step.text, ""), regime_style(console, step.regime, step.action))
+            text.append(visible(step.text, ""), token_style(console, step))
     else:
         text.append(one_line(branch.text, WIDTH // 2) + " " + one_line(branch.text[-WIDTH // 2 :], WIDTH // 2))
     ends = [f"{len(steps)} tokens", visible(branch.ended, "")]
