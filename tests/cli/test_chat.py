@@ -59,8 +59,22 @@ def test_a_trace_of_a_chat_has_a_prompt_and_a_result_a_turn(cli: Any, tmp_path: 
     assert trace.problems == ()
 
 
-def test_quit_leaves_before_the_lines_end(cli: Any) -> None:
-    assert chat(cli, "One?\n/quit\nTwo?\n").out == "Yes.\n"
+@pytest.mark.parametrize("word", ["/quit", "/exit", "/bye", "/q", "exit", "quit", "exit  "])
+def test_the_words_that_leave_other_programs_leave_before_the_lines_end(cli: Any, word: str) -> None:
+    outcome = chat(cli, f"One?\n{word}\nTwo?\n")
+    assert (outcome.code, outcome.out) == (0, "Yes.\n")
+
+
+def test_a_message_that_only_begins_with_such_a_word_is_sent(cli: Any, tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    chat(cli, f"exit codes?\n exit\n/save {path}\n")
+    said = [message["content"] for message in json.loads(path.read_text("utf-8")) if message["role"] == "user"]
+    assert said == ["exit codes?", "exit"]
+
+
+@pytest.mark.parametrize(("other", "ours"), [("/?", "/reset "), ("/clear", "the conversation starts anew")])
+def test_other_programs_names_of_help_and_reset_are_known(cli: Any, other: str, ours: str) -> None:
+    assert ours in chat(cli, f"{other}\n").err
 
 
 def test_help_lists_every_command(cli: Any) -> None:
@@ -77,7 +91,8 @@ def test_a_line_that_starts_with_a_space_is_never_a_command(cli: Any, tmp_path: 
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (b"One?\n/nonsense\nTwo?\n", "there is no command '/nonsense'; known are /help"),
+        (b"One?\n/nonsense\nTwo?\n", "there is no command '/nonsense'; known are /help, /reset, /policy"),
+        (b"One?\n/sed 5\n", "did you mean /seed?"),
         (b"One?\n/seed x\n", "/seed takes an integer, not 'x'"),
         (b"One?\n/policy magic\n", "there is no policy 'magic'"),
         (b"One?\n/save\n", "/save needs a file name"),

@@ -187,6 +187,22 @@ def test_a_chat_on_a_terminal_survives_ctrl_c_and_mistakes_and_ends_with_ctrl_d(
     assert "Traceback" not in terminal.seen
 
 
+@pytest.mark.parametrize(("command", "said"), [("generate", "Yes."), ("ask", "3 texts · ")])
+def test_a_terminal_shows_how_much_of_a_long_prompt_has_been_read(command: str, said: str) -> None:
+    terminal = Entropix(command, "x" * 3000, SAYS="Yes.", PAUSE="0.1", COLUMNS="120")
+    terminal.wait_for("reading the prompt: ")
+    terminal.wait_for(" of 3,")
+    assert terminal.end() == 0
+    assert said in terminal.seen
+
+
+def test_a_short_prompt_and_a_terminal_without_colours_show_nothing_of_it() -> None:
+    for prompt, environ in (("hi", {}), ("x" * 3000, {"TERM": "dumb"})):
+        terminal = Entropix("generate", prompt, SAYS="Yes.", PAUSE="0.02", **environ)
+        assert terminal.end() == 0
+        assert "reading" not in terminal.seen
+
+
 def test_ctrl_c_at_the_prompt_leaves_a_chat() -> None:
     terminal = Entropix("chat", NO_COLOR="1")
     terminal.wait_for("> ")
@@ -196,10 +212,11 @@ def test_ctrl_c_at_the_prompt_leaves_a_chat() -> None:
     assert "Traceback" not in terminal.seen
 
 
-def test_the_prompt_is_not_waited_for_on_a_terminal_without_one() -> None:
-    terminal = Entropix("generate")
+@pytest.mark.parametrize("command", ["generate", "ask"])
+def test_the_prompt_is_not_waited_for_on_a_terminal_without_one(command: str) -> None:
+    terminal = Entropix(command, COLUMNS="120")
     assert terminal.end() == 2
-    assert "there is no prompt" in terminal.seen
+    assert f'there is no prompt; give one, as in: entropix {command} "' in terminal.seen
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from entropix.cli.options import (
     check_policy,
     decode_utf8,
 )
+from entropix.closest import did_you_mean
 from entropix.errors import EntropixError, ParameterError, PromptError
 
 if TYPE_CHECKING:
@@ -33,12 +34,19 @@ COMMANDS_HELP = """\
 /seed N          start the next answers from this seed; /seed alone draws one again
 /save FILE       write the conversation as JSON messages
 /trace FILE      write every step from now on to FILE; /trace alone ends the trace
-/quit            leave, as do Ctrl-D and Ctrl-C at the prompt
+/quit            leave, as do /exit, /bye, the words exit and quit, Ctrl-D, and Ctrl-C at the prompt
 Ctrl-C during an answer stops it and keeps what was said. A line that starts with a space is never a command."""
 
 DESCRIPTION = """\
 Talk with a model. Every answer streams, coloured by how unsure the model was; the KV cache is kept, so
 that a turn costs only what is new. Standard input may also be a file of lines, one turn or command each."""
+
+OTHERWISE = {
+    **dict.fromkeys(("/exit", "/bye", "/q", "exit", "quit"), "/quit"),
+    **dict.fromkeys(("/?", "/h"), "/help"),
+    **dict.fromkeys(("/clear", "/new"), "/reset"),
+}
+"""What other programs call the commands; the words without a stroke only where they are the whole line."""
 
 EXAMPLES = f"""\
 examples:
@@ -125,7 +133,7 @@ class Session:
             self.screen.tell(note)
         self.screen.explain()
         if self.interactive:
-            self.screen.tell("/help lists the commands, Ctrl-D leaves")
+            self.screen.tell("/help lists the commands, /quit or Ctrl-D leaves")
         lines = read_turns(self.interactive)
         while not self.left:
             try:
@@ -148,14 +156,15 @@ class Session:
         """A command or a message; True if the user stopped the answer."""
         if not line.strip():
             return False
-        if not line.startswith("/"):
+        if not line.startswith("/") and line.rstrip() not in OTHERWISE:
             return self.answer(line.strip())
-        name, _, rest = line.strip().partition(" ")
-        command = self.commands.get(name)
+        name, _, rest = line.rstrip().partition(" ")
+        command = self.commands.get(OTHERWISE.get(name, name))
         if command is None:
+            meant = did_you_mean(name, self.commands)
             raise ParameterError(
-                f"there is no command {name!r}; known are {', '.join(self.commands)}. Start the line with a space "
-                "to send it as a message"
+                f"there is no command {name!r}; known are {', '.join(self.commands)}{meant}. Start the line with a "
+                "space to send it as a message"
             )
         command(rest.strip())
         return False
@@ -170,7 +179,9 @@ class Session:
             if self.writer:
                 self.writer.prompt(self.answers, text)
             try:
-                result = follow(stream, interrupt, lambda _, step: printer.step(step), self.writer, self.answers)[0]
+                result = follow(
+                    stream, interrupt, lambda _, step: printer.step(step), self.writer, self.answers, self.screen
+                )[0]
             except EntropixError:
                 if printer.text:
                     printer.end_line()

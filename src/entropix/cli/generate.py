@@ -140,7 +140,7 @@ def run(args: argparse.Namespace) -> int:
         show.begin()
         try:
             with showing_tree(screen, stream, args.show_tree):
-                results = follow(stream, interrupt, show.step, writer)
+                results = follow(stream, interrupt, show.step, writer, screen=None if args.show_tree else screen)
             show.end(results)
             if args.show_tree:
                 for result in results:

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from entropix.model import Model, Stream
 
 
+LONG = 1000
+"""Tokens of prompts from which on it is worth saying how many of them have been read."""
+
+
 @dataclass
 class Interrupt:
     """Whether the user has asked to stop."""
@@ -129,27 +133,58 @@ def header_of(model: Model, args: argparse.Namespace, sampling: Sampling, prompt
     return {**header, "reproducible": True} if getattr(args, "reproducible", False) else header
 
 
+def reading(stream: Stream) -> str:
+    """How much of its prompts has been read; "" where that is soon done, or has been."""
+    read, of = stream.prefilled
+    return f"reading the prompt: {read:,} of {of:,} tokens" if of > LONG else ""
+
+
+class PromptLine:
+    """A line on the terminal that says how much of long prompts has been read. It goes away for good with `end`."""
+
+    def __init__(self, screen: Screen | None) -> None:
+        """screen: None shows nothing, as does one without a terminal."""
+        shown = screen is not None and is_colored(screen.err) and sys.stderr.isatty() and not screen.quiet
+        self.status = screen.err.status(Text()) if screen is not None and shown else None
+
+    def show(self, stream: Stream) -> None:
+        said = reading(stream) if self.status is not None else ""
+        if self.status is not None and said:
+            self.status.update(Text(said))
+            self.status.start()
+
+    def end(self) -> None:
+        if self.status is not None:
+            self.status.stop()
+            self.status = None
+
+
 def follow(
     stream: Stream,
     interrupt: Interrupt,
     show: Callable[[int, Step], None],
     writer: TraceWriter | None = None,
     first: int = 0,
+    screen: Screen | None = None,
 ) -> list[Result]:
     """Iterate to the end or to Ctrl-C, showing and tracing every step; the results, also of what was stopped.
 
     `first` is the number of the first answer in the trace. Whatever ends the stream, the trace gets the results. An
-    answer that fails is a result, too, with what was said; `stream.failures` has the error.
+    answer that fails is a result, too, with what was said; `stream.failures` has the error. screen: where the progress
+    of a long prompt is shown, if nothing else moves there.
     """
     watched = stream.watch
+    line = PromptLine(screen)
 
     def go_on() -> bool:
         # a search may hold tokens back for long; Ctrl-C must not wait for the next one
+        line.show(stream)
         return (watched is None or watched()) and not interrupt.requested
 
     stream.watch = go_on
     try:
         for token in stream:
+            line.end()
             if writer:
                 writer.step(first + token.index, token.step)
             show(token.index, token.step)
@@ -159,6 +194,7 @@ def follow(
         if not stream.failures:
             raise
     finally:
+        line.end()
         stream.close()
         results = list(stream.results)
         if writer:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from rich.text import Text
 
 from entropix.cli.output import Screen
+from entropix.cli.running import reading
 from entropix.trace.terminal import one_line, visible
 from entropix.types import Result, SearchRecord
 
@@ -73,7 +74,7 @@ def showing_votes(screen: Screen, stream: Stream) -> Iterator[None]:
     with vote_line(screen) as show:
 
         def look() -> bool:
-            show(lambda: [[] if search is None else search.branches for search in stream.searches])
+            show(lambda: [[] if search is None else search.branches for search in stream.searches], reading(stream))
             return True
 
         stream.watch = look
@@ -81,20 +82,20 @@ def showing_votes(screen: Screen, stream: Stream) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def vote_line(screen: Screen) -> Iterator[Callable[[Callable[[], Sequence[Sequence[HasAnswer]]]], None]]:
+def vote_line(screen: Screen) -> Iterator[Callable[..., None]]:
     """A line about votes that go on. What it gives is called as often as one likes, with a function that says the
-    texts of each question: it is asked now and then."""
+    texts of each question, which is asked now and then, and perhaps with what is to be said instead."""
     last = 0.0
     if screen.quiet or not screen.err.file.isatty():
-        yield lambda texts_of: None
+        yield lambda texts_of, instead="": None
         return
     with screen.err.status(Text("thinking")) as status:
 
-        def show(texts_of: Callable[[], Sequence[Sequence[HasAnswer]]]) -> None:
+        def show(texts_of: Callable[[], Sequence[Sequence[HasAnswer]]], instead: str = "") -> None:
             nonlocal last
             if time.monotonic() - last >= EVERY:
                 last = time.monotonic()
-                lines = [standing(texts) for texts in texts_of()]
+                lines = [instead] if instead else [standing(texts) for texts in texts_of()]
                 prefix = f"{len(lines)} questions: " if len(lines) > 1 else ""
                 status.update(Text(visible(prefix + " | ".join(lines[:3]))))
 

@@ -111,6 +111,13 @@ class Stream:
         return {n: job.error for n, job in enumerate(self._jobs) if job.error is not None}
 
     @property
+    def prefilled(self) -> tuple[int, int]:
+        """Tokens of the prompts that have been read, and all of them, over the answers that have said nothing yet."""
+        silent = [job for job in self._jobs if not job.steps and not job.finish_reason]
+        lengths = [len(job.request.tokens) for job in silent]
+        return sum(min(job.trunk.cached, of) for job, of in zip(silent, lengths, strict=True)), sum(lengths)
+
+    @property
     def searches(self) -> list[SearchRecord | None]:
         """What each answer's search has tried so far; None for an answer without one."""
         return [job.search or (job.explorer.record() if job.explorer else None) for job in self._jobs]
