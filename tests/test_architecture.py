@@ -162,6 +162,13 @@ def test_no_code_asks_which_strategy_it_has() -> None:
     assert asking == []
 
 
+@pytest.mark.parametrize("module", ["entropix", "entropix.cli.hint", "entropix.trace", "entropix.trace.terminal"])
+def test_what_a_message_needs_loads_not_even_numpy(module: str) -> None:
+    code = f"import sys, {module}; print([m for m in ('numpy', 'array_api_compat') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_public_names_exist() -> None:
     for name in entropix.__all__:
         assert getattr(entropix, name) is not None

@@ -287,6 +287,13 @@ def test_help_lists_every_command_and_says_what_it_does(cli: Any) -> None:
     assert all(name in out and summary in out for name, summary in COMMANDS.items())
 
 
+@pytest.mark.parametrize(("asked", "same"), [(("help",), ("--help",)), (("help", "ask"), ("ask", "--help"))])
+def test_help_is_a_command_too(cli: Any, asked: tuple[str, ...], same: tuple[str, ...]) -> None:
+    outcome = cli(*asked)
+    assert outcome.code == 0
+    assert outcome.out == cli(*same).out
+
+
 def test_without_a_command_the_help_is_shown_and_the_exit_code_is_2(cli: Any) -> None:
     outcome = cli()
     assert (outcome.code, outcome.out) == (2, "")

@@ -173,7 +173,9 @@ def test_noise_while_loading_does_not_reach_standard_output(cli: Any) -> None:
         (["generate", "hi", "--stop", ""], "empty"),
         (["generate", "hi", "--seed", "x"], "invalid int value"),
         (["generate", "x" * 5000], "the context holds 4096"),
-        (["nonsense"], "invalid choice"),
+        (["nonsense"], "there is no command 'nonsense'; there are ask, generate, chat"),
+        (["Why is the sky blue?"], "a question is asked by: entropix ask 'Why is the sky blue?'"),
+        (["-m", "x.gguf", "ask", "hi"], "-m belongs behind a command, as in: entropix ask -m"),
     ],
 )
 def test_mistakes_get_one_message_and_exit_code_2(cli: Any, arguments: list[str], message: str) -> None:

@@ -153,6 +153,8 @@ class Terminal:
         (("generate", "--temprature", "1", "hi"), "did you mean --temperature?"),
         (("generate", "--gpu_layers=3", "hi"), "did you mean --gpu-layers?"),
         (("genrate", "hi"), "did you mean generate?"),
+        (("list",), "did you mean models?"),
+        (("version",), "did you mean --version?"),
         (("generate", "--set", "clarify_heet=1", "hi"), "did you mean clarify_heat?"),
         (("ask", "--effort", "hgh", "hi"), "did you mean high?"),
     ],

@@ -141,6 +141,16 @@ def test_there_must_be_room_before_anything_is_asked(
     fetch(file, tmp_path / "m")
 
 
+def test_a_disk_that_fills_up_is_said_at_once_with_the_way_out(file: Server, tmp_path: Path) -> None:
+    full = Path("/dev/full")
+    if not full.is_char_device():
+        pytest.skip("this system has no /dev/full")
+    (tmp_path / "m.part").symlink_to(full)
+    with pytest.raises(ModelError, match=r"the model does not fit into .*: No space left.*set ENTROPIX_MODELS"):
+        fetch(file, tmp_path / "m")
+    assert len(file.asked) == 1
+
+
 def test_a_terminal_shows_a_bar_and_a_log_a_line(
     file: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -237,7 +247,7 @@ def test_a_folder_that_cannot_be_written_is_named(index: Server, tmp_path: Path)
 
 def test_a_place_that_is_no_folder_is_named(index: Server, tmp_path: Path) -> None:
     (tmp_path / "models").write_text("a file")
-    with pytest.raises(ModelError, match="SmolLM2-135M-Instruct cannot be kept in"):
+    with pytest.raises(ModelError, match=r"SmolLM2-135M-Instruct cannot be kept in .*Set ENTROPIX_MODELS.*-m FILE"):
         embedded.get()
 
 

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from entropix.cli.hint import first_use
-from entropix.cli.parser import Parser
+from entropix.cli.parser import Parser, no_command
 from entropix.errors import EntropixError
 
 COMMANDS = {
@@ -71,9 +71,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments:
         make_parser().print_help(sys.stderr)
         return 2
+    if arguments[0] == "help":
+        arguments = [*arguments[1:], "--help"]
     try:
         try:
-            parsed = make_parser(arguments).parse_args(arguments)
+            parser = make_parser(arguments)
+            if problem := no_command(arguments, COMMANDS):
+                parser.error(problem)
+            parsed = parser.parse_args(arguments)
             code: int = parsed.run(parsed)
             first_use(parsed, arguments[0])
             return code

@@ -4,9 +4,34 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from entropix.closest import did_you_mean
+from entropix.lines import quoted
+
+OTHERWISE = {
+    **dict.fromkeys(("list", "ls", "ps", "tags", "pull", "download"), "models"),
+    **dict.fromkeys(("complete", "prompt", "write"), "generate"),
+    **dict.fromkeys(("question", "answer"), "ask"),
+    **dict.fromkeys(("check", "info", "env"), "doctor"),
+    "version": "--version",
+}
+"""What other programs call the commands, where nothing else would find them."""
+
+
+def no_command(arguments: Sequence[str], commands: Iterable[str]) -> str:
+    """What is wrong with the first argument, where a command belongs; "" where nothing is, or the parser knows it."""
+    first, known = arguments[0], list(commands)
+    if first in known or first in ("-h", "--help", "--version") or (first.startswith("-") and len(arguments) == 1):
+        return ""
+    if first.startswith("-"):
+        return f"{first} belongs behind a command, as in: entropix ask {first} …"
+    if len(first.split()) > 1:
+        return f"a question is asked by: entropix ask {quoted(first)}"
+    meant = OTHERWISE.get(first)
+    hint = f"; did you mean {meant}?" if meant else did_you_mean(first, known)
+    return f"there is no command {quoted(first)}; there are {', '.join(known)}{hint}"
 
 
 class Parser(argparse.ArgumentParser):

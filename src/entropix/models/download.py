@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import os
 import shutil
@@ -24,6 +25,9 @@ TIMEOUT = 30.0
 """Seconds without a byte after which a connection counts as lost."""
 SPARE = 64 << 20
 """Bytes that stay free on a disk."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+ELSEWHERE = "set ENTROPIX_MODELS (HF_HOME for models of the hub) to a folder on another disk"
 
 Advance = Callable[[int], None]
 
@@ -53,7 +57,7 @@ def check_room(folder: Path, needed: int, label: str) -> None:
     if needed + SPARE > free:
         raise ModelError(
             f"{label} takes {needed / 1e6:,.0f} MB, and {folder} has {free / 1e6:,.0f} MB free: make room, or "
-            "set ENTROPIX_MODELS (HF_HOME for models of the hub) to a folder on another disk"
+            f"{ELSEWHERE}"
         )
 
 
@@ -109,6 +113,11 @@ def _receive(url: str, part: Path, size: int, label: str, advance: Advance) -> N
                 advance(-held)
                 part.unlink(missing_ok=True)
         except OSError as error:
+            if error.errno in FULL:
+                raise ModelError(
+                    f"{label} does not fit into {part.parent}: {error.strerror}. What has come is kept: make room, or "
+                    f"{ELSEWHERE}"
+                ) from error
             problem = reason(error)
         now = part.stat().st_size if part.exists() else 0
         failed = 1 if now > held else failed + 1
@@ -156,7 +165,10 @@ def locked(target: Path, label: str) -> Iterator[None]:
         target.parent.mkdir(parents=True, exist_ok=True)
         file = target.with_name(f".{target.name}.lock").open("wb")
     except OSError as error:
-        raise ModelError(f"{label} cannot be kept in {target.parent}: {error.strerror or error}") from error
+        raise ModelError(
+            f"{label} cannot be kept in {target.parent}: {error.strerror or error}. Set ENTROPIX_MODELS to a folder "
+            "that can be written, or give another model: -m FILE.gguf"
+        ) from error
     with file:
         _lock(file, label)
         yield

@@ -8,11 +8,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from entropix.types import Action, BranchRecord, Candidate, Ledger, Regime, Result, SearchRecord, Step, Thresholds
-from entropix.uncertainty import Spans, TextSpan, fields_of, spans_of
-from entropix.uncertainty.fields import field_record
+
+if TYPE_CHECKING:
+    from entropix.uncertainty import TextSpan
 
 DIGITS = 6
 """Significant digits of the numbers in a record."""
@@ -66,6 +67,8 @@ def step_record(step: Step) -> dict[str, Any]:
 
 def result_record(result: Result) -> dict[str, Any]:
     """What is known about an answer beside its steps."""
+    from entropix.uncertainty.fields import field_record  # loads NumPy, which printing a message must not wait for
+
     return {
         "text": result.text,
         "finish_reason": result.finish_reason,
@@ -99,7 +102,7 @@ def result_record(result: Result) -> dict[str, Any]:
 
 def span_record(span: TextSpan) -> dict[str, Any]:
     """A span with its characters and steps; alternatives as [label, p]."""
-    record = {f.name: getattr(span, f.name) for f in fields(TextSpan)}
+    record = {f.name: getattr(span, f.name) for f in fields(span)}
     return {**record, "alternatives": [list(pair) for pair in span.alternatives]}
 
 
@@ -182,6 +185,8 @@ def step_from(record: Mapping[str, Any]) -> Step:
 
 def result_from(record: Mapping[str, Any], header: Mapping[str, Any], steps: tuple[Step, ...]) -> Result:
     """The result that `result_record` wrote, with its steps. Raises ValueError as `step_from` does."""
+    from entropix.uncertainty import Spans, fields_of, spans_of
+
     ledger = record.get("ledger") or {}
     if not isinstance(ledger, Mapping):
         raise ValueError("'ledger' is not an object")
