@@ -92,7 +92,8 @@ def test_a_line_that_starts_with_a_space_is_never_a_command(cli: Any, tmp_path: 
     ("lines", "message"),
     [
         (b"One?\n/nonsense\nTwo?\n", "there is no command '/nonsense'; known are /help, /reset, /policy"),
-        (b"One?\n/sed 5\n", "did you mean /seed?"),
+        (b"One?\n/sed 5\n", "/quit; did you mean /seed? Start the line with a space"),
+        (b"One?\n/exet\n", "did you mean /exit?"),
         (b"One?\n/seed x\n", "/seed takes an integer, not 'x'"),
         (b"One?\n/policy magic\n", "there is no policy 'magic'"),
         (b"One?\n/save\n", "/save needs a file name"),

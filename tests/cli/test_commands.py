@@ -285,6 +285,8 @@ def test_help_explains_every_option_and_shows_examples(cli: Any, name: str) -> N
 def test_help_lists_every_command_and_says_what_it_does(cli: Any) -> None:
     out = cli("--help").out
     assert all(name in out and summary in out for name, summary in COMMANDS.items())
+    lines = [line.split(maxsplit=1) for line in out.splitlines()]
+    assert all([name, summary] in lines for name, summary in COMMANDS.items()), "each on a line of its own"
 
 
 @pytest.mark.parametrize(("asked", "same"), [(("help",), ("--help",)), (("help", "ask"), ("ask", "--help"))])

@@ -6,6 +6,7 @@ import io
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from entropix.trace.terminal import (
     legend,
     make_console,
     one_line,
+    span_lines,
     style_of,
     summary,
     visible,
@@ -32,6 +34,7 @@ from entropix.trace.terminal import (
     write_text,
 )
 from entropix.types import Action, Candidate, Ledger, Regime, Result, Step
+from entropix.uncertainty import Spans, spans_of
 
 TERMINAL = {"TERM": "xterm-256color"}
 
@@ -205,6 +208,19 @@ def test_the_summary_says_shares_entropy_speed_ending_and_cost() -> None:
 
 def test_the_summary_of_an_empty_answer_is_a_line_too() -> None:
     assert "0 tokens, 0.0 tokens/s" in summary(console(), answer()).plain
+
+
+def test_what_else_was_likely_in_a_span_is_told_apart_from_the_sentence_that_says_it() -> None:
+    unsure = step("14")
+    unsure.logprob, unsure.leading = (
+        math.log(0.1),
+        tuple(Candidate(n, *c, 0) for n, c in enumerate([(":", 0.3), (" 2", 0.2)])),
+    )
+    said = replace(answer(unsure), spans=Spans(lambda: spans_of("14", (unsure,))))
+    assert span_lines(said) == [
+        "spans: 1 of 1 are less than 90% sure",
+        "   10%  14 (number; 14 10%; else “:” 30%, 2 20%)",
+    ]
 
 
 def test_the_legend_names_every_regime_and_injection() -> None:

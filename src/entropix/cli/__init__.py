@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from entropix.cli.hint import first_use
-from entropix.cli.parser import Parser, no_command
+from entropix.cli.parser import Formatter, Parser, no_command
 from entropix.errors import EntropixError
 
 COMMANDS = {
@@ -110,9 +110,7 @@ def fail(error: EntropixError | str) -> int:
 
 def make_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     """The parser of all commands; options only of the one that `arguments` name."""
-    parser = Parser(
-        prog="entropix", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(prog="entropix", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=Formatter)
     parser.add_argument("--version", action=Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     chosen = next((a for a in arguments if not a.startswith("-")), None)

@@ -161,10 +161,10 @@ class Session:
         name, _, rest = line.rstrip().partition(" ")
         command = self.commands.get(OTHERWISE.get(name, name))
         if command is None:
-            meant = did_you_mean(name, self.commands)
+            meant = did_you_mean(name, [*self.commands, *(other for other in OTHERWISE if other.startswith("/"))])
             raise ParameterError(
-                f"there is no command {name!r}; known are {', '.join(self.commands)}{meant}. Start the line with a "
-                "space to send it as a message"
+                f"there is no command {name!r}; known are {', '.join(self.commands)}{meant or '.'} Start the line with "
+                "a space to send it as a message"
             )
         command(rest.strip())
         return False

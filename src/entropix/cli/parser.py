@@ -34,6 +34,15 @@ def no_command(arguments: Sequence[str], commands: Iterable[str]) -> str:
     return f"there is no command {quoted(first)}; there are {', '.join(known)}{hint}"
 
 
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """Leaves room for commands: they stand further in than argparse counts, which gave the longest their own lines."""
+
+    def add_argument(self, action: argparse.Action) -> None:
+        super().add_argument(action)
+        if isinstance(action, argparse._SubParsersAction):
+            self._action_max_length += self._indent_increment
+
+
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser of a subcommand, or of all. `generate "a" --seed 1 "b"` has two prompts."""
 

@@ -215,10 +215,16 @@ def span_lines(result: Result, most: int = 8) -> list[str]:
         return [f"spans: none of {len(result.spans)} is less than {DOUBTFUL:.0%} sure"]
     lines = [f"spans: {len(found)} of {len(result.spans)} are less than {DOUBTFUL:.0%} sure"]
     for span in found[:most]:
-        others = ", ".join(f"{one_line(label, 20) or '␣'} {p:.0%}" for label, p in span.alternatives if p >= 0.01)
-        least = f"{one_line(span.least, 20)} {span.least_probability:.0%}" + (f"; else {others}" if others else "")
+        others = ", ".join(f"{_said(label)} {p:.0%}" for label, p in span.alternatives if p >= 0.01)
+        least = f"{_said(span.least)} {span.least_probability:.0%}" + (f"; else {others}" if others else "")
         lines.append(f"  {span.probability:4.0%}  {one_line(span.text, 40)} ({span.kind}; {least})")
     return lines + ([f"  and {len(found) - most} more"] if len(found) > most else [])
+
+
+def _said(label: str) -> str:
+    """A token within a sentence: in quotes where its signs would be taken for those of the sentence."""
+    text = one_line(label, 20) or "␣"
+    return text if text.isalnum() else f"“{text}”"
 
 
 def legend(console: Console, tint: Tint = "entropy") -> Text:
