@@ -36,7 +36,7 @@ from entropix.types import AttentionSignals, State, Thresholds
 
 PROMPT = "Write a long and detailed story about a lighthouse keeper who finds a message in a bottle."
 Timed = Callable[[], float]
-"""Decodes once and returns tokens a second."""
+"""Decodes once and returns tokens per second."""
 
 
 def through_the_loop(engine: Engine, spec: str, sequences: int, tokens: int, attention: bool) -> Timed:
@@ -267,7 +267,7 @@ def main() -> None:
     parser.add_argument("--engine", choices=["llama_cpp", "transformers", "mlx", "rows", "all"], default="all")
     parser.add_argument("--model", default="smollm2", help="a model name or path (default: smollm2)")
     parser.add_argument("--repeats", type=int, default=5, help="interleaved repeats (default: 5)")
-    parser.add_argument("--tokens", type=int, default=96, help="tokens a sequence (default: 96)")
+    parser.add_argument("--tokens", type=int, default=96, help="tokens per sequence (default: 96)")
     parser.add_argument("--threads", type=int, help="llama.cpp's threads (default: one a core)")
     parser.add_argument("--short", action="store_true", help="only entropix, greedy and sample")
     args = parser.parse_args()

@@ -61,7 +61,7 @@ def main() -> None:
 
     with ThreadPoolExecutor(args.at_once) as pool:
         answered = [row for row in pool.map(answer, items) if row is not None]
-    print(f"{endpoint.model}, {len(answered)} items, at most {args.max_tokens} tokens a text")
+    print(f"{endpoint.model}, {len(answered)} items, at most {args.max_tokens} tokens per text")
     for name, outcomes in zip(specs, zip(*answered, strict=True), strict=True):
         n = len(outcomes)
         solved = sum(o.right for o in outcomes)

@@ -221,7 +221,7 @@ def main() -> None:
                     found.setdefault((name, clients), []).append(measured)
                     print(f"{clients} clients, {name}: {measured.rate:.0f} tokens/s", file=sys.stderr, flush=True)
     print(f"{args.threads} threads, {args.parallel} at a time, {args.tokens} tokens, {args.repeats} repeats\n")
-    print("| clients | server | tokens/s | ratio | CPU ms a token | first token p50 / p95 / p99 | between tokens |")
+    print("| clients | server | tokens/s | ratio | CPU ms per token | first token p50 / p95 / p99 | between tokens |")
     print("|---|---|---|---|---|---|---|")
     for clients in args.clients:
         for name in args.only:

@@ -51,7 +51,7 @@ def convert(source: Path, target: Path) -> None:
 
 
 def _move(temporary: Path, target: Path) -> None:
-    """Rename, so that nobody finds half a model; another process that was faster is as good."""
+    """Rename, so that half a model is never found; another process that was faster is as good."""
     try:
         os.rename(temporary, target)
     except OSError:

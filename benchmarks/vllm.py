@@ -32,7 +32,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="a model directory or hub name; default: the packaged SmolLM2")
     parser.add_argument("--requests", default="1,8,32,64", help="how many at a time (default: %(default)s)")
-    parser.add_argument("--tokens", type=int, default=64, help="a request (default: %(default)s)")
+    parser.add_argument("--tokens", type=int, default=64, help="per request (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=5, help="rounds, of which the median ratio counts")
     parser.add_argument("--eager", action="store_true", help="without torch.compile")
     parser.add_argument("--dtype", default="auto", help="of the weights, as vLLM takes it (default: %(default)s)")
@@ -58,7 +58,7 @@ def main() -> int:
 
 
 def measure(llm: Any, size: int, tokens: int, repeats: int) -> dict[str, list[float]]:
-    """Tokens a second of every kind of request, one entry a round; the order turns with every round."""
+    """Tokens per second of every kind of request, one entry per round; the order turns with every round."""
     names = list(REQUESTS)
     for name in names:
         speed(llm, name, size, 8)

@@ -1,4 +1,4 @@
-"""What somebody may have meant by a name that there is not."""
+"""The known names closest to an unknown one."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def build(command: str, source: Path, target: Path, includes: Sequence[Path], tu
 
 def variants() -> dict[str, tuple[str, ...]]:
     """The libraries that a wheel has of each file, the best first, and their flags: one for every processor, and on
-    Linux, where `processor` tells, one for those that have what nearly every x86-64 has."""
+    Linux, where `processor` is known, one for those that have what nearly every x86-64 has."""
     faster = {"avx2": AVX2} if sys.platform == "linux" and platform.machine() == "x86_64" else {}
     return {**faster, "any": ()}
 

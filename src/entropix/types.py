@@ -383,7 +383,7 @@ class Result:
     @property
     def token_uncertainty(self) -> float:
         """1 − the geometric mean of the probabilities of the model's own tokens: 0 sure … 1; 0 for no tokens. It does
-        not grow with the length, and tells right from wrong less well than the length does."""
+        not grow with the length, and separates right from wrong less well than the length does."""
         own = [s.logprob for s in self.steps if s.logprob is not None]
         return 1 - math.exp(sum(own) / len(own)) if own else 0.0
 

@@ -25,11 +25,11 @@ from entropix.fused import kernels as k
 backend, architecture, threads, dtype, aligned = sys.argv[1:]
 target = GPUTarget(backend, int(architecture) if architecture.isdigit() else architecture, int(threads))
 mix = {"GOLDEN": k.GOLDEN, "ONE": k.ONE, "TWO": k.TWO}
-piece, row = {"BLOCK": k.BLOCK}, {"PIECES": 64}
+chunk, row = {"BLOCK": k.BLOCK}, {"CHUNKS": 64}
 kernels = {
-    "_entropies_of_pieces": ([dtype, "*fp32", "i32", "i32"], {**piece, "FLOOR": k.FLOOR}),
+    "_entropies_of_chunks": ([dtype, "*fp32", "i32", "i32"], {**chunk, "FLOOR": k.FLOOR}),
     "_entropies_of_rows": (["*fp32", "*fp32", "i32"], {**row, "FLOOR": k.FLOOR}),
-    "_std_of_pieces": ([dtype, "*fp32", "i32", "i32"], piece),
+    "_std_of_chunks": ([dtype, "*fp32", "i32", "i32"], chunk),
     "_std_of_rows": (["*fp32", "*fp32", "i32"], row),
     "_order": ([dtype, "*i64", dtype, "*i64", "i32"], {"K": 256, "SOME": 16}),
     "_position_keys": (["*i64", "*i64", "*i64", "i32"], {**mix, "SOME": 128}),

@@ -94,4 +94,4 @@ KNOWN: dict[str, Callable[[], Iterable[str]]] = {
     "searches name": partial(_names, "strategies"),
     "prompts": list,
 }
-"""By the option's place in the parsed arguments, where need be after its command. A prompt is nobody's to complete."""
+"""By the option's place in the parsed arguments, where need be after its command. A prompt is not completed."""

@@ -16,7 +16,7 @@ SILENT = ("doctor", "completion", "serve")
 
 
 def first_use(args: argparse.Namespace, command: str) -> None:
-    """Say the hint, unless it has been said, somebody asked for quiet, or nobody looks: output into a pipe or a file.
+    """Say the hint, unless it has been said, quiet is asked for, or the output goes into a pipe or a file.
 
     Remembered by an empty file in the cache folder. Where that cannot be written, nothing is said at all, since it
     would be said again and again."""

@@ -19,7 +19,7 @@ SECONDS = 120.0
 
 def probe(name: str) -> dict[str, Any]:
     """What a probe says; {"error": …} where it fails, whatever the failure is."""
-    # -P: a torch.py in the folder where somebody stands is not torch
+    # -P: a torch.py in the working directory is not torch
     command = [sys.executable, "-P", "-m", "entropix.cli.probes", name]
     path = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
     try:

@@ -1,4 +1,4 @@
-"""The schemas within a JSON schema, told from its constants."""
+"""The schemas within a JSON schema, kept apart from its constants."""
 
 from __future__ import annotations
 

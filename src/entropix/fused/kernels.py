@@ -23,9 +23,9 @@ WRITTEN = 2048
 
 
 @triton.jit
-def _entropies_of_pieces(logits, pieces, stride, vocabulary, FLOOR: tl.constexpr, BLOCK: tl.constexpr):
-    row, piece = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    column = piece * BLOCK + tl.arange(0, BLOCK)
+def _entropies_of_chunks(logits, chunks, stride, vocabulary, FLOOR: tl.constexpr, BLOCK: tl.constexpr):
+    row, chunk = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    column = chunk * BLOCK + tl.arange(0, BLOCK)
     z = tl.load(logits + row * stride + column, mask=column < vocabulary, other=float("-inf")).to(tl.float32)
     top = tl.max(z, 0)
     d = z - tl.where(top == float("-inf"), 0.0, top)
@@ -35,7 +35,7 @@ def _entropies_of_pieces(logits, pieces, stride, vocabulary, FLOOR: tl.constexpr
     total = tl.sum(tl.where(likeliest, 0.0, e), 0) + tl.sum(likeliest.to(tl.float32), 0)
     mean = tl.sum(e * d, 0) / total
     d -= mean
-    out = pieces + (row * tl.num_programs(1) + piece) * 4
+    out = chunks + (row * tl.num_programs(1) + chunk) * 4
     tl.store(out, top)
     tl.store(out + 1, total)
     tl.store(out + 2, mean)
@@ -43,11 +43,11 @@ def _entropies_of_pieces(logits, pieces, stride, vocabulary, FLOOR: tl.constexpr
 
 
 @triton.jit
-def _entropies_of_rows(pieces, out, count, FLOOR: tl.constexpr, PIECES: tl.constexpr):
+def _entropies_of_rows(chunks, out, count, FLOOR: tl.constexpr, CHUNKS: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
-    piece = tl.arange(0, PIECES)
-    inside = piece < count
-    place = pieces + (row * count + piece) * 4
+    chunk = tl.arange(0, CHUNKS)
+    inside = chunk < count
+    place = chunks + (row * count + chunk) * 4
     tops = tl.load(place, mask=inside, other=float("-inf"))
     totals = tl.load(place + 1, mask=inside, other=0.0)
     means = tl.load(place + 2, mask=inside, other=0.0)
@@ -69,38 +69,38 @@ def _entropies_of_rows(pieces, out, count, FLOOR: tl.constexpr, PIECES: tl.const
 
 def entropies(logits: Any) -> tuple[Any, Any, Any]:
     """Entropy, varentropy, normaliser. Chunks are centred on their own means and then put together (Chan, Golub,
-    LeVeque 1979): one pass, and no digits lost to cancellation. A token is cut off at FLOOR below its piece's
+    LeVeque 1979): one pass, and no digits lost to cancellation. A token is cut off at FLOOR below its chunk's
     likeliest and a chunk at FLOOR below the row's."""
     rows, vocabulary = logits.shape
     count = triton.cdiv(vocabulary, BLOCK)
-    pieces = torch.empty((rows, count, 4), dtype=torch.float32, device=logits.device)
+    chunks = torch.empty((rows, count, 4), dtype=torch.float32, device=logits.device)
     out = torch.empty((rows, 3), dtype=torch.float32, device=logits.device)
-    _entropies_of_pieces[(rows, count)](logits, pieces, logits.stride(0), vocabulary, FLOOR=FLOOR, BLOCK=BLOCK)
-    _entropies_of_rows[(rows,)](pieces, out, count, FLOOR=FLOOR, PIECES=triton.next_power_of_2(count))
+    _entropies_of_chunks[(rows, count)](logits, chunks, logits.stride(0), vocabulary, FLOOR=FLOOR, BLOCK=BLOCK)
+    _entropies_of_rows[(rows,)](chunks, out, count, FLOOR=FLOOR, CHUNKS=triton.next_power_of_2(count))
     return out[:, 0], out[:, 1], out[:, 2]
 
 
 @triton.jit
-def _std_of_pieces(logits, pieces, stride, vocabulary, BLOCK: tl.constexpr):
-    row, piece = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    column = piece * BLOCK + tl.arange(0, BLOCK)
+def _std_of_chunks(logits, chunks, stride, vocabulary, BLOCK: tl.constexpr):
+    row, chunk = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    column = chunk * BLOCK + tl.arange(0, BLOCK)
     z = tl.load(logits + row * stride + column, mask=column < vocabulary, other=float("-inf")).to(tl.float32)
     finite = tl.abs(z) < float("inf")
     count = tl.sum(finite.to(tl.float32), 0)
     mean = tl.sum(tl.where(finite, z, 0.0), 0) / tl.where(count > 0.0, count, 1.0)
     centred = tl.where(finite, z - mean, 0.0)
-    out = pieces + (row * tl.num_programs(1) + piece) * 3
+    out = chunks + (row * tl.num_programs(1) + chunk) * 3
     tl.store(out, count)
     tl.store(out + 1, mean)
     tl.store(out + 2, tl.sum(centred * centred, 0))
 
 
 @triton.jit
-def _std_of_rows(pieces, out, count, PIECES: tl.constexpr):
+def _std_of_rows(chunks, out, count, CHUNKS: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
-    piece = tl.arange(0, PIECES)
-    inside = piece < count
-    place = pieces + (row * count + piece) * 3
+    chunk = tl.arange(0, CHUNKS)
+    inside = chunk < count
+    place = chunks + (row * count + chunk) * 3
     counts = tl.load(place, mask=inside, other=0.0)
     means = tl.load(place + 1, mask=inside, other=0.0)
     squares = tl.load(place + 2, mask=inside, other=0.0)
@@ -114,10 +114,10 @@ def logit_std(logits: Any) -> Any:
     """The standard deviation of what is finite."""
     rows, vocabulary = logits.shape
     count = triton.cdiv(vocabulary, BLOCK)
-    pieces = torch.empty((rows, count, 3), dtype=torch.float32, device=logits.device)
+    chunks = torch.empty((rows, count, 3), dtype=torch.float32, device=logits.device)
     out = torch.empty((rows,), dtype=torch.float32, device=logits.device)
-    _std_of_pieces[(rows, count)](logits, pieces, logits.stride(0), vocabulary, BLOCK=BLOCK)
-    _std_of_rows[(rows,)](pieces, out, count, PIECES=triton.next_power_of_2(count))
+    _std_of_chunks[(rows, count)](logits, chunks, logits.stride(0), vocabulary, BLOCK=BLOCK)
+    _std_of_rows[(rows,)](chunks, out, count, CHUNKS=triton.next_power_of_2(count))
     return out
 
 

@@ -128,7 +128,7 @@ class Endpoint:
         request, such as {"min_p": 0.1}. headers: likewise, of HTTP; `x-session-id`, the same for all requests of an
         answer and another for the next answer, is sent unless it is given: a router that keeps a session on one replica
         finds the prefix of a fork in that replica's cache. watch: asked ten times per second; False ends the answer and
-        keeps what has been said. progress: called as often with the texts as they stand, for whoever shows them.
+        keeps what has been said. progress: called as often with the texts as they stand, to show them.
         Cancelling closes every request.
 
         Entropies are of the leading tokens that the endpoint shows, renormalised, as `Step.truncated` says. Raises

@@ -20,7 +20,7 @@ from entropix.trace.records import result_from, step_from
 from entropix.types import Result, Step
 
 LOOK = 0.1
-"""Seconds between two looks at whether somebody still waits."""
+"""Seconds between two looks at whether the client still waits."""
 
 
 @dataclass(frozen=True)

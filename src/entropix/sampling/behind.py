@@ -31,7 +31,7 @@ CHUNK = 1 << 20
 class Behind:
     """What rows found behind their windows. ids and logits: `(rows, n)`, before temperature, likeliest first, −∞ where
     there are fewer; mass `(rows,)`: Σ exp((z − z of the likeliest) / temperature) of all tokens that top-k leaves; kept
-    `(rows,)`: of all that every filter leaves, 0 where these lie within the window. Both 0: the window alone tells."""
+    `(rows,)`: of all that every filter leaves, 0 where these lie within the window. Both 0: the window suffices."""
 
     ids: Array
     logits: Array
@@ -143,7 +143,7 @@ def _of_rows(
     first = _heaviest(logits, behind, xp.astype(behind, dtype), xp.astype(top_k - size, dtype))
     behind = behind & (first | ~limited)
     mass = inside + xp.sum(xp.where(behind, weights, 0.0), axis=-1, keepdims=True)
-    tells = (top_p >= 1) & (xp.exp(ends) < min_p)
+    suffices = (top_p >= 1) & (xp.exp(ends) < min_p)
     within = (xp.exp(ends) < min_p) | (inside / mass >= top_p) | ~(last > -math.inf)
     nucleus = _heaviest(logits, behind, weights, top_p * mass - inside)
     behind = behind & (nucleus | (top_p >= 1)) & (weights >= min_p) & ~within
@@ -162,7 +162,7 @@ def _of_rows(
     ids, values = _taken(ids, order), _taken(values, order)
     order = xp.argsort(-values, axis=-1, stable=True)
     ids, values = _taken(ids, order), xp.astype(_taken(values, order), logits.dtype)
-    return ids, values, xp.where(tells, 0.0, mass)[:, 0], kept[:, 0]
+    return ids, values, xp.where(suffices, 0.0, mass)[:, 0], kept[:, 0]
 
 
 def _members(logits: Array, ids: Array) -> Array:

@@ -44,7 +44,7 @@ class Ticket:
         self.deadline = self.arrived + time_limit
         self.number = 0
         self.together = any(request.search is not None and request.search.pooled for request in requests)
-        """Whether all choices begin at once: what one does depends on the others, which nobody else may hold up."""
+        """Whether all choices begin at once: what one does depends on the others, which no other request may stop."""
         self.waiting = deque(range(len(requests)))
         self.parked: list[Job] = []
         self.running: dict[Job, int] = {}

@@ -21,7 +21,7 @@ UNKNOWN, CONTROL = 1, 8  # llama_token_attr: tokens that text becomes only when 
 
 class Uses:
     """The calls that read a model's vocabulary, each in a `with`. Many threads may, without the engine's guard, so
-    whoever frees the model ends them: `end` waits for those that are under way, and later ones raise ModelError."""
+    the engine that frees the model ends them: `end` waits for those under way, and later ones raise ModelError."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition(threading.Lock())

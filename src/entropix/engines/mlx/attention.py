@@ -1,8 +1,8 @@
-"""What a model's attention looks at, told by the function through which mlx-lm's models compute it.
+"""What a model's attention looks at, read in the function through which mlx-lm's models compute it.
 
 mlx-lm has no registry of attention functions, and fused kernels give no weights. The files of its models call
 `scaled_dot_product_attention` by a name of their own, which `listen` binds to a function that passes every call on.
-It tells only a `RowLayer` that was asked to keep what it hears, so a model that anyone else calls never meets it.
+Only a `RowLayer` that was asked to keep the scores gets them, so a model that other code calls never meets it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def telling(
 ) -> mx.array:
     """mlx-lm's attention, which leaves the scores of a single query with a cache that wants them.
 
-    Nothing is told of attention whose weights are more than a softmax of these scores: sinks, or a mask that adds."""
+    Nothing is known of attention whose weights are more than a softmax of these scores: sinks, or a mask that adds."""
     if isinstance(cache, RowLayer) and cache.seen is not None and queries.shape[2] == 1 and sinks is None:
         visible = None if mask is None or isinstance(mask, str) else mask
         if visible is None or visible.dtype == mx.bool_:

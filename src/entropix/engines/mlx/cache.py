@@ -68,7 +68,7 @@ class RowLayer:
     """One layer's keys and values, with the methods that mlx-lm's models call on a cache.
 
     offset: where the rows of the call under way begin; an array where they differ. window: of a layer with sliding
-    attention. seen: what the layer's attention has told in this call, None where nobody asked (attention.py)."""
+    attention. seen: the scores of the layer's attention in this call, None where not asked for (attention.py)."""
 
     def __init__(self, cache: RowCache, window: int | None) -> None:
         self.cache = cache
@@ -125,7 +125,7 @@ class RowCache:
 
     @contextmanager
     def reading(self, rows: Rows, watched: frozenset[int] = frozenset()) -> Iterator[None]:
-        """One model call over these rows; the layers `watched` keep what their attention tells."""
+        """One model call over these rows; the layers `watched` keep their attention's scores."""
         self.reserve(rows.slots.stop, rows.keys)
         self._rows = rows
         for n, layer in enumerate(self.layers):

@@ -108,7 +108,7 @@ class MlxEngine(SlottedEngine):
         """Append tokens to sequences and show the position after each item's last token.
 
         The last tokens of all items go through the model together; those before them in calls of their own, whose
-        logits nobody asks for and MLX therefore does not compute."""
+        logits that are not asked for and that MLX therefore does not compute."""
         items = self._checked(work)
         if attention and not self.capabilities.attention:
             raise CapabilityError(
@@ -122,7 +122,7 @@ class MlxEngine(SlottedEngine):
             return _observation([sequence for sequence, _ in items], shown)
 
     def _prefill(self, waiting: list[WorkItem]) -> None:
-        """Append tokens of which nobody wants the logits."""
+        """Append tokens whose logits are not wanted."""
         while waiting:
             for rows in self._calls([(sequence, tokens[:CHUNK]) for sequence, tokens in waiting]):
                 self._call(rows)

@@ -28,7 +28,7 @@ quantised weights too, stays far below; what is loud leaves nothing of the right
 @dataclass(frozen=True)
 class Abilities:
     """What a model did when it was tried. vocabulary: the width of its logits. together: whether rows of different
-    length may share a call. attends: whether its attention tells what it looks at."""
+    length may share a call. attends: whether its attention signals can be had."""
 
     vocabulary: int
     together: bool

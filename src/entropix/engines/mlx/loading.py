@@ -56,7 +56,7 @@ def _check_generator(source: str) -> None:
 
 
 def rotary(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What mlx-lm must be told of the rotary embedding beside a config.json, by the names of most of its models.
+    """What mlx-lm must know of the rotary embedding beside a config.json, by the names of most of its models.
 
     transformers 5 writes `rope_parameters`, and most of mlx-lm's models read only `rope_theta` and `rope_scaling`:
     without these they take defaults of their own, and the text is wrong."""

@@ -19,7 +19,7 @@ from entropix.types import SIGNALS, Thresholds
 
 KEY, PREFIX, THRESHOLDS = "entropix", "entropix_", "entropix_thresholds"
 SHOWN = SIGNALS - {"attention", "surprisal"}
-"""A logit processor sees no attention, and is not told which tokens were drawn."""
+"""A logit processor sees neither attention nor the tokens that were drawn."""
 
 NEUTRAL = {"temperature": 1.0, "top_p": 1.0, "top_k": -1, "min_p": 0.0}
 """SGLang's own sampling, off: it comes after the policy, and SGLang takes a model's generation_config.json for it."""
@@ -32,7 +32,7 @@ PROCESSOR = json.dumps(
 Limits = tuple[float, float, float, float]
 LIMITS = tuple(f.name for f in fields(Thresholds) if f.name != "attention")
 OFF = {"candidates": "1", "inject": ""}
-"""How built-in policies are told to do without."""
+"""The parameters by which built-in policies do without."""
 VOCABULARY = 32_000
 """Of a model that a client does not know, to try its request."""
 
@@ -93,7 +93,7 @@ def _policy(spec: str, limits: Limits | None, vocabulary: int) -> Policy:
     """The policy, if a logit processor can do what it does."""
     thresholds = generic_thresholds(vocabulary) if limits is None else Thresholds(*limits)
     policy = make_policy(spec, thresholds, vocabulary)
-    check_needs(policy, SHOWN, "SGLang, which tells a logit processor nothing but logits,")
+    check_needs(policy, SHOWN, "SGLang, which shows a logit processor nothing but logits,")
     beyond = [f"draws up to {policy.max_candidates} candidates for a token"] if policy.max_candidates > 1 else []
     beyond += [f"puts {policy.injection!r} into answers"] if policy.injection else []
     if beyond:

@@ -106,7 +106,7 @@ class FirstRunner(LogitsProcessor):  # type: ignore[misc]
 
     def _change(self, batch_update: BatchUpdate) -> None:
         """All leave before one joins: who was pre-empted may be back in the same step, in another row. Who has left is
-        named, or somebody joins or moves into its row."""
+        named, or another request joins or moves into its row."""
         rows: dict[int, Any] = dict(self.seats)
         for row in batch_update.removed:
             rows.pop(row, None)

@@ -32,7 +32,7 @@ class Open:
 
 
 class ResponseWriter(SpokenWriter):
-    """Writes the answer to one request of the Responses API. remember: told of an answer that has ended."""
+    """Writes the answer to one request of the Responses API. remember: called with an answer that has ended."""
 
     def __init__(self, asked: Asked, request: ResponseRequest, remember: Remember) -> None:
         super().__init__(ChatShape(), asked)

@@ -1,5 +1,5 @@
 """The application of the process in front: passes requests to the engine's process, and again to the next one when it
-crashes before the client has been told anything."""
+crashes before the client has been sent anything."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ class Front:
 
 
 class Out:
-    """What the client gets. said: whether it has been told anything but that the connection lives."""
+    """What the client gets. said: whether it has been sent anything but comments."""
 
     def __init__(self, send: Send, path: str) -> None:
         self._send, self._path = send, path
@@ -194,8 +194,8 @@ class Out:
         self._kind = kind
         await self._start(upstream, [])
         held = b""
-        while piece := await upstream.piece():
-            whole, mark, held = (held + piece).rpartition(end)
+        while chunk := await upstream.chunk():
+            whole, mark, held = (held + chunk).rpartition(end)
             if mark:
                 self.said = self.said or _says(whole)
                 await self._body(whole + mark)

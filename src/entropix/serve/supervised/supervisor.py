@@ -56,7 +56,7 @@ class EngineProcess:
 
 class Supervisor:
     """Keeps one engine's process running. command: starts it, without OPTION. most: requests that may wait for one.
-    on_ready: told what each says of itself when it answers. on_end: called when there will be none any more.
+    on_ready: called with what each says of itself once it answers. on_end: called when there will be none any more.
     hang_limit: seconds without a sign of progress after which one that answers is killed, 0 for never."""
 
     def __init__(
@@ -153,7 +153,7 @@ class Supervisor:
             self.alive = False
             if not self._up.done():
                 self._up.set_exception(stopping())
-                self._up.exception()  # nobody needs to have waited
+                self._up.exception()  # it is read here, so that asyncio does not warn
             shutil.rmtree(self._folder, ignore_errors=True)
             self.on_end()
 
@@ -164,7 +164,7 @@ class Supervisor:
         path = os.path.join(self._folder, str(self._starts))
         ours, its = socket.socketpair()
         with its, socket.socket(socket.AF_UNIX) as listening:
-            # of this process alone: once it is dead, nobody waits in a line that the next one would inherit
+            # of this process alone: once it is dead, no request waits in a backlog that the next one would inherit
             listening.bind(path)
             listening.listen(1024)
             fds = (listening.fileno(), its.fileno())

@@ -1,7 +1,7 @@
-"""One request to the engine's process, on a connection of its own: whoever closes it is gone, on either side.
+"""One request to the engine's process, on a connection of its own: the side that closes it is gone.
 
 The parsing is httptools'. An HTTP client with a pool (httpcore) was measured at seven times the processor time for a
-request, 1.1 ms, and four times for each piece of a stream, on processors that the engine needs."""
+request, 1.1 ms, and four times for each chunk of a stream, on processors that the engine needs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Upstream(asyncio.Protocol):
         self.headers: list[Header] = []
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
-        self._pieces: deque[bytes] = deque()
+        self._chunks: deque[bytes] = deque()
         self._held = 0
         self._has_head = self._whole = self._lost = False
         self._news = asyncio.Event()
@@ -44,27 +44,27 @@ class Upstream(asyncio.Protocol):
         while not self._has_head:
             await self._wait()
 
-    async def piece(self) -> bytes:
+    async def chunk(self) -> bytes:
         """More of the body, b"" at its end. Raises Lost."""
-        while not self._pieces:
+        while not self._chunks:
             if self._whole:
                 return b""
             await self._wait()
-        piece = self._pieces.popleft()
-        self._held -= len(piece)
+        chunk = self._chunks.popleft()
+        self._held -= len(chunk)
         if self._held <= AHEAD and self._transport is not None:
             self._transport.resume_reading()
-        return piece
+        return chunk
 
     async def rest(self) -> bytes:
         """All that is left of the body. Raises Lost."""
-        pieces = []
-        while piece := await self.piece():
-            pieces.append(piece)
-        return b"".join(pieces)
+        chunks = []
+        while chunk := await self.chunk():
+            chunks.append(chunk)
+        return b"".join(chunks)
 
     def close(self) -> None:
-        """Tell the engine's process that nobody waits any more."""
+        """Tell the engine's process that the client is gone."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -103,7 +103,7 @@ class Upstream(asyncio.Protocol):
         self._has_head = True
 
     def on_body(self, body: bytes) -> None:
-        self._pieces.append(body)
+        self._chunks.append(body)
         self._held += len(body)
 
     def on_message_complete(self) -> None:
@@ -111,7 +111,7 @@ class Upstream(asyncio.Protocol):
 
 
 async def ask(path: str, method: str, target: bytes, headers: Iterable[Header], body: bytes) -> Upstream:
-    """Send a request to the socket at `path`. Raises OSError when nobody listens there."""
+    """Send a request to the socket at `path`. Raises OSError when no process listens there."""
     _, upstream = await asyncio.get_running_loop().create_unix_connection(Upstream, path)
     lines = [method.encode() + b" " + target + b" HTTP/1.1"]
     lines += [name + b": " + value for name, value in headers if name not in HOP]

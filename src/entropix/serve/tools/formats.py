@@ -114,7 +114,7 @@ GEMMA_4 = CallFormat(
     marks=("<|tool_call>",),
 )
 GENERIC = CallFormat("generic", HERMES.wrappers)
-"""For templates that show no tools: the model is told of them, and of this format, in the system message."""
+"""For templates that show no tools: they and this format are described in the system message."""
 
 FORMATS = (MISTRAL_ARGS, MISTRAL, GEMMA_4, GEMMA, HERMES, LLAMA_3)
 
