@@ -90,14 +90,18 @@ def main() -> int:
         if client in in_node:
             package = Path(args.node, "node_modules", PACKAGES.get(client, client), "package.json")
             found[client] = json.loads(package.read_text(encoding="utf-8"))["version"]
+
+    def starter(client: str) -> tuple[list[str], list[str]]:
+        """What runs a quick start, and what it wants to know beside the server and its model."""
+        return (["node", str(NODE)], [args.node]) if client in in_node else ([args.python, str(QUICKSTARTS)], [])
+
     results: dict[tuple[str, str], str] = {}
     settings = Settings(port=0, places=8, kept=2, max_tokens=256, policy="greedy")
     with Background(model, settings) as server:
         for client, feature in wanted:
             began = time.perf_counter()
-            program = ["node", str(NODE)] if client in in_node else [args.python, str(QUICKSTARTS)]
-            asked = [client, feature, server.url, model.info.name, *([args.node] if client in in_node else [])]
-            results[client, feature] = run([*program, *asked])
+            program, more = starter(client)
+            results[client, feature] = run([*program, client, feature, server.url, model.info.name, *more])
             took = time.perf_counter() - began
             print(f"{client} {feature}: {results[client, feature][:160] or 'yes'} ({took:.0f} s)", file=sys.stderr)
     print(f"\n{model.info.name}, greedy\n\n| client | {' | '.join(args.features)} |")

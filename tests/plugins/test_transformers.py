@@ -179,6 +179,16 @@ def test_wrong_padding_and_an_unknown_tokenizer_are_refused(tiny: Any, tokenizer
         tiny.generate(**batch([PROMPTS[0]]), custom_generate=generate, max_new_tokens=3)
 
 
+def test_a_filter_holds_under_the_policy(tiny: Any, tokenizer: Any) -> None:
+    def said(**options: Any) -> Any:
+        own = partial(generate, tokenizer=tokenizer)
+        return tiny.generate(**batch(PROMPTS), custom_generate=own, seed=3, max_new_tokens=LENGTH, **options).tolist()
+
+    free, greedy = said(policy="sample:temperature=1"), said(policy="greedy")
+    assert said(policy="sample:temperature=1", filters="top_k=1") == greedy
+    assert free != greedy
+
+
 def test_a_penalty_of_the_generation_config_holds(tiny: Any, tokenizer: Any) -> None:
     said = tiny.generate(
         **batch([PROMPTS[0]]), custom_generate=partial(generate, tokenizer=tokenizer), policy="greedy",

@@ -119,6 +119,8 @@ def test_a_call_is_a_block_and_its_result_comes_back(serving: Serving, stream: b
     openai: Any = client_of(server).chat.completions.create(model="scripted", messages=theirs, tools=[WEATHER])  # type: ignore[call-overload]
     counted = post(server, "/count_tokens", messages=said, tools=[TOOL]).json()
     assert counted == {"input_tokens": openai.usage.prompt_tokens}
+    silent = [[*said[:-1], {"role": "user", "content": [{**result, "content": none}]}] for none in (None, "", [])]
+    assert len({post(server, "/count_tokens", messages=one, tools=[TOOL]).text for one in silent}) == 1
 
 
 @pytest.mark.parametrize(

@@ -168,6 +168,8 @@ def test_the_entropix_object_chooses_policy_and_parameters_before_temperature(cl
             {"adaptive_target": 0.2, "adaptive_decay": 0.5},
             {"filters": "adaptive_target=0.2,adaptive_decay=0.5"},
         ),
+        ({"presence_penalty": 2.0}, {"repetition": "presence=2"}),
+        ({"frequency_penalty": 1.5}, {"repetition": "frequency=1.5"}),
         ({"repetition_penalty": 1.5}, {"repetition": "repetition=1.5"}),
         ({"repeat_penalty": 1.5, "repeat_last_n": 4}, {"repetition": "repetition=1.5,last=4"}),
         (

@@ -51,6 +51,8 @@ def test_the_deltas_of_a_stream_are_accepted_back_as_one_message(client: openai.
         {"refusal": ""},
         {"annotations": []},
         {"annotations": None},
+        {"annotations": [{"type": "url_citation", "url_citation": {"url": "x", "title": "x"}}]},
+        {"provider_specific_fields": {"citations": None}},
         {"audio": None},
         {"function_call": None},
         {"tool_calls": []},
@@ -63,6 +65,7 @@ def test_the_deltas_of_a_stream_are_accepted_back_as_one_message(client: openai.
         {"content": ""},
         {"content": []},
         {"content": [{"type": "text", "text": "a"}, {"type": "refusal", "refusal": "b"}]},
+        {"content": [{"type": "text", "text": "yes", "cache_control": {"type": "ephemeral"}}]},
         {"content": None, "refusal": "I may not say that."},
     ],
     ids=str,
@@ -82,6 +85,24 @@ def test_a_refusal_that_comes_back_is_what_the_assistant_said(client: openai.Ope
 
 def test_null_or_empty_fields_of_any_message_ask_for_nothing(client: openai.OpenAI) -> None:
     ask(client, [{"role": "user", "content": "hi", "name": None, "tool_calls": [], "annotations": None, "x": None}])
+
+
+def test_what_is_kept_beside_a_message_or_a_tool_changes_nothing(client: openai.OpenAI) -> None:
+    cached = {"cache_control": {"type": "ephemeral"}, "provider_specific_fields": {"a": 1}, "id": "m1"}
+    function = {"name": "f", "parameters": {"type": "object", "properties": {}}}
+    called = {"id": "abcdefghi", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    kept = {**called, "provider_specific_fields": None, "extra_content": {}, "index": 0}
+    kept["function"] = {**called["function"], "parsed_arguments": {}}  # type: ignore[dict-item]
+
+    def tokens(more: dict[str, Any], call: dict[str, Any]) -> int:
+        said = {"role": "assistant", "content": "", "tool_calls": [call], **more}
+        result = {"role": "tool", "tool_call_id": "abcdefghi", "content": [{"type": "text", "text": "1", **more}]}
+        system = {"role": "system", "content": "Be brief.", **more}
+        tools: Any = [{"type": "function", "function": function, **more}]
+        used: int = ask(client, [system, *MESSAGES, said, {**result, **more}], tools=tools).usage.prompt_tokens
+        return used
+
+    assert tokens(cached, kept) == tokens({}, called)
 
 
 @pytest.mark.parametrize(("path", "params"), [("chat/completions", ChatParams), ("completions", CompletionParams)])
@@ -199,12 +220,15 @@ def test_a_header_that_says_who_asks_comes_once(server: Background, header: str)
         {"stop": [""]},
         {"stop": ["", None]},
         {"stream_options": {}},
+        {"logprobs": False},
         {"stream_options": []},  # how PHP writes an empty object
         {"logit_bias": []},
         {"response_format": {}},
         {"entropix": []},
         {"min_tokens": 0},
         {"ignore_eos": False},
+        {"skip_special_tokens": True, "spaces_between_special_tokens": True, "include_stop_str_in_output": False},
+        {"stop_token_ids": [], "use_beam_search": False, "length_penalty": 1.0, "cache_prompt": True},
         {"n": 1.0},
         {"max_tokens": 6.0},
         {"seed": 3.0},
@@ -229,6 +253,13 @@ def test_what_asks_for_nothing_and_whole_numbers_are_accepted(
 def test_what_is_no_whole_number_and_no_object_is_refused(client: openai.OpenAI, asked: dict[str, Any]) -> None:
     body = {"model": "scripted", "messages": MESSAGES, "max_tokens": 2, **asked}
     assert httpx.post(f"{client.base_url}chat/completions", json=body).status_code == 400
+
+
+def test_what_a_stream_is_asked_for_nothing_with_is_accepted(client: openai.OpenAI) -> None:
+    options: dict[str, Any] = {"include_usage": True, "continuous_usage_stats": False}
+    assert list(ask(client, stream=True, stream_options=options))[-1].usage
+    with pytest.raises(openai.BadRequestError, match="continuous_usage_stats"):
+        ask(client, stream=True, stream_options={**options, "continuous_usage_stats": True})
 
 
 def test_a_number_of_thousands_of_digits_is_said_to_be_one(client: openai.OpenAI) -> None:

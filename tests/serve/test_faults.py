@@ -106,6 +106,21 @@ def test_a_broken_engine_is_said_and_the_server_comes_back(serving: Serving, mon
     assert post(server, body(2)).json()["choices"][0]["message"]["content"] == alone(2)
 
 
+PICK = {"type": "object", "properties": {"n": {"enum": [1, 2, 3]}}, "required": ["n"]}
+MUST_CALL: dict[str, Any] = {
+    "tools": [{"type": "function", "function": {"name": name, "parameters": PICK}} for name in ("one", "two")],
+    "tool_choice": "required",
+    "parallel_tool_calls": False,
+    "max_tokens": 200,
+}
+
+
+def calls_of(answer: httpx.Response) -> list[tuple[str, str]]:
+    """The calls of an answer, without their ids, which are drawn."""
+    calls = answer.json()["choices"][0]["message"].get("tool_calls", []) if answer.status_code == 200 else []
+    return [(call["function"]["name"], call["function"]["arguments"]) for call in calls]
+
+
 def test_500_requests_of_which_many_go_wrong_leave_the_others_as_they_would_be_alone(serving: Serving) -> None:
     engine = Fragile()
     server = serving(engine, queue=600)
@@ -113,6 +128,8 @@ def test_500_requests_of_which_many_go_wrong_leave_the_others_as_they_would_be_a
     kinds = ["poison"] + ["malformed"] * 50 + ["leaves"] * 100 + ["healthy"] * 349
     choose.shuffle(kinds)
     expected = [alone(n % 20, f"question {n % 7}") for n in range(140)]
+    called = [calls_of(post(server, {**body(seed, "call"), **MUST_CALL})) for seed in range(20)]
+    assert all(called)
 
     async def leave(client: httpx.AsyncClient, url: str, request: dict[str, Any]) -> None:
         long = {**request, "max_tokens": 2000, "n": choose.choice([1, 3])}
@@ -134,6 +151,14 @@ def test_500_requests_of_which_many_go_wrong_leave_the_others_as_they_would_be_a
         if kind == "leaves":
             await leave(client, url, request)
             return kind, 0
+        if kind == "healthy" and n % 3 == 1:
+            answer = await client.post(url, json={**body(n % 20, "call"), **MUST_CALL})
+            return ("right" if calls_of(answer) == called[n % 20] else "wrong"), answer.status_code
+        if kind == "healthy" and n % 3 == 2:
+            asked = {"model": "scripted", "input": f"question {n % 7}", "seed": n % 20, "max_output_tokens": 12}
+            answer = await client.post(f"{server.url}/v1/responses", json=asked)
+            text = answer.json()["output"][0]["content"][0]["text"] if answer.status_code == 200 else ""
+            return ("right" if text == expected[n % 140] else "wrong"), answer.status_code
         answer = await client.post(url, json=request)
         if kind == "healthy" and answer.status_code == 200:
             same = answer.json()["choices"][0]["message"]["content"] == expected[n % 140]

@@ -94,6 +94,13 @@ def test_a_policy_that_needs_what_the_model_does_not_show_is_refused_by_both_nam
         ({"logprobs": True, "top_logprobs": 21}, "top_logprobs", "20"),
         ({"stream_options": {"include_usage": True}}, "stream_options", "stream"),
         ({"tools": [{"type": "function"}]}, "tools.0.function", "missing"),
+        ({"tool_choice": {"type": "function", "name": "f"}}, "tool_choice.function", "missing"),
+        ({"tool_choice": "any"}, "tool_choice", "'required'"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+            "messages.0.content.0.type",
+            "reads text only",
+        ),
         ({"presence_penalty": 3}, "presence_penalty", "at most 2"),
         ({"functions": [{}]}, "functions", "not support"),
         ({"min_tokens": 3}, "min_tokens", "not support"),
@@ -206,13 +213,35 @@ def test_a_compressed_body_is_refused_by_that_name(server: Background, encoding:
     assert post(server, content=json.dumps(CHAT).encode(), headers=as_it_is).status_code == 200
 
 
-def test_lone_surrogates_and_huge_numbers_are_400(server: Background) -> None:
-    surrogate = b'{"model": "scripted", "messages": [{"role": "user", "content": "\\ud800"}]}'
+@pytest.mark.parametrize(
+    ("path", "body", "param"),
+    [
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "\ud800"}]}, "messages"),
+        ("/v1/chat/completions", {"messages": [{"role": "assistant", "content": "\ud800"}]}, "messages"),
+        ("/v1/chat/completions", {**CHAT, "chat_template_kwargs": {"a": "\ud800"}}, "chat_template_kwargs"),
+        ("/v1/completions", {"prompt": "\ud800"}, "prompt"),
+        ("/tokenize", {"prompt": "\ud800"}, "prompt"),
+        ("/tokenize", {"content": "\ud800"}, "content"),
+        ("/tokenize", {"messages": [{"role": "user", "content": "\ud800"}]}, "messages"),
+    ],
+    ids=str,
+)
+def test_half_a_character_is_refused_where_it_stands(
+    server: Background, path: str, body: dict[str, Any], param: str
+) -> None:
+    content = json.dumps({"model": "scripted", **body}).encode()
+    answer = post(server, path, content=content, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    error = error_of(answer)
+    assert error["param"] == param
+    assert "lone surrogate at character 0" in error["message"]
+
+
+def test_a_huge_number_is_400(server: Background) -> None:
     huge = b'{"model": "scripted", "messages": [{"role": "user", "content": "a"}], "seed": 1' + b"0" * 400 + b"}"
-    for content in (surrogate, huge):
-        answer = post(server, content=content, headers={"content-type": "application/json"})
-        assert answer.status_code == 400
-        error_of(answer)
+    answer = post(server, content=huge, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    error_of(answer)
 
 
 def test_a_body_that_is_too_large_is_413(server: Background) -> None:
@@ -231,6 +260,22 @@ def test_paths_and_methods_that_do_not_exist_say_so(server: Background, method: 
     assert ("/v1/chat/completions" if status == 404 else "POST") in error_of(answer)["message"]
     if status == 405:
         assert answer.headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("//v1/chat/completions", "/v1/chat/completions"),
+        ("/v1/v1/responses", "/v1/responses"),
+        ("/v1/chat/completions/chat/completions", "/chat/completions"),
+        ("/ollama/api/chat", "/api/chat"),
+    ],
+)
+def test_a_base_url_that_is_too_long_is_told_which_path_there_is(server: Background, path: str, meant: str) -> None:
+    answer = httpx.post(server.url + path, json=CHAT)
+    assert answer.status_code == 404
+    assert f", but {meant} without what stands before it" in error_of(answer)["message"]
+    assert "without what" not in error_of(httpx.post(f"{server.url}/v2/nothing", json=CHAT))["message"]
 
 
 def test_emoji_and_control_characters_go_through(server: Background) -> None:

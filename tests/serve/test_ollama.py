@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
+from entropix.serve.ollama.reading import chat_of
+from entropix.serve.ollama.schema import OllamaChat
 from entropix.serve.process import Background
 from helpers.clients import MESSAGES, client_of
 from helpers.templates import HERMES, THINKING, WEATHER, templated
@@ -44,13 +46,27 @@ def test_a_call_has_its_arguments_as_an_object_and_its_result_comes_back(serving
     asked: dict[str, Any] = {"tools": [WEATHER], "options": {"temperature": 0}, "stream": stream}
     lines = post(server, "chat", messages=MESSAGES, **asked)
     calls = [call for line in lines for call in line["message"].get("tool_calls", [])]
-    assert calls == [{"function": {"name": "get_weather", "arguments": {"city": "Paris 🙂"}}}]
+    assert [call["function"] for call in calls] == [{"name": "get_weather", "arguments": {"city": "Paris 🙂"}}]
+    assert calls[0]["id"]
     assert "".join(line["message"]["content"] for line in lines) == "So."
     said = {"role": "assistant", "content": "", "tool_calls": calls}
     result = {"role": "tool", "tool_name": "get_weather", "content": "21 °C"}
     server.server.scheduler.model.engine.script = templated(HERMES, "Warm.").script  # type: ignore[attr-defined]
     (answer,) = post(server, "chat", messages=[*MESSAGES, said, result], **{**asked, "stream": False})
     assert answer["message"]["content"] == "Warm."
+
+
+@pytest.mark.parametrize(
+    "named", [{"tool_call_id": "b"}, {"tool_name": "second"}, {"tool_call_id": "b", "tool_name": "second"}]
+)
+def test_a_result_is_of_the_call_that_it_names_whatever_the_order(named: dict[str, str]) -> None:
+    calls = [{"id": i, "function": {"name": n, "arguments": {}}} for i, n in (("a", "first"), ("b", "second"))]
+    said = {"role": "assistant", "tool_calls": calls}
+    results = [{"role": "tool", "content": "2", **named}, {"role": "tool", "content": "1"}]
+    asked = OllamaChat.model_validate({"model": "m", "messages": [*MESSAGES, said, *results]})
+    second, first = chat_of(asked).messages[-2:]
+    assert (second.tool_call_id, second.name, second.content) == ("b", "second", "2")
+    assert (first.tool_call_id, first.name, first.content) == ("a", "first", "1")
 
 
 def test_prompts_are_answered_continued_and_thought_about(serving: Serving) -> None:

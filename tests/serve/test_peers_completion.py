@@ -47,6 +47,21 @@ def test_logprobs_show_the_taken_token_and_as_many_leading_ones(client: openai.O
     assert len(logprobs.token_logprobs) == len(logprobs.tokens) == len(logprobs.text_offset) == 5
 
 
+@pytest.mark.parametrize("as_tokens", [False, True])
+def test_an_echo_is_the_prompt_with_its_logprobs_before_the_answer(
+    client: openai.OpenAI, real_server: Background, as_tokens: bool
+) -> None:
+    tokens = real_server.server.reader.model.tokenizer.encode(PROMPT, begin=True)
+    found = complete(client, prompt=tokens if as_tokens else PROMPT, echo=True, logprobs=1)
+    (only,) = found.choices
+    assert PROMPT in only.text
+    assert only.text.endswith(complete(client).choices[0].text)
+    assert only.logprobs.token_logprobs[0] is None
+    assert all(value <= 0 for value in only.logprobs.token_logprobs[1:])
+    assert len(only.logprobs.tokens) == len(only.logprobs.top_logprobs) == len(tokens) + 5
+    assert found.usage.completion_tokens == 5
+
+
 def test_without_logprobs_there_are_none(client: openai.OpenAI) -> None:
     assert complete(client, logprobs=None).choices[0].logprobs is None
 

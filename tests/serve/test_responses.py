@@ -9,7 +9,7 @@ from typing import Any
 import openai
 import pytest
 
-from entropix.engines.scripted import ScriptedEngine, hashed
+from entropix.engines.scripted import ScriptedEngine, hashed, saying
 from entropix.serve.process import Background
 from entropix.serve.responses.memory import Memory
 from helpers.clients import client_of
@@ -37,6 +37,15 @@ def test_an_answer_is_what_the_chat_api_gives(serving: Serving) -> None:
     assert found.usage.output_tokens == 9  # type: ignore[union-attr]
     assert (found.status, found.incomplete_details.reason) == ("incomplete", "max_output_tokens")  # type: ignore[union-attr]
     assert found.entropix["choices"][0]["result"]["seed"] == 3  # type: ignore[attr-defined]
+
+
+def test_sampling_fields_hold_here_too(serving: Serving) -> None:
+    client = client_of(serving(ScriptedEngine(hashed(1.0), sequences=24)))
+    usual: dict[str, Any] = {"temperature": 1.0, "max_output_tokens": 12}
+    greedy = ask(client, **{**usual, "temperature": 0}).output_text
+    for field in ({"top_k": 1}, {"min_p": 1.0}):
+        assert ask(client, **usual, extra_body={"seed": 3, **field}).output_text == greedy
+    assert ask(client, **usual, extra_body={"seed": 3}).output_text != greedy
 
 
 def test_the_events_of_a_stream_add_up_to_the_response(serving: Serving) -> None:
@@ -80,6 +89,49 @@ def test_a_call_and_its_result_go_round(serving: Serving, stream: bool) -> None:
     assert sent.usage.input_tokens == remembered.usage.input_tokens
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_call_of_a_tool_of_a_group_names_the_group(serving: Serving, stream: bool) -> None:
+    server = serving(templated(HERMES, CALL.replace("get_weather", "mcp__weather__get_weather")))
+    client = client_of(server)
+    group: dict[str, Any] = {"type": "namespace", "name": "mcp__weather", "description": "Weather.", "tools": [TOOL]}
+    answer = ask(client, tools=[group], stream=stream)
+    events = list(answer) if stream else []
+    found = events[-1].response if stream else answer
+    (call,) = found.output
+    assert (call.namespace, call.name, json.loads(call.arguments)) == (
+        "mcp__weather",
+        "get_weather",
+        {"city": "Paris 🙂"},
+    )
+    for event in events:
+        if event.type == "response.output_item.added":
+            assert (event.item.namespace, event.item.name) == ("mcp__weather", "get_weather")
+    result = {"type": "function_call_output", "call_id": call.call_id, "output": "21 °C"}
+    server.server.scheduler.model.engine.script = templated(HERMES, "Warm.").script  # type: ignore[attr-defined]
+    items = [{"role": "user", "content": "hi"}, call.model_dump(), result]
+    sent = ask(client, items, tools=[group])
+    remembered = ask(client, [result], tools=[group], previous_response_id=found.id)
+    assert sent.output_text == remembered.output_text == "Warm."
+    assert sent.usage.input_tokens == remembered.usage.input_tokens
+
+
+def test_tools_that_are_no_functions_are_left_out_and_that_is_said(serving: Serving) -> None:
+    engine = templated(HERMES, CALL)
+    tools: list[Any] = [{"type": "web_search"}, {"type": "custom", "name": "patch", "format": {"type": "text"}}]
+    items: list[Any] = [
+        {"type": "additional_tools", "role": "developer", "tools": [TOOL, {"type": "local_shell"}]},
+        {"role": "user", "content": "hi"},
+    ]
+    found = ask(client_of(serving(engine)), items, tools=tools, extra_body={"client_metadata": {"a": "b"}})
+    assert found.output[0].name == "get_weather", "a function in the input may be called, too"
+    notes = found.entropix["choices"][0]["result"]["notes"]
+    assert [note.partition(";")[0] for note in notes if note.startswith("tools")] == [
+        "tools: web_search, custom, local_shell left out"
+    ]
+    with pytest.raises(openai.BadRequestError, match=r"web_search, custom left out.*strict"):
+        ask(client_of(serving(templated(HERMES, "x"), strict=True)), tools=tools)
+
+
 def test_answers_are_remembered_shown_and_forgotten(serving: Serving) -> None:
     client = client_of(serving(templated(HERMES, "Yes.")))
     first = ask(client)
@@ -120,9 +172,11 @@ def test_a_schema_and_effort_are_translated(serving: Serving) -> None:
     form: Any = {"format": {"type": "json_schema", "name": "x", "schema": schema, "strict": True}}
     client = client_of(serving(ScriptedEngine(hashed(2.0), sequences=24)))
     assert json.loads(ask(client, text=form, max_output_tokens=300).output_text)["a"] in (1, 2)
-    found = ask(client, "How many are 3 + 4?", reasoning={"effort": "low"}, max_output_tokens=20)
-    notes = found.entropix["choices"][0]["result"]["notes"]
-    assert "vote" in found.entropix["choices"][0] or notes
+    client = client_of(serving(ScriptedEngine(saying("The answer is 7.", certainty=20), sequences=24)))
+    asked: dict[str, Any] = {"temperature": None, "max_output_tokens": 40}
+    for effort, texts in (("low", 2), ("medium", 3), ("none", 0)):
+        told = ask(client, "How many are 3 + 4?", reasoning={"effort": effort}, **asked).entropix["choices"][0]
+        assert told.get("vote", {"agreeing": 0})["agreeing"] == texts
 
 
 @pytest.mark.parametrize(
@@ -130,7 +184,11 @@ def test_a_schema_and_effort_are_translated(serving: Serving) -> None:
     [
         ({"input": []}, "input"),
         ({"input": [{"type": "item_reference", "id": "x"}]}, "item_reference"),
-        ({"tools": [{"type": "web_search"}]}, "tools"),
+        ({"tools": [{"name": "f"}]}, r"tools\.0\.type"),
+        ({"tools": [{"type": "namespace", "name": "m"}]}, r"tools\.0\.tools"),
+        ({"tools": [{"type": "namespace", "name": "m", "tools": [{"type": "function"}]}]}, r"tools\.0\.tools\.0\.name"),
+        ({"tools": [{"type": "web_search"}], "tool_choice": {"type": "web_search"}}, "tool_choice"),
+        ({"tools": [{"type": "web_search"}], "tool_choice": "required"}, "there are no tools"),
         ({"tool_choice": {"type": "function", "name": "nope"}}, "no tool 'nope'"),
         ({"previous_response_id": "resp_x"}, "no response 'resp_x'"),
         ({"background": True}, "background"),

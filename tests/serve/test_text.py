@@ -148,6 +148,10 @@ def test_a_hole_is_filled_by_a_model_that_has_tokens_for_it(serving: Serving) ->
     server = serving(engine)
     found = complete(client_of(server), "def f(", suffix="): pass")
     assert found.usage.prompt_tokens == 1 + 3 + len("def f(") + len("): pass")
+    body = b'{"model": "scripted", "prompt": "def f(", "suffix": "\\ud800"}'
+    refused = httpx.post(f"{server.url}/v1/completions", content=body, headers={"content-type": "application/json"})
+    assert refused.status_code == 400
+    assert "lone surrogate" in refused.json()["error"]["message"]
 
 
 def test_tokens_go_there_and_back_in_the_shapes_of_vllm_and_llama_cpp(server: Background) -> None:
@@ -174,6 +178,14 @@ def test_tokens_go_there_and_back_in_the_shapes_of_vllm_and_llama_cpp(server: Ba
 def test_embeddings_are_refused_in_one_sentence(client: openai.OpenAI) -> None:
     with pytest.raises(openai.InternalServerError, match="makes no embeddings"):
         client.embeddings.create(model="scripted", input="hi")
+
+
+@pytest.mark.parametrize("path", ["/embeddings", "/api/embed", "/api/embeddings"])
+def test_so_are_they_without_v1_and_by_ollamas_names(server: Background, path: str) -> None:
+    answer = httpx.post(f"{server.url}{path}", json={"model": "scripted", "input": "hi"})
+    assert answer.status_code == 501
+    error = answer.json()["error"]
+    assert "makes no embeddings" in (error if path.startswith("/api/") else error["message"])
 
 
 @pytest.mark.parametrize("path", ["chat/completions", "completions", "models", "responses"])

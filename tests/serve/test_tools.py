@@ -178,6 +178,8 @@ def test_the_whole_loop_of_call_and_result_is_shown_to_the_model(serving: Servin
         ("", "{}"),
         (" ", "{}"),
         ("null", "{}"),
+        (None, "{}"),
+        ({"city": "東京"}, "東京"),
         ("[1]", "1"),
         ("[" * 5000, "[["),
         ('{"city": "東京"}', "東京"),
@@ -186,10 +188,11 @@ def test_the_whole_loop_of_call_and_result_is_shown_to_the_model(serving: Servin
     ],
 )
 def test_a_call_comes_back_whatever_its_arguments_are(
-    serving: Serving, template: str, arguments: str, shown: str
+    serving: Serving, template: str, arguments: Any, shown: str
 ) -> None:
     server = serving(templated(template, "ok", context=16_384))
-    call = {"id": "abcdefghi", "type": "function", "function": {"name": "get_weather", "arguments": arguments}}
+    function = {"name": "get_weather", **({} if arguments is None else {"arguments": arguments})}
+    call = {"id": "abcdefghi", "type": "function", "function": function}
     history = [*MESSAGES, {"role": "assistant", "content": None, "tool_calls": [call]}]
     result = {"role": "tool", "tool_call_id": "abcdefghi", "content": "no such city"}
     body = {"model": "scripted", "messages": [*history, result], "tools": [WEATHER]}
@@ -238,6 +241,8 @@ def test_a_call_has_probabilities_of_being_made_of_its_name_and_of_each_argument
     assert required["probability"]["call"] is None
     none = ask(client_of(serving(templated(HERMES, "Hello."))))
     assert none.entropix["choices"][0]["calls"] == []
+    assert 0 <= none.entropix["choices"][0]["calling"] < 0.5, "that its first token would have begun one"
+    assert "calling" not in ask(client, tools=None).entropix["choices"][0]
 
 
 def test_what_is_wrong_with_tools_is_named(serving: Serving) -> None:

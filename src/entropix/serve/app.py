@@ -215,6 +215,14 @@ def _allowed(request: Request) -> str:
     return ", ".join(sorted(methods))
 
 
+def _longer_than(request: Request) -> str:
+    """What to say of a path that has too much before one that there is, as from a base URL that is too long."""
+    path = request.scope["path"]
+    known = (route.path for route in request.app.routes if isinstance(route, Route) and len(route.path) > 1)
+    meant = max((one for one in known if path.endswith(one)), key=len, default="")
+    return f", but {meant} without what stands before it: look at the base URL" if meant else ""
+
+
 async def on_http_error(request: Request, error: Exception) -> Response:
     """ApiErrors, and Starlette's own for paths and methods that do not exist, in the shape of the path's API."""
     if isinstance(error, ApiError):
@@ -224,8 +232,8 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         headers["Allow"] = _allowed(request) or headers.get("Allow", "another")
     texts = {
-        404: "there is no such path; of OpenAI's there are /v1/chat/completions, /v1/completions and /v1/models, and "
-        "/openapi.json describes all",
+        404: f"there is no such path{_longer_than(request)}; there are /v1/chat/completions, /v1/completions, "
+        "/v1/responses and /v1/models of OpenAI's, /v1/messages, /api/chat, and what /openapi.json describes",
         405: f"this path does not take that method; allowed is {headers.get('Allow')}",
     }
     text = texts.get(error.status_code, error.detail)

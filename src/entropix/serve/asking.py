@@ -6,7 +6,7 @@ import codecs
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from entropix.decoding import Constraint, Request, check_request
@@ -85,7 +85,8 @@ class Reader:
             raise invalid("max_tokens and max_completion_tokens differ; give one of them", "max_completion_tokens")
         said = read_conversation(asked, self.template)
         options: dict[str, Any] = {"tools": said.tools, "variables": said.variables, "begun": said.begun}
-        prompt = self.guarded(said.texts, lambda: self.model.encode(said.turns, **options), "messages")
+        # not by `Model.encode`: every text of it has been checked where it stands in the request
+        prompt = self.guarded(said.texts, lambda: self.model.tokenizer.chat(said.turns, **options), "messages")
         top = (asked.top_logprobs or 0) if asked.logprobs else None
         most = asked.max_completion_tokens or asked.max_tokens
         constraint = constraint_of(said, self.template, self.model)
@@ -123,12 +124,11 @@ class Reader:
         parses = (asked.entropix or Extension()).parse_special
         special = self.settings.parse_special if parses is None else parses
 
-        def encode(text: str) -> list[int]:
-            return self.model.encode(text, raw=True, special=special, begin=asked.add_special_tokens is not False)
-
+        encode = partial(self.model.encode, raw=True)
         if not asked.suffix:
-            return self.guarded([prompt], lambda: encode(prompt), "prompt")
-        suffix, plain = asked.suffix, self.model.tokenizer.encode
+            begin = asked.add_special_tokens is not False
+            return self.guarded([prompt], lambda: encode(prompt, special=special, begin=begin), "prompt")
+        suffix, plain = asked.suffix, partial(encode, begin=False)
         return self.guarded([prompt, suffix], lambda: fill(self.model.tokenizer, prompt, suffix, plain), "prompt")
 
     def _text(self, prompt: object) -> str:
@@ -240,10 +240,19 @@ class Reader:
             # a search draws its own samples from the same derivation, so choices get a derivation of their own
             rest = [replace(first, seed=derived(seed, c, 0), keep=False, search=votes[c][0]) for c in range(1, n)]
             requests += [first, *rest]
-            if settings.strict and (refused := [*limited, *notes, *why]):
-                raise invalid(f"{refused[0]} (this server is strict and refuses what others would note)")
+            self._refuse([*limited, *notes, *why])
         prefix = begun(before) if extension.prefix else None
         return Asked(tuple(requests), len(prompts), model, tuple(limited), top, recorded, prefix, extension.progress)
+
+    def noted(self, asked: Asked, notes: Sequence[str]) -> Asked:
+        """`asked` with further notes. Raises ApiError where notes are refusals."""
+        self._refuse(notes)
+        return replace(asked, notes=(*asked.notes, *notes))
+
+    def _refuse(self, notes: Sequence[str]) -> None:
+        """Raise the ApiError of a server that refuses what others note."""
+        if self.settings.strict and notes:
+            raise invalid(f"{notes[0]} (this server is strict and refuses what others would note)")
 
     def _before(self, prefix: Sequence[int], constraint: Constraint | None) -> bytes:
         """The bytes of `prefix`. Raises ApiError where nothing can go on from it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -18,7 +19,7 @@ class Lenient(Strict):
     model_config = Strict.model_config | {"extra": "ignore"}
 
 
-class TextPart(Strict):
+class TextPart(Lenient):
     type: Literal["text", "refusal"]
     text: str = Field(description="of a part of the type refusal, OpenAI's name for it is refusal")
 
@@ -32,27 +33,34 @@ class TextPart(Strict):
 
 NAME = r"^[A-Za-z0-9_.-]{1,128}$"
 
-ECHOED = ("parsed",)
-"""What clients add to an assistant's message and send back: accepted and ignored."""
+BESIDE = frozenset({"cache_control", "id", "provider_specific_fields"})
+"""What clients keep with a message, for themselves or for other servers: accepted and ignored."""
+ECHOED = BESIDE | {"annotations", "parsed"}
+"""What they add to an assistant's message and send back: accepted and ignored."""
 
 
-class Called(Strict):
+class Called(Lenient):
     name: str
-    arguments: str = Field(description="JSON text, as the model wrote it")
+    arguments: str = Field(default="", description="JSON text, as the model wrote it; an object is taken, too")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _write_arguments(cls, data: Any) -> Any:
+        """Clients that have parsed the arguments send them back as an object, and of a call without any nothing."""
+        if not isinstance(data, dict) or isinstance(data.get("arguments", ""), str):
+            return data
+        given = data["arguments"]
+        if given is None or isinstance(given, dict):
+            return {**data, "arguments": "" if given is None else json.dumps(given, ensure_ascii=False)}
+        return data
 
 
-class ToolCall(Strict):
-    """A call that an assistant's message holds."""
+class ToolCall(Lenient):
+    """A call that an assistant's message holds. Clients put deltas together and send them back with their index."""
 
     id: str
     type: Literal["function"] = "function"
     function: Called
-
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_what_asks_for_nothing(cls, data: Any) -> Any:
-        """Clients put deltas together and send them back with their index."""
-        return {k: v for k, v in data.items() if k != "index"} if isinstance(data, dict) else data
 
 
 def _needs_role_alone(document: dict[str, Any]) -> None:
@@ -76,7 +84,7 @@ class Message(Strict):
         """A message comes back as it was sent: with fields that are null or empty, and of an assistant without text."""
         if not isinstance(data, dict):
             return data
-        kept = {k: v for k, v in data.items() if k in cls.model_fields or not _is_empty(v)}
+        kept = {k: v for k, v in data.items() if k in cls.model_fields or not (k in BESIDE or _is_empty(v))}
         if kept.get("role") == "assistant":
             kept = {k: v for k, v in kept.items() if k not in ECHOED}
             reasoning = kept.pop("reasoning", None)  # vLLM's name for it
@@ -118,6 +126,13 @@ class Function(Strict):
 class FunctionTool(Strict):
     type: Literal["function"]
     function: Function
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_what_asks_for_nothing(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        return {k: v for k, v in data.items() if k in cls.model_fields or not (k in BESIDE or v is None)}
 
 
 class FunctionName(Strict):

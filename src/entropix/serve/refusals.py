@@ -28,6 +28,10 @@ KINDS = {
 }
 
 
+MEDIA = ("image", "input_image", "input_audio", "input_file", "audio", "video", "file", "document")
+"""How the types of parts begin that are no text."""
+
+
 async def on_invalid(request: Request, error: Exception) -> Response:
     """The first thing that is wrong with a body, where it stands and what is allowed there."""
     assert isinstance(error, RequestValidationError)
@@ -62,8 +66,8 @@ def refused(errors: Sequence[Mapping[str, Any]], body: Any, names: Mapping[str, 
     """The first thing that is wrong with a body. names: what its fields are called where it came from."""
     # of what a field can be, the kind that was given has the error that helps
     same = [e for e in errors if e["loc"][:2] == errors[0]["loc"][:2]]
-    deepest = max(same, key=lambda e: len(_place(e, body)))
-    first = next((e for e in same if not e["type"].endswith("_type")), deepest)
+    helpful = [e for e in same if not e["type"].endswith("_type")] or same
+    first = max(helpful, key=lambda e: len(_place(e, body)))
     place = _place(first, body)
     if first["type"] == "json_invalid":
         reason = first.get("ctx", {}).get("error", first["msg"])
@@ -93,9 +97,10 @@ def _words(error: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> str:
     if kind == "missing":
         return "it is missing and needed"
     if kind == "literal_error":
-        return f"allowed is {given['expected']}"
+        return f"allowed is {given['expected']}{_reads_text(error.get('input'))}"
     if kind == "union_tag_invalid":
-        return f"the type {given['tag']!r} is unknown; allowed are {given['expected_tags']}"
+        tag = given["tag"]
+        return f"the type {tag!r} is unknown; allowed are {given['expected_tags']}{_reads_text(tag)}"
     if kind == "union_tag_not_found":
         return "it needs a type"
     if kind == "too_short":
@@ -109,6 +114,10 @@ def _words(error: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> str:
     if kind == "less_than_equal":
         return f"it must be at most {given['le']}"
     return str(error["msg"])
+
+
+def _reads_text(kind: Any) -> str:
+    return "; this server reads text only" if isinstance(kind, str) and kind.startswith(MEDIA) else ""
 
 
 def _place(error: Mapping[str, Any], body: Any) -> list[Any]:

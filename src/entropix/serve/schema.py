@@ -28,15 +28,22 @@ IGNORED = frozenset(
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "audio": (),
     "best_of": (1,),
+    "cache_prompt": (True,),
     "function_call": ("none", "auto"),
     "functions": ([],),
     "ignore_eos": (False,),
+    "include_stop_str_in_output": (False,),
+    "length_penalty": (1,),
     "min_tokens": (0,),
     "modalities": (["text"],),
     "moderation": (),
     "prediction": (),
+    "skip_special_tokens": (True,),
+    "spaces_between_special_tokens": (True,),
+    "stop_token_ids": ([],),
     "tool_choice": ("none", "auto"),
     "tools": ([],),
+    "use_beam_search": (False,),
     "web_search_options": (),
 }
 """Fields of OpenAI's and other servers' that this one does not support, and the values with which, beside null, they
@@ -124,15 +131,18 @@ class StreamOptions(Strict):
     include_usage: bool | None = None
     include_obfuscation: bool | None = Field(default=None, description="accepted and ignored")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_what_asks_for_nothing(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        return {k: v for k, v in data.items() if not (k == "continuous_usage_stats" and v in (None, False))}
 
-class Common(Strict):
-    model: str
-    n: int | None = Field(default=None, ge=1, le=128)
+
+class Drawing(Strict):
+    """How tokens are drawn."""
+
     seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
-    stop: str | Annotated[list[str], Field(max_length=16)] | None = Field(
-        default=None, description="at most sixteen texts; an empty one asks for nothing"
-    )
-    max_tokens: MaxTokens | None = Field(default=None, description="most tokens of an answer; -1: the server's limit")
     temperature: float | None = Field(default=None, ge=0, le=2, description="the policy's base temperature; 0: greedy")
     top_p: float | None = Field(default=None, ge=0, le=1, description="the policy's base nucleus")
     top_k: int | None = Field(default=None, ge=-1, description="filter: so many of the likeliest; 0, -1: all")
@@ -153,6 +163,15 @@ class Common(Strict):
     dry_multiplier: float | None = Field(default=None, ge=0, le=100, description="penalty on repeated sequences")
     dry_base: float | None = Field(default=None, ge=1, le=100)
     dry_allowed_length: int | None = Field(default=None, ge=0)
+
+
+class Common(Drawing):
+    model: str
+    n: int | None = Field(default=None, ge=1, le=128)
+    stop: str | Annotated[list[str], Field(max_length=16)] | None = Field(
+        default=None, description="at most sixteen texts; an empty one asks for nothing"
+    )
+    max_tokens: MaxTokens | None = Field(default=None, description="most tokens of an answer; -1: the server's limit")
     logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = Field(
         default=None, description="low, medium, high: as many texts as the answer needs to be sure of; docs/effort.md"
@@ -177,7 +196,7 @@ def _plain(name: str, value: Any) -> Any:
     """The value of a field as it is meant."""
     if name == "stop" and isinstance(value, list):
         return [text for text in value if text not in ("", None)]
-    if name == "stop" and value == "":
+    if (name == "stop" and value == "") or (name == "logprobs" and value is False):
         return None
     if name in INTEGERS and isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)

@@ -13,6 +13,9 @@ from entropix.serve.errors import ApiError, invalid
 from entropix.serve.messages import Message, Strict
 from entropix.serve.schema import ERRORS
 
+EMBEDDINGS = ("/v1/embeddings", "/embeddings", "/api/embed", "/api/embeddings")
+"""Where OpenAI's and Ollama's clients ask for what there is not."""
+
 
 class TokenizeRequest(Strict):
     """POST /tokenize: `prompt` or `messages` as vLLM has it, or `content` as llama.cpp has it."""
@@ -53,9 +56,8 @@ def add_tokens(app: FastAPI, reader: Reader) -> None:
             given = body.add_special_tokens if body.add_special is None else body.add_special
             begin = body.prompt is not None if given is None else given
             name = "prompt" if body.prompt is not None else "content"
-            tokens = reader.guarded(
-                [text], lambda: tokenizer.encode(text, special=body.parse_special, begin=begin), name
-            )
+            options = {"raw": True, "special": body.parse_special, "begin": begin}
+            tokens = reader.guarded([text], lambda: reader.model.encode(text, **options), name)
         labels = [tokenizer.label(token) for token in tokens] if body.with_pieces or body.return_token_strs else []
         shown: list[Any] = tokens
         if body.with_pieces:
@@ -86,7 +88,6 @@ def add_tokens(app: FastAPI, reader: Reader) -> None:
             "chat_template": tokenizer.template or None,
         }
 
-    @app.post("/v1/embeddings", include_in_schema=False)  # what the document names can be had
     def embeddings() -> dict[str, Any]:
         """Refused: this server makes no embeddings."""
         raise ApiError(
@@ -94,3 +95,6 @@ def add_tokens(app: FastAPI, reader: Reader) -> None:
             "this server answers with text and makes no embeddings; send this request to an embedding model's server",
             code="not_supported",
         )
+
+    for path in EMBEDDINGS:
+        app.post(path, include_in_schema=False)(embeddings)  # what the document names can be had

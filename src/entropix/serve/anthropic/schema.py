@@ -39,7 +39,7 @@ class CallBlock(Lenient):
 class ResultBlock(Lenient):
     type: Literal["tool_result"]
     tool_use_id: str
-    content: str | list[TextBlock] = ""
+    content: str | list[TextBlock] | None = ""
 
 
 Block = Annotated[TextBlock | ThinkingBlock | HiddenBlock | CallBlock | ResultBlock, Field(discriminator="type")]

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from entropix.serve.errors import invalid
-from entropix.serve.ollama.schema import OllamaChat, OllamaGenerate, OllamaMessage, OllamaRequest
+from entropix.serve.ollama.schema import OllamaCall, OllamaChat, OllamaGenerate, OllamaMessage, OllamaRequest
 from entropix.serve.refusals import validated
 from entropix.serve.schema import ChatRequest, CompletionRequest
 
@@ -58,7 +58,7 @@ def _common(asked: OllamaRequest) -> dict[str, Any]:
 
 def _messages(given: list[OllamaMessage]) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = []
-    waiting: list[str] = []
+    waiting: list[dict[str, Any]] = []
     for n, message in enumerate(given):
         if message.images:
             raise invalid(f"messages.{n}.images: this server reads text only; leave them out", "messages")
@@ -66,17 +66,28 @@ def _messages(given: list[OllamaMessage]) -> list[dict[str, Any]]:
         if message.thinking:
             made["reasoning_content"] = message.thinking
         if message.tool_calls:
-            made["tool_calls"] = [
-                {
-                    "id": f"call{n}x{i}",
-                    "type": "function",
-                    "function": {"name": c.function.name, "arguments": json.dumps(c.function.arguments)},
-                }
-                for i, c in enumerate(message.tool_calls)
-            ]
-            waiting = [call["id"] for call in made["tool_calls"]]
+            made["tool_calls"] = [_call(call, f"call{n}x{i}") for i, call in enumerate(message.tool_calls)]
+            waiting = list(made["tool_calls"])
         if message.role == "tool":
-            # Ollama's results have no ids: they come in the order of the calls
-            made |= {"tool_call_id": waiting.pop(0) if waiting else "", "name": message.tool_name}
+            answered = _answered(message, waiting)
+            made |= {"tool_call_id": answered["id"], "name": message.tool_name or answered["function"]["name"] or None}
         messages.append(made)
     return messages
+
+
+def _call(call: OllamaCall, name: str) -> dict[str, Any]:
+    """A call in the form of the chat API. name: its id, where it came without one."""
+    function = {"name": call.function.name, "arguments": json.dumps(call.function.arguments)}
+    return {"id": call.id or name, "type": "function", "function": function}
+
+
+def _answered(result: OllamaMessage, waiting: list[dict[str, Any]]) -> dict[str, Any]:
+    """The call that a result is of, taken out of those that wait for one: by its id, else by its tool's name, else the
+    first, since results without either come in the order of the calls."""
+    by_id = [call for call in waiting if call["id"] == result.tool_call_id]
+    by_name = [call for call in waiting if call["function"]["name"] == result.tool_name]
+    found = next(iter([*by_id, *by_name, *waiting]), None)
+    if found is None:
+        return {"id": result.tool_call_id or "", "function": {"name": ""}}
+    waiting.remove(found)
+    return found

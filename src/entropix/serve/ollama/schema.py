@@ -34,6 +34,7 @@ class OllamaFunction(Loose):
 
 
 class OllamaCall(Loose):
+    id: str | None = None
     function: OllamaFunction
 
 
@@ -44,6 +45,7 @@ class OllamaMessage(Loose):
     images: list[Any] | None = None
     tool_calls: list[OllamaCall] | None = None
     tool_name: str | None = None
+    tool_call_id: str | None = None
 
 
 class OllamaRequest(Loose):

@@ -74,7 +74,7 @@ class OllamaWriter(SpokenWriter):
         if thinking:
             said["thinking"] = thinking
         if calls:
-            said["tool_calls"] = [{"function": {"name": c.name, "arguments": c.given}} for c in calls]
+            said["tool_calls"] = [{"id": c.id, "function": {"name": c.name, "arguments": c.given}} for c in calls]
         found = (
             {"message": said} if self.chats else {"response": content, **({"thinking": thinking} if thinking else {})}
         )

@@ -14,7 +14,8 @@ from entropix.serve.responses.schema import (
     ReasoningItem,
     ResponseRequest,
 )
-from entropix.serve.schema import ChatRequest
+from entropix.serve.responses.tools import Offer, chat_name
+from entropix.serve.schema import ChatRequest, Drawing
 
 
 def conversation_of(asked: ResponseRequest, before: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -44,7 +45,7 @@ NAMES = {"messages": "input", "response_format": "text.format", "max_tokens": "m
 """What fields of chat requests are called here."""
 
 
-def chat_request(asked: ResponseRequest, messages: Sequence[dict[str, Any]]) -> ChatRequest:
+def chat_request(asked: ResponseRequest, offer: Offer, messages: Sequence[dict[str, Any]]) -> ChatRequest:
     """Raises ApiError naming what is wrong."""
     head = [{"role": "system", "content": asked.instructions}] if asked.instructions else []
     shows = asked.top_logprobs is not None or "message.output_text.logprobs" in (asked.include or ())
@@ -52,14 +53,12 @@ def chat_request(asked: ResponseRequest, messages: Sequence[dict[str, Any]]) -> 
         "model": asked.model,
         "messages": [*head, *messages],
         "max_tokens": asked.max_output_tokens,
-        "temperature": asked.temperature,
-        "top_p": asked.top_p,
-        "seed": asked.seed,
+        **asked.model_dump(include=set(Drawing.model_fields)),
         "logprobs": shows or None,
         "top_logprobs": asked.top_logprobs,
         "reasoning_effort": asked.reasoning.effort if asked.reasoning else None,
         "response_format": _format(asked),
-        "tools": [{"type": "function", "function": t.model_dump(exclude={"type"})} for t in asked.tools or ()] or None,
+        "tools": offer.functions or None,
         "tool_choice": _choice(asked.tool_choice),
         "parallel_tool_calls": asked.parallel_tool_calls,
         "continue_final_message": False,
@@ -79,7 +78,7 @@ def _add_call(messages: list[dict[str, Any]], item: CallItem, reasoning: str) ->
         messages.append({"role": "assistant", "content": None})
         if reasoning:
             messages[-1]["reasoning_content"] = reasoning
-    function = {"name": item.name, "arguments": item.arguments}
+    function = {"name": chat_name(item.name, item.namespace), "arguments": item.arguments}
     calls = [*messages[-1].get("tool_calls", ()), {"id": item.call_id, "type": "function", "function": function}]
     messages[-1] = {**messages[-1], "tool_calls": calls}
 

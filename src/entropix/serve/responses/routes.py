@@ -14,6 +14,7 @@ from entropix.serve.refusals import named
 from entropix.serve.responses.memory import Memory
 from entropix.serve.responses.reading import NAMES, chat_request, conversation_of
 from entropix.serve.responses.schema import ResponseRequest
+from entropix.serve.responses.tools import offer_of
 from entropix.serve.responses.writing import ResponseWriter
 from entropix.serve.schema import ERRORS
 from entropix.serve.streaming import Answer
@@ -46,10 +47,11 @@ def add_responses(app: FastAPI, reader: Reader, answer: Answer) -> None:
             before = memory.get(body.previous_response_id, client, name).messages
         if body.stream_options is not None and not body.stream:
             raise invalid("stream_options: they need stream: true", "stream_options")
-        messages = conversation_of(body, before)
+        messages, offer = conversation_of(body, before), offer_of(body)
 
         def read() -> Asked:
-            return named(lambda: reader.chat(chat_request(body, messages)), NAMES)
+            asked = named(lambda: reader.chat(chat_request(body, offer, messages)), NAMES)
+            return reader.noted(asked, offer.notes)
 
         def write(asked: Asked) -> Writer:
             def remember(name: str, message: dict[str, Any], record: dict[str, Any]) -> None:
@@ -57,7 +59,7 @@ def add_responses(app: FastAPI, reader: Reader, answer: Answer) -> None:
                     kept = {key: value for key, value in record.items() if key != "entropix"}
                     memory.keep(name, client, [*messages, message], kept)
 
-            return ResponseWriter(asked, body, remember)
+            return ResponseWriter(asked, body, offer.groups, remember)
 
         return await answer(http, read, write, stream=bool(body.stream), usage=False)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from entropix.serve.messages import NAME, Lenient, Strict
-from entropix.serve.schema import IGNORED, Extension, StreamOptions
+from entropix.serve.schema import IGNORED, Drawing, Extension, StreamOptions
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {"background": (False,), "truncation": ("disabled", "auto")}
 """OpenAI's fields that this server does not support, and the values with which, beside null, they ask for nothing."""
-DROPPED = IGNORED | {"max_tool_calls"}
+DROPPED = IGNORED | {"client_metadata", "max_tool_calls"}
 
 
 class ContentPart(Lenient):
@@ -35,6 +35,7 @@ class CallItem(Lenient):
     call_id: str
     name: str
     arguments: str
+    namespace: str | None = Field(default=None, description="the group that the tool is of")
 
 
 class OutputItem(Lenient):
@@ -49,11 +50,8 @@ class ReasoningItem(Lenient):
     content: list[ContentPart] | None = None
 
 
-Item = Annotated[MessageItem | CallItem | OutputItem | ReasoningItem, Field(discriminator="type")]
-
-
-class ResponseTool(Strict):
-    """A function; tools that OpenAI runs itself do not exist here."""
+class ResponseTool(Lenient):
+    """A function."""
 
     type: Literal["function"]
     name: Annotated[str, Field(pattern=NAME)]
@@ -67,6 +65,49 @@ class ResponseTool(Strict):
         return {k: v for k, v in data.items() if v is not None} if isinstance(data, dict) else data
 
 
+class OtherTool(Strict):
+    """A tool that is no function, which is left out with a note: OpenAI runs most of them itself."""
+
+    model_config = Strict.model_config | {"extra": "allow"}
+
+    type: str
+
+
+def _kind(tool: Any) -> str:
+    kind = tool.get("type") if isinstance(tool, dict) else getattr(tool, "type", None)
+    return kind if kind in ("function", "namespace") else "other"
+
+
+OneTool = Annotated[Annotated[ResponseTool, Tag("function")] | Annotated[OtherTool, Tag("other")], Discriminator(_kind)]
+
+
+class ToolGroup(Lenient):
+    """Functions under a common name, such as those of an MCP server."""
+
+    type: Literal["namespace"]
+    name: Annotated[str, Field(pattern=NAME)]
+    description: str | None = None
+    tools: list[OneTool]
+
+
+AnyTool = Annotated[
+    Annotated[ResponseTool, Tag("function")]
+    | Annotated[OtherTool, Tag("other")]
+    | Annotated[ToolGroup, Tag("namespace")],
+    Discriminator(_kind),
+]
+
+
+class ToolsItem(Lenient):
+    """Tools that stand in the input."""
+
+    type: Literal["additional_tools"]
+    tools: list[AnyTool]
+
+
+Item = Annotated[MessageItem | CallItem | OutputItem | ReasoningItem | ToolsItem, Field(discriminator="type")]
+
+
 class Reasoning(Lenient):
     effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
 
@@ -76,7 +117,7 @@ class TextConfig(Strict):
     verbosity: str | None = Field(default=None, description="accepted and ignored")
 
 
-class ResponseRequest(Strict):
+class ResponseRequest(Drawing):
     """POST /v1/responses"""
 
     model: str
@@ -85,16 +126,13 @@ class ResponseRequest(Strict):
     previous_response_id: str | None = Field(default=None, description="continues an answer that is still remembered")
     store: bool | None = Field(default=None, description="false: the answer is not remembered")
     max_output_tokens: int | None = Field(default=None, ge=1)
-    temperature: float | None = Field(default=None, ge=0, le=2)
-    top_p: float | None = Field(default=None, ge=0, le=1)
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
     include: list[str] | None = Field(default=None, description="message.output_text.logprobs; others ask for nothing")
     reasoning: Reasoning | None = None
     text: TextConfig | None = None
-    tools: Annotated[list[ResponseTool], Field(max_length=128)] | None = None
+    tools: Annotated[list[AnyTool], Field(max_length=128)] | None = None
     tool_choice: Literal["none", "auto", "required"] | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
-    seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     entropix: Extension | None = None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from entropix.decoding import Job
 from entropix.serve.asking import Asked
 from entropix.serve.responses.schema import ResponseRequest
+from entropix.serve.responses.tools import named
 from entropix.serve.shapes import ChatShape
 from entropix.serve.ticket import MailItem
 from entropix.serve.tools.speech import Fragment, Speech, WrittenCall
@@ -32,11 +33,14 @@ class Open:
 
 
 class ResponseWriter(SpokenWriter):
-    """Writes the answer to one request of the Responses API. remember: called with an answer that has ended."""
+    """Writes the answer to one request of the Responses API. groups: as in `Offer`. remember: called with an
+    answer that has ended."""
 
-    def __init__(self, asked: Asked, request: ResponseRequest, remember: Remember) -> None:
+    def __init__(
+        self, asked: Asked, request: ResponseRequest, groups: Mapping[str, tuple[str, str]], remember: Remember
+    ) -> None:
         super().__init__(ChatShape(), asked)
-        self.request, self.remember = request, remember
+        self.request, self.groups, self.remember = request, groups, remember
         self.id = f"resp_{secrets.token_hex(24)}"
         self.output: list[dict[str, Any]] = []
         self._number = 0
@@ -184,8 +188,8 @@ class ResponseWriter(SpokenWriter):
         item["logprobs"] = []
 
     def _begin_call(self, out: list[str], call: WrittenCall) -> None:
-        item = {"id": _new("fc"), "type": "function_call", "call_id": call.id, "name": call.name, "arguments": ""}
-        self._add(out, "function_call", {**item, "status": "in_progress"})
+        item = {"id": _new("fc"), "type": "function_call", "call_id": call.id, "arguments": "", "status": "in_progress"}
+        self._add(out, "function_call", {**item, **named(call.name, self.groups)})
 
     def _add(self, out: list[str], kind: str, item: dict[str, Any]) -> None:
         self._open = Open(kind, len(self.output), item)
