@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entropix.search.answers import boxed, choice, number
+from entropix.search.answers import boxed, choice, number, short
 from entropix.search.latex import plain
 
 NUMBERS: list[tuple[str, str | None]] = [
@@ -52,7 +52,7 @@ NUMBERS: list[tuple[str, str | None]] = [
     ("The answer is 2 hours, that is 120 minutes.", "120"),
     ("The total is 7 (see step 3).", "7"),
     ("The answer is 7 (2 more than 5).", "7"),
-    ("The answer is 3 apples and 4 pears.", "3"),
+    ("The answer is 3 apples and 4 pears.", None),
     ("The answer is:\n\n42", "42"),
     ("**Answer:** 42", "42"),
     ("**Final Answer**: 42 apples, after 3 days", "42"),
@@ -370,11 +370,17 @@ LONG = (
     "1/",
     "A) ",
     "½",
+    "3 hours 20 minutes ",
+    "x = 3, ",
+    "3 or ",
+    "<think>",
+    "</think>1",
+    "not sure, but ",
 )
 
 
 @pytest.mark.parametrize("piece", LONG)
-@pytest.mark.parametrize("extract", [number, choice, boxed])
+@pytest.mark.parametrize("extract", [number, choice, boxed, short])
 def test_the_work_grows_with_the_length(extract: Callable[[str], str | None], piece: str) -> None:
     small, large = (_lines(extract, piece * n) for n in (200, 1600))
     assert large <= 12 * small + 200
@@ -383,5 +389,5 @@ def test_the_work_grows_with_the_length(extract: Callable[[str], str | None], pi
 @pytest.mark.parametrize("piece", LONG)
 def test_a_megabyte_of_anything_is_read(piece: str) -> None:
     text = piece * (1_000_000 // len(piece))
-    for extract in (number, choice, boxed):
+    for extract in (number, choice, boxed, short):
         extract(text)

@@ -168,6 +168,45 @@ CHOICES: list[tuple[str, str | None]] = [
     ("Options A and C are correct.", None),
     ("Is it A or B? B.", "B"),
     ("A, B and C are false. D.", "D"),
+    ("It's definitely C!", "C"),
+    ("<choice>B</choice>", "B"),
+    ("**Answer: (B) Paris**", "B"),
+    ("<answer>B) Paris</answer>", "B"),
+    ("That's clearly B.", "B"),
+    ("It must be D, because the others fail", "D"),
+    ("It is most likely (A)", "A"),
+    ("So, C.", "C"),
+    ("That only leaves option D.", "D"),
+    ("It isn't A. It's C.", "C"),
+    ("A or B, probably B.", "B"),
+    ("$\\boxed{\\text{B) Paris}}$", "B"),
+    ("\\boxed{\\Delta E}", None),
+    ("\\boxed{a^2}", None),
+    ("\\boxed{A, C}", None),
+    ("\\boxed{B} and \\boxed{D}", None),
+    ("Answer seems to be A.\n\nAnswer: A", "A"),
+    ("Antwort:\n\nAntwort: C", "C"),
+    ("A. London ❌\nB. Paris ✅\nC. Rome ❌", "B"),
+    ("正解は「B」です", "B"),
+    ("Doğru cevap B'dir.", "B"),
+    ("The answer is E = mc^2, option C", "C"),
+    ("The temperature is 20 C", None),
+    ("F = ma gives 5 N, so B.", "B"),
+    ("A? No. B? Yes. C? No.", "B"),
+    ("A - False\nB - False\nC - True\nD - False", "C"),
+]
+
+OPTIONS = "What is the capital of France?\nA) London\nB) Paris\nC) Rome\nD) Berlin"
+IN_WORDS: list[tuple[str, str | None]] = [
+    ("Paris", "B"),
+    ("The answer is **Paris**.", "B"),
+    ("Paris is the capital of France.", "B"),
+    ("A) London - no\nB) Paris - it is\nC) Rome - no\n\nSo the capital of France is Paris.", "B"),
+    ("The answer is D, not Paris.", "D"),
+    ("Madrid", None),
+    ("I don't know", None),
+    ("A) London\nB) Paris\nC) Rome\nD) Berlin", None),
+    ("A) London\nB) Paris\nC) Rome\nD) Berlin\n\nAnswer: B", "B"),
 ]
 
 SAME = [
@@ -230,3 +269,8 @@ def test_a_choice_is_read_however_it_is_written(text: str, wanted: str | None) -
 @pytest.mark.parametrize(("one", "other"), SAME)
 def test_boxes_that_hold_the_same_are_one_answer(one: str, other: str) -> None:
     assert boxed(one) == boxed(other) is not None
+
+
+@pytest.mark.parametrize(("text", "wanted"), IN_WORDS)
+def test_the_words_of_an_option_choose_it(text: str, wanted: str | None) -> None:
+    assert choice(text, OPTIONS) == wanted

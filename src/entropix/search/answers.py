@@ -8,10 +8,12 @@ from functools import partial
 from typing import TypeAlias
 
 from entropix.errors import ParameterError
+from entropix.search.boxes import last_boxes
 from entropix.search.chosen import chosen
 from entropix.search.latex import plain
+from entropix.search.marks import spoken, unthought
 from entropix.search.short import short
-from entropix.search.stated import in_box, stated_number
+from entropix.search.stated import stated_number
 
 Extractor: TypeAlias = "Callable[[str], str | None]"
 
@@ -27,26 +29,32 @@ _CODE_LINE = re.compile(
 )
 
 
-def number(text: str) -> str | None:
+def number(text: str, question: str = "") -> str | None:
     """The number a text answers, in the one form of `search.numerals`: in the last \\boxed{}, else behind the last
-    "####" or "answer is", else in its last sentence. None for none."""
-    return stated_number(text)
+    "####" or "answer is", else in its last sentence. None for none, for several ("7 or 8") and for a formula.
+
+    An amount in two units counts in the larger one ("3 hours 20 minutes": 10/3), or in the one that `question` asks for
+    ("how many minutes": 200); of "x = 15, y = 4" the variable that it asks for answers, without one none."""
+    return stated_number(text, question)
 
 
-def choice(text: str) -> str | None:
-    """The letter A … J that a text chooses (`search.chosen`); None for none."""
-    return chosen(text)
+def choice(text: str, question: str = "") -> str | None:
+    """The letter A … J that a text chooses (`search.chosen`); None for none. question: where it lists the options, the
+    words of one are its letter."""
+    return chosen(text, question)
 
 
 def boxed(text: str) -> str | None:
-    """What the last \\boxed{…} holds, in `latex.plain` form: \\dfrac12 and 0.5 are \\frac{1}{2}. None for none."""
-    return plain(in_box(text)) or None
+    """What the last \\boxed{…} holds, in `latex.plain` form: \\dfrac12 and 0.5 are \\frac{1}{2}. None for none. Boxes
+    that stand together ("\\boxed{3} and \\boxed{4}") are one with both."""
+    return plain(", ".join(last_boxes(spoken(text)))) or None
 
 
 def code(text: str) -> str | None:
     """The Python code of an answer: the last fenced block that defines a function (but for tests, where there is
     another), else the last one; without a fence the text from its first line of code on. None for none. A fence need
     not be closed, since an answer may have been cut off."""
+    text = unthought(text)
     blocks = [b for b in _blocks(text) if b.strip()]
     if not blocks:
         lines = text.strip("\n").split("\n")
@@ -72,18 +80,24 @@ EXTRACTORS: dict[str, Extractor] = {
     "short": short,
     "text": exact,
 }
+_READ_BY_QUESTION: dict[str, Callable[..., str | None]] = {"number": number, "choice": choice, "short": short}
 
 
 def extractor(answer: str | Extractor | None, question: str = "") -> Extractor | None:
-    """The function that `answer` names, or the function itself; None for "none". question: what the texts answer, by
-    which a short answer is taken out of its sentence. Raises ParameterError."""
+    """The function that `answer` names, or the function itself; None for "none". question: what the texts answer: it
+    names the unit or variable of a number and lists the options of a choice, and a short answer is taken out of the
+    sentence that repeats it. Raises ParameterError."""
     if answer is None or answer == "none":
         return None
     if callable(answer):
         return answer
     if answer not in EXTRACTORS:
         raise ParameterError(f"answer={answer!r} is unknown; known are none, {', '.join(EXTRACTORS)}, or a function")
-    return partial(short, question=question) if answer == "short" and question else EXTRACTORS[answer]
+    return (
+        partial(_READ_BY_QUESTION[answer], question=question)
+        if question and answer in _READ_BY_QUESTION
+        else EXTRACTORS[answer]
+    )
 
 
 def _blocks(text: str) -> list[str]:

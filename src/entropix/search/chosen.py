@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from entropix.search.boxes import last_boxes
 from entropix.search.latex import FULL_WIDTH
-from entropix.search.stated import LONGEST, MARK, in_box
+from entropix.search.marks import MARK, spoken
+from entropix.search.short import matches, short
 
-_OPEN = r"[\s*_:：$'\"“(\[{]{0,12}(?:\\(?:text|textbf|mathbf|mathrm)\{)?[(*]{0,3}"
+_OPEN = r"[\s*_:：$'\"“「『(\[{]{0,12}(?:\\(?:text|textbf|mathbf|mathrm)\{)?[(*]{0,3}"
 # a small letter may be the article and a capital I the pronoun: those must stand alone
-_LETTER = r"(?:([A-HJ])(?![A-Za-z0-9]|['’]\w)|([a-jI])(?=\s*(?:[).:,;!?*\"}$]|'(?!\w)|$)))"
+_LETTER = r"(?:([A-HJ])(?![A-Za-z0-9]|['’](?!d[iıuü]r)\w|\s?=)|([a-jI])(?=\s*(?:[).:,;!?*\"}$]|'(?!\w)|$)))"
 _NAMED = re.compile(
     r"(?i:\b(?:answer|option|choice|opción|opção|opzione|optie|вариант)s?|选项|選項|選択肢|선택지|보기)"
     rf"(?i:\s(?:is|letter|option))?{_OPEN}{_LETTER}",
@@ -22,6 +24,16 @@ _PICKED = re.compile(
     rf"(?i:\s(?:option|choice))?{_OPEN}{_LETTER}",
     re.MULTILINE,
 )
+_SAID = re.compile(
+    r"(?i:\b(?:(?:it|that|this|which|one|answer)(?:['’]s| is| must be| has to be| should be| would be| will be"
+    r"| can only be)"
+    r"|so|thus|hence|therefore|leav(?:es|ing)(?: us with| only)?|going with)"
+    r"(?:,? (?:[a-z]{2,12}ly|most likely|just|then|also|indeed|in fact|of course|without (?:a )?doubt|option"
+    r"|letter)){0,3})"
+    rf"{_OPEN}([A-J])(?=[\s)*\]}}_\"'”’$]{{0,4}}(?:[.,;:!\n(]|$|because\b|since\b|as\b))",
+    re.MULTILINE,
+)
+_ELEMENT = re.compile(r"<([A-Za-z][\w-]{0,30})>\s{0,4}\(?([A-Ja-j])(?:[).:][^<\n]{0,200})?\s{0,4}</\1>")
 _RIGHT = re.compile(
     r"(?<![A-Za-zÀ-ɏ0-9_'])\(?([A-J])\)?[*_]{0,3}(?:"
     r" (?:is|was|must be|should be|would be|has to be|looks|(?:seems|appears)(?: to be)?) (?:the )?(?:most |only )?"
@@ -38,13 +50,15 @@ _COPULA = re.compile(
 )
 _ALONE = re.compile(r"^[^\w\n?]{0,8}([A-Ja-j])[^\w\n?]{0,8}$", re.MULTILINE)
 _BOLD = re.compile(r"\*\*\(?([A-J])(?:\)|[.:]|\*\*)|\[\[([A-J])\]\]")
-_LISTED = re.compile(r"(?<![\w'])\(?([A-J])(?:[).:]|[ \t]{0,8}$)", re.MULTILINE)
+_LISTED = re.compile(r"(?<![\w'])(?<!\d )\(?([A-J])(?:[).:]|[ \t]{0,8}$)", re.MULTILINE)
 _FIRST = re.compile(r"^[^\w\n]{0,6}([A-J])(?:\)? [-–—] |,? (?:because|since) | it is[.!]?$)")
 _ITEM = re.compile(r"\(?([a-j])\) [^\n]+")
 """All of a text: an option as it stands in a list with small letters, and what it says."""
 _VERDICT = re.compile(
-    r"(?<![\w'])\(?([A-J])\)?[:.)]\s?(?i:yes|true|correct|right)\b|(?<![\w'])([A-J])\)?[:.]?\s?[✓✔✅]"
+    r"(?<![\w'])\(?([A-J])(?:\)?[:.)?]| [-–—])\s?(?i:yes|true|correct|right)\b"
+    r"|(?<![\w'])([A-J])(?:\)?[:.]?\s?|[).:][^\n✓✔✅❌✗✘]{0,120})[✓✔✅☑]"
 )
+_LIST = re.compile(r"\W{0,4}A[).:][^\n]{0,300}(?:\s{1,4}[ \t*]{0,4}\(?[B-J][).:][^\n]{0,300})+")
 _OTHERS = re.compile(
     r"(?i:\b(?:either|both|neither)) (?:option )?\(?[A-J]\)? (?:or|and|nor) (?:option )?\(?[A-J]\)?(?!\w)"
     r"|(?<![\w'])\(?[A-J]\)?(?:, \(?[A-J]\)?){0,8},? (?:and|or|nor|&) \(?[A-J]\)?(?![\w'])"
@@ -55,28 +69,65 @@ _OTHERS = re.compile(
 _ALSO = re.compile(
     r"[)*_\]}]{0,4}(?:\s?(?:,|/|&|and|or)\s?){1,2}(?:option\s)?[(*_\[]{0,4}[A-J][)*_\]}]{0,4}\s*(?:[.\n,/&]|and|or|$)"
 )
-_IN_BOX = re.compile(r"(?:\\(?:text|textbf|mathbf|mathrm)\{)?\s?\(?([A-Ja-j])\)?(?![A-Za-z])")
+_IN_BOX = re.compile(
+    r"(?:\\(?:text|textbf|mathbf|mathrm)\{)?\s?(?:(?:option|choice|answer:?)\s)?\(?([A-Ja-j])\)?\s?(?:[.:}\\)(]"
+    r"|[-–] |$)",
+    re.IGNORECASE,
+)
+_SEVERAL_IN_BOX = re.compile(r"\W{0,6}(?:[A-J]\W{0,3}(?:,|and|&|or)\W{0,3}){1,9}[A-J]\W{0,3}")
+_OPTION = re.compile(r"^[ \t]{0,8}\(?([A-J])[).:][ \t]{1,8}(\S[^\n]{0,300})$", re.MULTILINE)
 
 
-def chosen(text: str) -> str | None:
+def chosen(text: str, question: str = "") -> str | None:
     """The letter in the last box, else behind the last mark, else of "X is correct", "option X", or a letter that
-    stands alone, in bold or like `(B)`."""
-    text = text[-LONGEST:].translate(FULL_WIDTH)
-    box = _IN_BOX.match(in_box(text)[:60])
-    if box:
+    stands alone, in bold or like `(B)`. question: where a text names no letter, but an option of the question's list in
+    its words, that option's."""
+    text = spoken(text).translate(FULL_WIDTH)
+    letter = _stated(text)
+    if letter is None and _LIST.fullmatch(text.strip()):
+        return None  # the options again
+    if letter is None and question:
+        letter = _in_words(text, question)
+    return (_mentioned(text) if letter is None else letter) or None
+
+
+def _stated(text: str) -> str | None:
+    """The letter that a text says it chooses; None for none, "" for several."""
+    boxes = last_boxes(text)
+    if len(boxes) > 1 or (boxes and _SEVERAL_IN_BOX.fullmatch(boxes[-1][:60])):
+        return ""
+    if boxes and (box := _IN_BOX.match(boxes[-1][:60])):
         return box[1].upper()
     for mark in reversed(list(MARK.finditer(text))):
         if (found := _behind(text, mark.end())) is not None:
-            return found or None
-    text = _OTHERS.sub("", text)
-    if first := _FIRST.match(text.strip()) or _ITEM.fullmatch(text.strip()):
-        return first[1].upper()
-    for pattern in (_RIGHT, _PICKED):
-        if found := _last(pattern.finditer(text), text):
             return found
+    if elements := _ELEMENT.findall(text):
+        return str(elements[-1][1]).upper()
+    text = _OTHERS.sub("", text)
     verdicts = {m[1] or m[2] for m in _VERDICT.finditer(text)}
     if len(verdicts) == 1:
         return verdicts.pop()
+    if first := _FIRST.match(text.strip()) or _ITEM.fullmatch(text.strip()):
+        return first[1].upper()
+    return next((found for pattern in (_RIGHT, _PICKED, _SAID) if (found := _last(pattern.finditer(text), text))), None)
+
+
+def _in_words(text: str, question: str) -> str | None:
+    """The letter of the one option whose words are what a text, or its last line, answers."""
+    lines = text.strip().splitlines()
+    options = _OPTION.findall(question)
+    asked = question[: listed.start()] if (listed := _OPTION.search(question)) else ""
+    for said in (text, lines[-1] if lines else ""):
+        answer = short(said, asked)
+        named = [option for option, words in options if matches(answer, (words,))]
+        if len(named) == 1:
+            return str(named[0])
+    return None
+
+
+def _mentioned(text: str) -> str | None:
+    """The letter that stands out in a text which does not say that it chooses it."""
+    text = _OTHERS.sub("", text)
     if alone := _only(text) or _last(_BOLD.finditer(text), text) or _last(_NAMED.finditer(text), text):
         return alone
     listed = _LISTED.findall(text)

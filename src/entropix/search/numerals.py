@@ -21,7 +21,9 @@ _EXACT = Context(prec=4 * MOST_DIGITS)
 _SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _VULGAR = "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
 _SCALE = {"hundred": 2, "thousand": 3, "lakh": 5, "crore": 7, "million": 6, "billion": 9, "trillion": 12}
+_MYRIADS = {"万": 4, "萬": 4, "만": 4, "億": 8, "亿": 8, "억": 8}
 _LETTERS = {"k": 3, "m": 6, "mn": 6, "b": 9, "bn": 9}
+_POWERS = _LETTERS | _MYRIADS
 _SPACE = "[ \u00a0\u2009\u202f\u2007]"
 _MONTH = (
     r"(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?"
@@ -37,10 +39,19 @@ _LATEX = [
         (r"\\(?:times|cdot)(?![A-Za-z])", "×"),
         (r"\\approx(?![A-Za-z])", "≈"),
         (r"\\frac(\d)(\d)(?!\d)", r"\\frac{\1}{\2}"),
+        (
+            r"(\b(?:probability|chances?|likelihood|odds)\b[^.\d\n]{0,60})(\d{1,6}) (?:out of|in) (?:every )?(\d{1,6})",
+            r"\1\2/\3",
+        ),
+        (r"(\d{1,6}) (?:out of|in) (?:every )?(\d{1,6})(?=(?: or \S{1,8})? (?:chance|probability))", r"\1/\2"),
+        (r"(\bratio\b[^.\d\n]{0,60}\d{1,9}) to (?=\d)", r"\1:"),
+        (r"\\pm(?![A-Za-z])", "±"),
+        (r"(?<![\d.)}\]])(\s?)±\s?(\d{1,9}(?:\.\d{1,9})?)", r"\1\2 or -\2"),
         (r"[\u066b](?=\d)", "."),
         (r"(?<=\d)[\u066c，](?=\d)", ","),
         (r"(?<=\d)．(?=\d)", "."),
-        (r"(?<=\d)\*\*(?=\d)", "^"),
+        (r"(?<=\d)\*\*(?=-?\d)", "^"),
+        (r"(?<![\d.,/])(\d{1,9}) and (?:a|one)[ -]half\b", r"\1.5"),
         (r"[﹣－](?=[\d$€£¥.])", "-"),
         (r"(?<!\w)__(?=\S)([^_\n]{1,200})(?<=\S)__(?!\w)", r"**\1**"),  # bold
     )
@@ -54,7 +65,7 @@ _WHOLE = (
     rf"|\d{{1,3}}(?:\.\d{{3}}){{1,160}},\d{{1,{MOST_DIGITS}}}(?![\d,])"  # 1.234,5
     rf"|(?<!\d{_SPACE})[1-9]\d{{0,2}}(?:{_SPACE}\d{{3}}){{1,160}}(?!\d|{_SPACE}?\d|[/:]\d)(?:[.,]\d{{1,{MOST_DIGITS}}})?"
     rf"|(?<!\d,)\d{{1,{MOST_DIGITS}}},(?:\d{{1,2}}|\d{{4,{MOST_DIGITS}}}|(?<=\b0,)\d{{3}})(?![\d,])(?!\.\d)"  # 12,5
-    rf"|\d+(?:\.\d+)?|\.\d+"
+    rf"|\d+(?:\.\d+)?|(?<![.…])\.\d+"
 )
 _TOKEN = re.compile(
     rf"""
@@ -63,26 +74,30 @@ _TOKEN = re.compile(
       | (?<![\d.,])(?!\d{{1,3}}(?:\.\d{{3}}){{1,9}}(?![\d.]))(?:\d{{1,3}}\.){{3}}\d{{1,3}}(?!\.?\d)     # an address
       | (?<!\d)\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}(?!\d)
       | (?<!\d)\d{{1,2}}([-/.])\d{{1,2}}\2(?:\d{{4}}|\d\d)(?!\d|[.]\d)
+      | \b{_MONTH}\.?,?\ (?:19|20)\d\d\b(?![.,]\d)
       | \b{_MONTH}\.?\ \d{{1,2}}(?:st|nd|rd|th)?(?:,?\ \d{{4}})?(?![\d,]) | \b\d{{1,2}}\ {_MONTH}\b(?:,?\ \d{{4}})?
       | (?<![\d:])(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d)?(?![\d:]) | (?<![\d.,])\d{{1,9}}(?:st|nd|rd|th)\b
       | \b(?:step|question|problem|equation|eq\.|example|exercise|method|attempt|part|case|note|footnote)s?
         \ {{0,2}}[#(]?\d{{1,9}}(?![\d]|[.,]\d)
     )
     | (?P<sign>(?<![A-Za-z0-9_À-ɏͰ-ԯ)\]}}.])[-−–+]|(?<![A-Za-z])negative\ )?(?P<money>\ ?[$€£¥₹₩₽]\ ?(?P<inner>[-−–])?)?
-    (?<![A-Za-z_À-ɏͰ-ԯ^])(?<![\^_]\{{)(?<![\^_]\{{-)(?<!\^-)(?<!sqrt\{{)(?<!√)
+    (?<![A-Za-z_À-ɏͰ-ԯ^])(?<![\^_]\{{)(?<![\^_]\{{-)(?<!\^-)(?<!\^\()(?<!\^\(-)(?<!sqrt\{{)(?<!√)
     (?:
         (?P<latex>(?P<units>\d{{1,{MOST_DIGITS}}})?\ ?
           \\frac\{{\ ?(?P<above>[-−]?\d{{1,40}})\ ?\}}\{{\ ?(?P<below>-?\d{{1,40}})\ ?\}})
       | (?P<vulgar>(?P<whole>\d{{1,{MOST_DIGITS}}})?{_SPACE}?(?P<part>[{_VULGAR}]))
-      | (?:(?P<entire>\d{{1,40}})\ )?(?<![/\d])(?P<over>\d{{1,40}})\ ?[/⁄]\ ?(?P<under>\d{{1,40}})(?![/\d]|[.,]\d)
+      | (?:(?P<entire>\d{{1,40}})\ (?:and\ )?)?(?<![/\d])
+        (?P<over>\d{{1,40}})\ ?[/⁄]\ ?(?P<under>\d{{1,40}})(?![/\d]|[.,]\d)
       | (?<![\d:])(?P<left>\d{{1,9}})(?::|\ :\ )(?P<right>\d{{1,9}})(?![\d:]|[.,]\d)
       | (?P<base>\d{{1,4}})
-        (?:\^(?:\{{(?P<braced>\d{{1,2}})\}}|(?P<exponent>\d{{1,2}})(?!\d))|(?P<high>[⁰¹²³⁴⁵⁶⁷⁸⁹]{{1,2}}))
+        (?:\^(?:[{{(](?P<braced>[-−]?\d{{1,3}})[)}}]|(?P<exponent>[-−]?\d{{1,3}})(?!\d))
+          |(?P<high>⁻?[⁰¹²³⁴⁵⁶⁷⁸⁹]{{1,3}}))
       | (?P<plain>{_WHOLE})
         (?P<power>[eE][-+−]?\d{{1,4}}(?!\w|\.\d)
           | \ ?[×x*]\ ?10(?:\^\{{?\ ?(?P<raised>[-+−]?\d{{1,4}})\ ?\}}?|(?P<small>[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{{1,4}})))?
-        (?P<scale>\ (?:{"|".join(_SCALE)})s?\b|(?-i:k)\b|(?(money)(?:[KMB]|bn|mn)\b|(?!)))?
     )
+    (?P<scale>(?:\ (?:{"|".join(_SCALE)})s?\b){{1,2}}|\ ?[{"".join(_MYRIADS)}]|(?-i:k)\b
+      |(?(money)(?:[KMB]|bn|mn)\b|(?!)))?
     """,
     re.VERBOSE | re.IGNORECASE | re.MULTILINE,
 )
@@ -174,38 +189,54 @@ def _value(match: re.Match[str]) -> str | None:
         sign and sign.strip().lower() in ("-", "−", "–", "negative") for sign in match.group("sign", "inner")
     )
     sign = -1 if negative else 1
+    raised = _raised(match)
     if match["latex"] is not None:
         above, below = int(match["above"].replace("−", "-")), int(match["below"])
-        return fraction(sign * (int(match["units"] or 0) * below + above), below)
+        return fraction(sign * (int(match["units"] or 0) * below + above) * 10**raised, below)
     if match["vulgar"] is not None:
         below = 2520 * 2
         above = round(unicodedata.numeric(match["part"]) * below)
-        return fraction(sign * (int(match["whole"] or 0) * below + above), below)
+        return fraction(sign * (int(match["whole"] or 0) * below + above) * 10**raised, below)
     if match["over"] is not None:
         below = int(match["under"])
-        return fraction(sign * (int(match["entire"] or 0) * below + int(match["over"])), below)
+        return fraction(sign * (int(match["entire"] or 0) * below + int(match["over"])) * 10**raised, below)
     if match["left"] is not None:
-        left, right = int(match["left"]), int(match["right"])
-        divisor = gcd(left, right)
-        if not left or not right:
-            return None
-        left, right = left // divisor, right // divisor
-        return None if left < 24 and 10 <= right < 60 else f"{left}:{right}"  # a time of day
+        return _ratio(int(match["left"]), int(match["right"]))
     if match["base"] is not None:
-        exponent = match["braced"] or match["exponent"] or match["high"].translate(_SUPERSCRIPT)
-        return decimal(Decimal(sign * int(match["base"]) ** int(exponent)))
+        return _powered(sign, match)
     digits = _plain_digits(match["plain"])
     if len(digits) > MOST_DIGITS:
         return None
-    raised = 0
     if power := match["power"]:
         written = match["raised"] or (match["small"] or "").translate(_SUPERSCRIPT) or power[1:]
-        raised = int(written.replace("−", "-"))
-    if match["scale"]:
-        scale = match["scale"].strip().lower()
-        raised += _SCALE.get(scale.removesuffix("s"), _LETTERS.get(scale, 0))
+        raised += int(written.replace("−", "-"))
     value = Decimal(digits)
     return decimal(_EXACT.scaleb(value.copy_negate() if negative else value, raised))
+
+
+def _raised(match: re.Match[str]) -> int:
+    """The power of ten that the words behind a number stand for: 5 of "3 hundred thousand"."""
+    scales = (match["scale"] or "").lower().split()
+    return sum(_POWERS.get(scale, _SCALE.get(scale.removesuffix("s"), 0)) for scale in scales)
+
+
+def _ratio(left: int, right: int) -> str | None:
+    """None for a time of day."""
+    divisor = gcd(left, right)
+    if not left or not right:
+        return None
+    left, right = left // divisor, right // divisor
+    return None if left < 24 and 10 <= right < 60 else f"{left}:{right}"
+
+
+def _powered(sign: int, match: re.Match[str]) -> str | None:
+    """None for more digits than anyone answers."""
+    written = match["braced"] or match["exponent"] or match["high"].translate(_SUPERSCRIPT)
+    base, exponent = int(match["base"]), int(written.replace("−", "-"))
+    if len(match["base"]) * abs(exponent) > MOST_DIGITS:
+        return None
+    power: int = base ** abs(exponent)
+    return fraction(sign, power) if exponent < 0 else decimal(Decimal(sign * power))
 
 
 def _plain_digits(written: str) -> str:

@@ -10,6 +10,8 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+from entropix.search.marks import spoken
+
 MOST_WORDS = 10
 """A longer answer is a sentence that explains rather than a short answer, and two of those are never equal."""
 
@@ -104,7 +106,7 @@ def short(text: str, question: str = "") -> str | None:
 
     A marked answer ("the answer is …") counts first, else the first sentence. `question` helps to take the answer out
     of a sentence that repeats it: of "Hamlet was written by William Shakespeare." what it did not say."""
-    text = _MARKUP.sub("", text.strip()).strip()
+    text = _MARKUP.sub("", spoken(text).strip()).strip()
     if not text or _REFUSAL.search(text[:200]):
         return None
     marks = list(_MARKED.finditer(text))

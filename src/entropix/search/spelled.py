@@ -12,16 +12,18 @@ _SMALL = (
     "eighteen nineteen"
 )
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-_VALUES = {word: n for n, word in enumerate(_SMALL.split())} | {word: 10 * n for n, word in enumerate(_TENS.split(), 2)}
+SMALL_NUMBERS = {word: n for n, word in enumerate(_SMALL.split())} | {
+    word: 10 * n for n, word in enumerate(_TENS.split(), 2)
+}
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _PARTS = {"half": 2, "halves": 2, "third": 3, "thirds": 3, "quarter": 4, "quarters": 4, "fifth": 5, "fifths": 5}
-_WORD = "|".join(sorted([*_VALUES, *_SCALES], key=len, reverse=True))
+_WORD = "|".join(sorted([*SMALL_NUMBERS, *_SCALES], key=len, reverse=True))
 _SPELLED = re.compile(
     rf"\b(?P<minus>(?:minus|negative) )?(?P<words>(?:{_WORD})(?:(?:[ -]| and )(?:{_WORD}))"
     r"{0,12})\b(?! (?:of|by|another)\b)",
     re.IGNORECASE,
 )
-_UNIT, _PART = "|".join(_VALUES), "|".join(_PARTS)
+_UNIT, _PART = "|".join(SMALL_NUMBERS), "|".join(_PARTS)
 _BROKEN = re.compile(
     rf"(?:(?P<whole>{_UNIT}) and )?(?:(?P<above>{_UNIT}|a)[ -](?P<part>{_PART})|half)\b(?! (?:dozen|an?|the)\b)"
     rf"|(?P<times>half a|{_UNIT}|a) dozen\b",
@@ -44,21 +46,26 @@ def in_words(text: str, marks: Sequence[int]) -> str | None:
             return _value(found)
     if broken := _BROKEN.fullmatch(text.strip(_DECORATION)):
         return _broken(broken)
-    found = _SPELLED.fullmatch(text.strip(_DECORATION))
-    if found:
-        return _value(found)
+    if whole := whole_number(text):
+        return whole
     spelled = list(_SPELLED.finditer(text)) if len(text) <= LONGEST and not marks else []
     # "one" is more often a pronoun
     return _value(spelled[0]) if len(spelled) == 1 and spelled[0]["words"].lower() != "one" else None
 
 
+def whole_number(text: str) -> str | None:
+    """The number that a text is in words and nothing else; None for any other text."""
+    found = _SPELLED.fullmatch(text.strip(_DECORATION)) if len(text) <= LONGEST else None
+    return _value(found) if found else None
+
+
 def _broken(found: re.Match[str]) -> str | None:
     """Of "two and a half", "three quarters" and "half a dozen"."""
     if times := found["times"]:
-        return str(6 if times.lower() == "half a" else 12 * _VALUES.get(times.lower(), 1))
+        return str(6 if times.lower() == "half a" else 12 * SMALL_NUMBERS.get(times.lower(), 1))
     below = _PARTS[(found["part"] or "half").lower()]
-    above = _VALUES.get((found["above"] or "a").lower(), 1)
-    return fraction(below * _VALUES.get((found["whole"] or "zero").lower(), 0) + above, below)
+    above = SMALL_NUMBERS.get((found["above"] or "a").lower(), 1)
+    return fraction(below * SMALL_NUMBERS.get((found["whole"] or "zero").lower(), 0) + above, below)
 
 
 def _value(found: re.Match[str]) -> str | None:
@@ -76,8 +83,8 @@ def _value(found: re.Match[str]) -> str | None:
                 return None
             smallest_scale = _SCALES[word]
             total, group, last = total + (group or 1) * smallest_scale, 0, _ANY
-        elif word in _VALUES:
-            value = _VALUES[word]
+        elif word in SMALL_NUMBERS:
+            value = SMALL_NUMBERS[word]
             room = (
                 100 if last == 100 else 10 if 20 <= last < 100 and last % 10 == 0 else 10**18 if last == 10**18 else 0
             )

@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import re
 
-from entropix.search.numerals import IRRATIONAL, Numeral, numerals, readable
+from entropix.search.boxes import closed, is_expression, last_boxes, without_texts
+from entropix.search.marks import HASHES, MARK, spoken
+from entropix.search.numerals import Numeral, numerals, readable
+from entropix.search.several import in_expression, settled, variable_asked, variables
 from entropix.search.spelled import in_words
+from entropix.search.units import merged
 
+_HEADING = re.compile(r"#### ?\d{1,3}[.):](?:\s|$)|.*:\s*$")
 REACH = 400
 """Characters behind a mark within which its answer stands."""
 
-LONGEST = 32768
-"""Characters at the end of a text that are read."""
-
-_ABROAD = (
-    r"答案|答え|正解|正答|答：|答:|答(?=\s?[是为為])|回答|结果|結果|정답|답변|답(?=은|:|\s)|respuesta|réponse|antwort|ergebnis|ответ"
-    r"|результат|الجواب|الإجابة|پاسخ|جواب|resposta|risposta|antwoord|odpowiedź|cevap|उत्तर|đáp án|câu trả lời|jawaban"
-    r"|résultat|resultado|risultato|正确(?:的是|选项)|(?:正しい|適切な)(?:選択肢|もの|の)(?=は)"
-    r"|(?:옳은|맞는|올바른) (?:것|선택지)(?=[은는])"
-)
-MARK = re.compile(
-    r"\b(?:answer|ans|result|solution)\b[^.\n\d:=!?]{0,60}?(?:\b(?:is|would be|should be|must be)\b|[:=→])"
-    rf"|^[#* ]{{1,8}}(?:final )?(?:answer|result)[:* ]{{0,4}}$|<answer>|(?:{_ABROAD})",
-    re.IGNORECASE | re.MULTILINE,
-)
-_HASHES = re.compile(
-    r"^[ \t]{0,8}#### ?(?=[-−+$€£*\d.])[^\n]{0,400}$|(?<=[^#\n])#### ?(?=[-−+$€£*\d.])[^\n]{0,400}$", re.MULTILINE
-)
-_HEADING = re.compile(r"#### ?\d{1,3}[.):](?:\s|$)|.*:\s*$")
 _WEAK = re.compile(
     r"(?:\b(?:equals|is equal to|comes to|amounts to|in total|altogether|therefore|thus|hence|the total is)\b|∴"
     r"|\b(?:total|sum) ?[:=])"
@@ -37,21 +24,24 @@ _WEAK = re.compile(
 _LATER = re.compile(r"\b(?:so|therefore|then|which (?:leaves|makes|gives|means)|leaving)\b", re.IGNORECASE)
 _RESTATED = re.compile(r"(?<!\()\b(?:i\.\s?e\.|that is,?|namely|in other words)[,:]?\s", re.IGNORECASE)
 _WORDED = re.compile(
-    r"\d\W{0,3} (?:times|plus|minus|divided by|multiplied by) [^.;\n]{1,40}? (?:is|equals|makes|gives) ", re.IGNORECASE
+    r"\d(?:\W{0,3} (?:times|plus|minus|divided by|multiplied by)| ?(?:%|percent) of) [^.;\n]{1,40}? (?:is"
+    r"|equals|makes|gives) ",
+    re.IGNORECASE,
 )
 _REASON = re.compile(
-    r"\b(?:because|since|as (?=\S{1,20} ?[-+*/×=\d])|where|given that)|[(;≈]|[.!?。！？](?=\s|$)|。|\bnot\b|\bno\b",
+    r"\b(?:because|since|as (?=\S{1,20} ?[-+*/×=\d])|where|given that)|[;≈]|(?<![A-Za-z])\(|[.!?。！？](?=\s|$)|。"
+    r"|\bnot\b|\bno\b|\b(?:of (?:which|whom|them)|including)\b|其中",
     re.IGNORECASE,
 )
 _DENIED = re.compile(
-    r"(?:\bnot|\bno|n['’]t|\bnicht|\binstead of|\brather than)(?:\s(?:[$€£*(]|\\\(){0,4})?$",
+    r"(?:\bnot|\bno|\bno longer|n['’]t|\bnicht|\binstead of|\brather than)(?:\s(?:[$€£*(]|\\\(){0,4})?$",
     re.IGNORECASE,
 )
-_MINUS = re.compile(r"^[\s:=*$]{0,4}minus $", re.IGNORECASE)
+_MINUS = re.compile(r"(?:^[\s:=*$]{0,4}|\b(?:is|was|be|of|at|to|equals) |[:=(*]\s?)minus $", re.IGNORECASE)
 _BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 _BEFORE_OPERATOR = re.compile(r"[^\d=\n]{0,12}?\s?(?:[+*/×÷·^−–-]|x(?=\s?\d))\s?[($€£\d\\]")
+_UNDONE = re.compile(r"\s?(?:[+*/×÷·−–-]|x(?=\s?\d))\s?[$€£]?\d")
 _AFTER_OPERATOR = re.compile(r"(?:[+*/×÷·^−–-]|\dx)\s?[($€£\\]{0,2}$")
-_BOX = re.compile(r"\\(?:boxed|fbox) ?(?:\{| ([^\s{}\\$]{1,80}))")
 _UNKNOWN = re.compile(
     r"\b(?:cannot|can['’]t|can not|could not|couldn['’]t|unable to|impossible to|not possible to) (?:be )?"
     r"(?:determined?|known?|computed?|calculated?|found|find|answer(?:ed)?|tell|solved?)\b"
@@ -63,48 +53,59 @@ _COMPARED = re.compile(r" (?:more|fewer|less|greater|larger|smaller|older|younge
 _ASIDE = re.compile(r",? (?:which|that) (?:is|was|are|were) $", re.IGNORECASE)
 _OVERALL = re.compile(r"(?: [^\W\d]{1,20}){0,3} (?:in total|altogether|in all)\b", re.IGNORECASE)
 _AMOUNT = re.compile(
-    r"(?:\b(?:is|are|was|were|be|equals|has|have|costs?|needs?|pays?|earns?|takes?|leaves|makes|gives(?: us)?)|[:：])"
+    r"(?:\b(?:is|are|was|were|be|equals|has|have|had|gets?|got|receives?|costs?|needs?|pays?|earns?|takes?"
+    r"|leaves|makes|gives(?: us)?)|[:：])"
     r"(?: (?:about|around|only|exactly|approximately|a total of))?[ *($€£]{0,5}$",
     re.IGNORECASE,
 )
+_OUT_OF = re.compile(r"(?: [^\W\d]{1,20}){0,2} out of (?:the |every |all )?")
 _FOR = re.compile(
-    r"(?: [^\W\d]{1,20}| ?[$€£%²³°]|/[a-z]{1,6}){0,4}?"
-    r" (?:for|in|after|over|with|at|on)(?: (?:the|all|a|those))?[ $€£]{1,2}"
+    r"(?: [^\W\d]{1,20}| ?[$€£%²³°]|/[a-z]{1,6}){0,4}?,?"
+    r" (?:for|in|after|over|with|at|on|before|by|to|from|(?:out )?of)"
+    r"(?: (?!(?:and|or|so|but|which|then|he|she|they|it|is|are|was|has|have|had|leaves?|makes?|gives?|equals?)\b)"
+    r"[^\W\d]{1,15}){0,3}[ $€£]{0,2}"
 )
 """What stands between an amount and what it is for: 30 dollars for 6 books."""
+_LABEL = re.compile(
+    r"\W{0,6}[^\W\d_]{1,20}(?: [^\W\d_]{1,20}){0,3}\W{0,3}[:：]\s?(?=[*$€£(\\]{0,4}\s?[-−]?[$€£]?\s?[\d.\\])"
+)
+_BESIDE = re.compile(
+    r"[\W_]{0,8}(?:(?:let me know|feel free|if you (?:have|need|want|would|like)|(?:i )?hope|confidence|would you"
+    r"|do you|please|explanation|check|verification|verify(?:ing)?|source|disclaimer)\b|note\W{0,3}:|p\.?s\.)",
+    re.IGNORECASE,
+)
+MOST_ASIDES = 12
+"""Sentences at the end of a text of which the last one that answers is looked for."""
+_HOUR = re.compile(r" ?(?:[ap]\.?m\b|o['’]clock)", re.IGNORECASE)
+_YEAR = re.compile(r"1[5-9]\d\d|20\d\d")
+_SINCE = re.compile(r"\b(?:in|since|until|during|year)\s$", re.IGNORECASE)
+_MEASURED = re.compile(r"\s?[A-Za-z$€£%]")
+_LETTER = re.compile(r"\W*[A-J]\W*")
 _SENTENCE = re.compile(r"(?<=[.!?])[*_)\]]{0,3}\s+(?=\S)|\n+|(?<=[。！？])")
 
 
-def in_box(text: str) -> str:
-    """What the last \\boxed{…} (also \\fbox, and \\boxed 5) holds, with balanced braces; "" for none."""
-    start = max(text.rfind("\\boxed"), text.rfind("\\fbox"))
-    opened = _BOX.match(text, start) if start >= 0 else None
-    if opened is None:
-        return ""
-    if opened[1]:
-        return opened[1].rstrip(".,;$")
-    begin, depth = opened.end(), 1
-    for at in range(begin, len(text)):
-        if text[at] in "{}" and text[at - 1] != "\\":
-            depth += 1 if text[at] == "{" else -1
-            if not depth:
-                return text[begin:at].strip()
-    return ""
-
-
-def stated_number(text: str) -> str | None:
-    """The number that a text answers: in its last box with digits, else behind its last mark, else in its last
-    sentence."""
-    text = readable(text[-LONGEST:])
-    box = in_box(text)[:REACH]
-    if any(sign.isnumeric() for sign in box):
-        return None if IRRATIONAL.search(box) and not _EQUAL.search(box) else _of_clause(box)
+def stated_number(text: str, question: str = "") -> str | None:
+    """The number that a text answers: in its last box, else behind its last mark, else in its last sentence. question:
+    the unit or the variable that is asked for, where a text gives several."""
+    text = merged(readable(closed(spoken(text))), question)
+    asked = variable_asked(question)
+    boxes = last_boxes(text)
+    if boxes and not _LETTER.fullmatch(boxes[-1]):
+        return _of_box(boxes, question, asked) or None
     marks = [m.end() for m in MARK.finditer(text)]
-    marks += [m.start() + 4 for m in _HASHES.finditer(text) if not _HEADING.match(m.group())]
+    marks += [m.start() + 4 for m in HASHES.finditer(text) if not _HEADING.match(m.group())]
     for end in sorted(marks, reverse=True):
-        if found := _of_clause(_behind(text, end)):
-            return found
-    return _of_last_sentence(text) or in_words(text, marks)
+        if (found := _of_clause(_behind(text, end), asked)) is not None:
+            return found or None
+    found = _of_last_sentence(text, asked)
+    return (in_words(text, marks) if found is None else found) or None
+
+
+def _of_box(boxes: list[str], question: str, asked: str) -> str | None:
+    box = merged(without_texts(", ".join(boxes)), question)[:REACH]
+    if not _EQUAL.search(box) and is_expression(box):
+        return None
+    return in_words(box, [0]) if (found := _of_clause(box, asked)) is None else found
 
 
 def _behind(text: str, start: int) -> str:
@@ -113,8 +114,10 @@ def _behind(text: str, start: int) -> str:
     return rest.split("\n", 1)[0]
 
 
-def _of_clause(clause: str) -> str | None:
-    """The number that the words behind a mark state."""
+def _of_clause(clause: str, asked: str) -> str | None:
+    """The number that the words behind a mark state; "" where they state several, or an expression."""
+    if given := variables(clause):
+        return given.get(asked, "")
     found = _undenied(clause, numerals(clause, items=False))
     again = _RESTATED.search(clause) or _WORDED.search(clause)
     if again and (later := [n for n in found if n.start >= again.end()]):
@@ -123,57 +126,108 @@ def _of_clause(clause: str) -> str | None:
         return None
     stop = next((m.start() for m in _REASON.finditer(clause) if m.start() >= found[0].end), len(clause))
     found = [n for n in found if n.start < stop]
-    value = _of_equation(clause, found, stop) or found[0].value
-    minus = _MINUS.match(clause[: found[0].start])
-    return f"-{value}" if minus and value[0] not in "-0" else value
+    answer = _of_equation(clause, found, stop) or found[0]
+    if not _EQUAL.search(clause) and _UNDONE.match(clause[: min(answer.end + 24, stop)], answer.end):
+        return ""  # 5 + 3, which nobody has added
+    return _written(clause, found, answer)
+
+
+def _written(clause: str, found: list[Numeral], answer: Numeral) -> str:
+    """The value of an answer, "" where it is one of several or part of a formula."""
+    one = settled(clause, found, answer)
+    if one is None or in_expression(clause, answer):
+        return ""
+    minus = _MINUS.search(clause[max(one.start - 20, 0) : one.start])
+    return f"-{one.value}" if minus and one.value[0] not in "-0" else one.value
 
 
 def _undenied(text: str, found: list[Numeral]) -> list[Numeral]:
     return [n for n in found if not _DENIED.search(text[max(n.start - 16, 0) : n.start])]
 
 
-def _of_equation(clause: str, found: list[Numeral], stop: int) -> str | None:
+def _of_equation(clause: str, found: list[Numeral], stop: int) -> Numeral | None:
     """The side of an equation that is one number: 18 of "18 = 9*2" and 11 of "5 + 6 = 11"."""
     last, first = clause.rfind("=", 0, stop), clause.find("=", 0, stop)
     if last < 0:
         return None
     behind = next((n for n in found if n.start > last), None)
     if behind and not _BEFORE_OPERATOR.match(clause[behind.end : min(behind.end + 24, stop)]):
-        return behind.value
+        return behind
     ahead = [n for n in found if n.end <= first]
     if ahead and not _AFTER_OPERATOR.search(clause[: ahead[-1].start].rstrip()):
-        return ahead[-1].value
-    return found[-1].value
+        return ahead[-1]
+    return found[-1]
 
 
-def _of_last_sentence(text: str) -> str | None:
+def _of_last_sentence(text: str, asked: str) -> str | None:
+    """The number that the last sentence with one states; "" where it states several, or an expression."""
+    if given := variables(text.strip()[:REACH], lines=True):
+        return given.get(asked, "")
     found = numerals(text)
     if not found:
         return None
-    last = found[-1].start
-    starts = [0, *(m.end() for m in _SENTENCE.finditer(text, 0, last))]
-    begin = starts[-1]
-    following = _SENTENCE.search(text, found[-1].end)
-    sentence = text[begin : following.start() if following else len(text)]
-    found = [Numeral(n.value, n.start - begin, n.end - begin) for n in found if n.start >= begin]
+    starts = [0, *(m.end() for m in _SENTENCE.finditer(text, 0, found[-1].start))]
+    begin, end = _telling(text, found, starts)
+    sentence = text[begin:end]
+    found = [Numeral(n.value, n.start - begin, n.end - begin) for n in found if begin <= n.start < end]
+    return _of_sentence(sentence, found, asked)
+
+
+def _of_sentence(sentence: str, found: list[Numeral], asked: str) -> str | None:
+    """The number of `found`, those of a sentence without a mark, that it concludes with."""
     if _UNKNOWN.search(sentence):
         return None
+    if given := variables(sentence[:REACH]):
+        return given.get(asked, "")
     found = _undenied(sentence, found) or found
     bold = [n for m in _BOLD.finditer(sentence) for n in found if m.start() <= n.start and n.end <= m.end()]
     if bold:
-        return bold[-1].value
-    if (again := list(_RESTATED.finditer(sentence))) and (value := _of_clause(sentence[again[-1].end() :][:REACH])):
+        return _written(sentence, bold, bold[-1])
+    again = list(_RESTATED.finditer(sentence))
+    if again and (value := _of_clause(sentence[again[-1].end() :][:REACH], asked)):
         return value
     if overall := [n for n in found if _OVERALL.match(sentence, n.end)]:
         return overall[-1].value
-    if weak := list(_WEAK.finditer(sentence)):
-        clause = sentence[weak[-1].end() :][:REACH]
-        if not _LATER.search(clause) and (value := _of_clause(clause)):
+    for clause in _introduced(sentence):
+        if (value := _of_clause(clause, asked)) is not None:
             return value
+    return _written(sentence, found, _concluded(sentence, found))
+
+
+def _introduced(sentence: str) -> list[str]:
+    """What stands behind a label ("Left: 12") and behind the last of the words that conclude ("in total 12"), unless
+    more is concluded from it."""
+    ends = [m.end() for m in [*_WEAK.finditer(sentence)][-1:]]
+    if (label := _LABEL.match(sentence)) and ":" not in sentence[label.end() :]:
+        ends.insert(0, label.end())
+    return [sentence[end:][:REACH] for end in ends if not _LATER.search(sentence, end)]
+
+
+def _telling(text: str, found: list[Numeral], starts: list[int]) -> tuple[int, int]:
+    """Where the last sentence with a number stands that does not only speak about the answer, as a note does."""
+    spans: list[tuple[int, int]] = []
+    limit = len(text)
+    for begin in reversed(starts[-MOST_ASIDES:]):
+        inside = [n for n in found if begin <= n.start < limit]
+        if inside:
+            following = _SENTENCE.search(text, inside[-1].end)
+            spans.append((begin, following.start() if following else len(text)))
+            if not _BESIDE.match(text, begin):
+                return spans[-1]
+        limit = begin
+    return spans[0]
+
+
+def _concluded(sentence: str, found: list[Numeral]) -> Numeral:
+    """The last number of a sentence that is no reason, comparison, date or number of others."""
     stop = next((m.start() for m in _REASON.finditer(sentence) if m.start() >= found[0].end), len(sentence))
     kept = [n for n in found if n.start < stop] or found
     if len(kept) > 1 and _COMPARED.match(sentence, kept[-1].end) and _ASIDE.search(sentence[: kept[-1].start]):
         kept.pop()  # 12, which is 3 more than …
+    if len(kept) > 1 and _is_when(sentence, kept[-1]):
+        kept.pop()
+    if len(kept) > 1 and _OUT_OF.fullmatch(sentence, kept[-2].end, kept[-1].start):
+        kept.pop()
     if (
         len(kept) > 1
         and _AMOUNT.search(sentence[: kept[-2].start])
@@ -182,5 +236,12 @@ def _of_last_sentence(text: str) -> str | None:
         kept.pop()
     at = kept[-1]
     if _AFTER_OPERATOR.search(sentence[max(at.start - 8, 0) : at.start].rstrip()):
-        return _of_equation(sentence, kept, stop) or at.value
-    return at.value
+        return _of_equation(sentence, kept, stop) or at
+    return at
+
+
+def _is_when(sentence: str, number: Numeral) -> bool:
+    """Whether a number is a year or a time of day: 12 boxes in 2004, 3 apples at 5 pm."""
+    before = sentence[max(number.start - 12, 0) : number.start]
+    year = _YEAR.fullmatch(number.value) and _SINCE.search(before) and not _MEASURED.match(sentence, number.end)
+    return bool(year or _HOUR.match(sentence, number.end))
