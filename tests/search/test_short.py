@@ -2,7 +2,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from entropix.search.short import MOST_WORDS, matches, normalised, short
+from entropix.search.forms import compared, normalised
+from entropix.search.short import MOST_WORDS, matches, short
 
 TEXTS = [
     ("2017", "", "2017"),
@@ -31,7 +32,195 @@ TEXTS = [
 ]
 
 
-@pytest.mark.parametrize(("text", "question", "answer"), TEXTS)
+MORE = [
+    ("The capital of France is Paris.", "What is the capital of France?", "paris"),
+    ("It was Paris", "Where was the treaty signed?", "paris"),
+    ("Paris, France", "Where was the treaty signed?", "paris france"),
+    ("I believe it's **Paris**", "What is the capital of France?", "paris"),
+    ("I think it is Paris.", "What is the capital of France?", "paris"),
+    ("It's Paris.", "What is the capital of France?", "paris"),
+    ("The answer is **Paris**.", "What is the capital of France?", "paris"),
+    ("**Paris** is the capital of France.", "What is the capital of France?", "paris"),
+    ("Paris 🇫🇷", "What is the capital of France?", "paris"),
+    ("What is the capital of France? Paris.", "What is the capital of France?", "paris"),
+    ("Q: What is the capital of France?\nA: Paris", "What is the capital of France?", "paris"),
+    ("Question: What is the capital of France?\nAnswer: Paris", "What is the capital of France?", "paris"),
+    ("Sure! The capital of France is Paris.", "What is the capital of France?", "paris"),
+    ("Great question! The capital of France is Paris.", "What is the capital of France?", "paris"),
+    ("Of course. It is Paris.", "What is the capital of France?", "paris"),
+    ("<think>France... Paris or Lyon?</think>Paris", "What is the capital of France?", "paris"),
+    ('"Paris"', "What is the capital of France?", "paris"),
+    ("A: Paris", "What is the capital of France?", "paris"),
+    ("Ans: Paris", "What is the capital of France?", "paris"),
+    ("As of my last update, the capital of France is Paris.", "What is the capital of France?", "paris"),
+    ("According to most sources, it is Paris.", "What is the capital of France?", "paris"),
+    ("I'm not sure, but I think it's Paris.", "What is the capital of France?", "paris"),
+    ("I'm not entirely certain, but it might be Lyon.", "What is the capital of France?", "lyon"),
+    ("July 20, 1969", "When did humans first walk on the moon?", "july 20 1969"),
+    ("20 July 1969", "When did humans first walk on the moon?", "july 20 1969"),
+    ("July 20th, 1969", "When did humans first walk on the moon?", "july 20 1969"),
+    ("On July 20, 1969.", "When did humans first walk on the moon?", "july 20 1969"),
+    ("the 20th of July 1969", "When did humans first walk on the moon?", "july 20 1969"),
+    ("1969-07-20", "When did humans first walk on the moon?", "july 20 1969"),
+    (
+        "Humans first walked on the moon on July 20, 1969, during Apollo 11.",
+        "When did humans first walk on the moon?",
+        "july 20 1969",
+    ),
+    ("It was in 1969.", "When did humans first walk on the moon?", "1969"),
+    ("In the year 1969", "When did humans first walk on the moon?", "1969"),
+    ("1969", "In what year did humans first walk on the moon?", "1969"),
+    ("The first walk on the moon took place in July 1969.", "When did humans first walk on the moon?", "july 1969"),
+    ("It happened in 1969, not in 1968.", "When did humans first walk on the moon?", "1969"),
+    ("It ran from 1914 to 1918.", "When did the war take place?", "1914 to 1918"),
+    ("1914–1918", "When did the war take place?", "1914 to 1918"),
+    ("The 1960s", "When was the club popular?", "1960s"),
+    ("In the 18th century", "When was the bridge built?", "18th century"),
+    ("44 BC", "When did Caesar die?", "44 bc"),
+    ("Caesar died in 44 BC.", "When did Caesar die?", "44 bc"),
+    ("On Monday", "When is the meeting?", "monday"),
+    ("three", "How many moons does the planet have?", "3"),
+    ("3", "How many moons does the planet have?", "3"),
+    ("It has three moons.", "How many moons does the planet have?", "3"),
+    ("Twenty-seven", "How many books are in it?", "27"),
+    ("There are 27 books.", "How many books are in it?", "27"),
+    ("1,234", "How many people live there?", "1234"),
+    ("Jane Austen", "Who wrote Emma?", "jane austen"),
+    ("Emma was written by Jane Austen.", "Who wrote Emma?", "jane austen"),
+    ("Jane Austen wrote Emma in 1815.", "Who wrote Emma?", "jane austen"),
+    ("The author of Emma is Jane Austen.", "Who wrote Emma?", "jane austen"),
+    ("Jane Austen, the English novelist, wrote it.", "Who wrote Emma?", "jane austen"),
+    ("It was written by Jane Austen", "Who wrote Emma?", "jane austen"),
+    ("The novel was penned by Jane Austen.", "Who wrote Emma?", "jane austen"),
+    ("Emma, the 1815 novel, was written by Jane Austen.", "Who wrote Emma?", "jane austen"),
+    ("Jane Austen (1775–1817)", "Who wrote Emma?", "jane austen"),
+    ("Jane Austen is the author of Emma.", "Who wrote Emma?", "jane austen"),
+    ("By Jane Austen.", "Who wrote Emma?", "jane austen"),
+    ("Pierre and Marie Curie", "Who discovered radium?", "pierre and marie curie"),
+    ("Marie Curie and Pierre Curie", "Who discovered radium?", "marie curie and pierre curie"),
+    (
+        "Radium was discovered by Marie Curie and Pierre Curie.",
+        "Who discovered radium?",
+        "marie curie and pierre curie",
+    ),
+    ("1. Marie Curie\n2. Pierre Curie", "Who discovered radium?", "marie curie and pierre curie"),
+    ("- Marie Curie\n- Pierre Curie", "Who discovered radium?", "marie curie and pierre curie"),
+    ("Marie Curie, Pierre Curie", "Who discovered radium?", "marie curie pierre curie"),
+    ("Dr. Martin Luther King Jr.", "Who gave the speech?", "dr martin luther king jr"),
+    ("J. R. R. Tolkien", "Who wrote The Hobbit?", "j r r tolkien"),
+    ("The Hobbit was written by J.R.R. Tolkien.", "Who wrote The Hobbit?", "jrr tolkien"),
+    ("The Eiffel Tower is located in Paris, France.", "Where is the Eiffel Tower?", "paris france"),
+    ("It's in Paris.", "Where is the Eiffel Tower?", "paris"),
+    ("In Paris", "Where is the Eiffel Tower?", "paris"),
+    ("The Eiffel Tower stands in Paris.", "Where is the Eiffel Tower?", "paris"),
+    ("You can find it in Paris.", "Where is the Eiffel Tower?", "paris"),
+    (
+        "The largest planet in the solar system is Jupiter.",
+        "Which planet is the largest in the solar system?",
+        "jupiter",
+    ),
+    (
+        "Jupiter is the largest planet in our solar system.",
+        "Which planet is the largest in the solar system?",
+        "jupiter",
+    ),
+    ("The chemical symbol for gold is Au.", "What is the chemical symbol for gold?", "au"),
+    ("Au (from Latin aurum)", "What is the chemical symbol for gold?", "au"),
+    ('The symbol is "Au".', "What is the chemical symbol for gold?", "au"),
+    ("Gold's chemical symbol is Au.", "What is the chemical symbol for gold?", "au"),
+    ("The currency of Japan is the yen.", "What is the currency of Japan?", "yen"),
+    ("Japan uses the yen.", "What is the currency of Japan?", "yen"),
+    ("The Japanese yen", "What is the currency of Japan?", "japanese yen"),
+    ("Yen (¥)", "What is the currency of Japan?", "yen"),
+    ("Yes", "Is Paris in France?", "yes"),
+    ("Yes, Paris is in France.", "Is Paris in France?", "yes"),
+    ("No, it isn't.", "Is Lyon in Spain?", "no"),
+    ("No.", "Is Lyon in Spain?", "no"),
+    ("The answer is not Lyon but Paris.", "What is the capital of France?", "paris"),
+    ("Not Lyon, but Paris.", "What is the capital of France?", "paris"),
+    ("Lyon. Wait, no, it's Paris.", "What is the capital of France?", "paris"),
+    ("The capital is Paris\n\nNote: it is also the largest city.", "What is the capital of France?", "paris"),
+    ("Answer: Paris\nExplanation: It has been so since 987.", "What is the capital of France?", "paris"),
+    ("Final Answer: Paris", "What is the capital of France?", "paris"),
+    ("The final answer is: Paris", "What is the capital of France?", "paris"),
+    ("<answer>Paris</answer>", "What is the capital of France?", "paris"),
+    ("\\boxed{Paris}", "What is the capital of France?", "paris"),
+    ("\\boxed{\\text{Paris}}", "What is the capital of France?", "paris"),
+    ('{"answer": "Paris"}', "What is the capital of France?", "paris"),
+    ("New York City, also known as NYC", "What is the largest US city?", "new york city"),
+    ("The Beatles", "Which band recorded it?", "beatles"),
+    ("It was recorded by The Beatles in 1965.", "Which band recorded it?", "beatles"),
+    ("The band is called The Beatles.", "Which band recorded it?", "beatles"),
+    ("The band that recorded it was The Beatles.", "Which band recorded it?", "beatles"),
+    ("Mount Everest, at 8,849 metres, is the highest mountain.", "What is the highest mountain?", "mount everest"),
+    ("At 8,849 metres, Mount Everest is the highest mountain.", "What is the highest mountain?", "mount everest"),
+    ("Hauptstadt ist Paris", "Was ist die Hauptstadt von Frankreich?", "paris"),
+    ("La capital de Francia es París.", "¿Cuál es la capital de Francia?", "parís"),
+    ("La capitale de la France est Paris.", "Quelle est la capitale de la France ?", "paris"),
+    ("法国的首都是巴黎。", "法国的首都是哪里？", "巴黎"),
+    ("巴黎", "法国的首都是哪里？", "巴黎"),
+    ("答案是巴黎。", "法国的首都是哪里？", "巴黎"),
+    ("Paris, France", "What is the capital of France?", "paris"),
+    ("Katy Perry, 2016", "Who played in 2016?", "katy perry"),
+    ("Tomb of the Unknown Soldier", "What is it called?", "tomb of unknown soldier"),
+]
+
+NO_ANSWERS = [
+    "I don't know",
+    "I don't know.",
+    "I do not know the answer to that.",
+    "I'm sorry, but I don't have that information.",
+    "I'm not sure.",
+    "Sorry, I can't help with that.",
+    "I have no idea.",
+    "No idea.",
+    "Unknown",
+    "N/A",
+    "None",
+    "I am unable to answer that.",
+    "There is no information about this person.",
+    "It is not known who did it.",
+    "It's unclear.",
+    "I cannot determine who wrote it.",
+    "As an AI language model, I don't have access to real-time data.",
+    "I couldn't find any information on that.",
+    "I'm unable to verify that.",
+    "I apologize, but I don't have enough context.",
+    "Could you please clarify your question?",
+    "No one knows.",
+]
+
+SAME = [
+    (
+        "20 July 1969",
+        "July 20, 1969",
+        "July 20th 1969",
+        "the 20th of July, 1969",
+        "Sunday, July 20, 1969",
+        "1969-07-20",
+    ),
+    ("July 1969", "Jul. 1969", "July of 1969"),
+    ("1914–1918", "1914 to 1918", "from 1914 to 1918", "between 1914 and 1918"),
+    ("27", "twenty-seven", "Twenty seven"),
+    ("Simon & Garfunkel", "simon and garfunkel"),
+    ("the At-Symbol!", "AtSymbol"),
+]
+
+APART = [
+    "July 20, 1969",
+    "July 1969",
+    "1969",
+    "July 20",
+    "20 July 1970",
+    "June 20, 1969",
+    "1914 to 1918",
+    "27",
+    "7",
+    "one of them",
+]
+
+
+@pytest.mark.parametrize(("text", "question", "answer"), TEXTS + MORE)
 def test_a_short_answer_is_taken_out_of_its_sentence(text, question, answer):
     assert short(text, question) == answer
 
@@ -41,6 +230,21 @@ def test_a_short_answer_is_taken_out_of_its_sentence(text, question, answer):
 )
 def test_texts_that_answer_nothing_shortly_have_no_answer(text):
     assert short(text) is None
+
+
+@pytest.mark.parametrize("text", NO_ANSWERS)
+def test_a_refusal_is_no_answer(text):
+    assert short(text, "Who was it?") is None
+
+
+@pytest.mark.parametrize("forms", SAME, ids=lambda forms: forms[0])
+def test_dates_years_and_numbers_have_one_form_each(forms):
+    assert len({compared(form) for form in forms}) == 1
+    assert all(matches(compared(one), [other]) for one in forms for other in forms)
+
+
+def test_what_says_something_else_keeps_its_own_form():
+    assert len({compared(form) for form in APART}) == len(APART)
 
 
 def test_an_alias_matches_whatever_its_case_articles_and_punctuation():
@@ -54,6 +258,13 @@ def test_an_alias_matches_whatever_its_case_articles_and_punctuation():
 @given(st.text())
 def test_normalising_twice_is_normalising_once(text):
     assert normalised(normalised(text)) == normalised(text)
+
+
+@example("The Three")
+@example("July 20th, 1969")
+@given(st.text())
+def test_the_form_in_which_an_answer_is_compared_is_its_own(text):
+    assert compared(compared(text)) == compared(text)
 
 
 @given(st.text(), st.text(max_size=60))

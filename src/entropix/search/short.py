@@ -1,151 +1,232 @@
-"""Short factual answers: a name, a date or a place, compared as SQuAD's scorer compares them.
+"""Short factual answers: a name, a date or a place, taken out of the sentence that gives it. Source: this project.
 
-Source of the normalisation: Rajpurkar et al. 2016, arXiv:1606.05250, evaluation script (lower case, no punctuation, no
-articles, single spaces). Reading the answer off a sentence is this project's own.
+How two of them are compared is `search.forms`.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable
 
+from entropix.search.boxes import last_boxes, without_texts
+from entropix.search.forms import MONTH, compared, normalised
 from entropix.search.marks import spoken
 
 MOST_WORDS = 10
 """A longer answer is a sentence that explains rather than a short answer, and two of those are never equal."""
 
-_MARKED = re.compile(r"\b(?:final\s+|short\s+)?answer\s*(?:is|:|=)\s*:?\s*", re.IGNORECASE)
-_MARKUP = re.compile(r"[*_`#>]+|^\s*(?:[-•]|\d+[.)])\s+", re.MULTILINE)
-_SENTENCE_END = re.compile(r"(?<=\w{3})[.!?]+(?:\s+|$)|\n")
-_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
-_COPULA = re.compile(r"\s+(?:is|was|are|were|has been|have been|became|remains)\s+", re.IGNORECASE)
+LONGEST_SENTENCE = 400
+"""Characters of a sentence that are read."""
+
+_MARKED = re.compile(
+    r"\b(?:final\s+|short\s+|correct\s+)?(?:answer|ans)[\"'*_]{0,3}\s{0,3}(?:is|was|would be|:|=)\s{0,3}:?\s{0,3}"
+    r"|(?:答案|答え|正解|정답|respuesta|réponse|antwort|risposta|resposta|ответ)\s{0,3}"
+    r"(?:(?:是|は|은|es|est|ist|lautet|è|é)(?!\w)|是|は|은|[:：])\s{0,3}"
+    r"|\b(?:wait|actually|correction|sorry|oops|no wait)\b\W{1,3}[^.\n]{0,40}?\b(?:it|that)(?:['’]s| is| was"
+    r"| should be)\s",
+    re.IGNORECASE,
+)
+_ELEMENT = re.compile(r"<(?:final[_ -]?)?(?:answer|result|response)>\s{0,9}([^<]{1,400})", re.IGNORECASE)
+_JSON = re.compile(
+    r"[\"'](?:final[_ ]?)?(?:answer|result)[\"']\s{0,3}:\s{0,3}[\"']([^\"\n]{1,200})[\"']", re.IGNORECASE
+)
+_MARKUP = re.compile("[*_`#>]+|[\U0001f000-\U0001faff\u2600-\u27bf\ufe0f\u200d]+")
+_ITEM = re.compile(r"\s{0,8}(?:[-•]|\d{1,2}[.)])\s+(?=\S)")
+_LABEL = re.compile(r"\s{0,8}(?:A|Ans)\s?[:.]\s+")
+_SENTENCE_END = re.compile(
+    r"(?<=\w{3})(?<!\bJan)(?<!\bFeb)(?<!\bMar)(?<!\bApr)(?<!\bAug)(?<!\bSep)(?<!\bOct)(?<!\bNov)(?<!\bDec)[.!]+(?:\s+|$)"
+    r"|\?+(?:\s+|$)|(?<=[。！？])|\n"
+)
+_FILLER = re.compile(
+    r"\W*(?:sure|certainly|of course|absolutely|great|good|okay|ok|thank(?:s| you)|hello|hi|here(?: is|['’]s)"
+    r"(?: the answer)?)\b(?: (?:thing|question|one))?\W*",
+    re.IGNORECASE,
+)
+_ASKS = re.compile(r"\s{0,8}(?:Q|Question)\s?:|[^\n]{0,400}[?？]\s{0,8}$")
+_HEDGED = re.compile(
+    r"\b(?:(?:not|n['’]t be) (?:\S{1,12} )?(?:sure|certain)|don['’]?t (?:really )?know)[^.!?\n]{0,60}?,? but "
+    r"(?:my best guess is |(?:i|we) \w{4,8} (?:that )?)?",
+    re.IGNORECASE,
+)
+_REFUSAL = re.compile(
+    r"\b(?:i|we)\s+(?:do\s?n['’]?t|do not|can(?:not|['’]?t| not)|am\s+not|are\s+not|could\s?n['’]?t"
+    r"|could not)\s+(?:\w{4,9}\s)?"
+    r"(?:know|sure|certain|able|answer|find|determine|provide|have|help|verify|recall|confirm|access)\b"
+    r"|\b(?:i['’]m|i am|we are|we['’]re)\s+(?:\w{2,9}\s)?(?:sorry|not sure|not certain|unable|unaware|not aware"
+    r"|not able)\b"
+    r"|\bas an ai\b|\b(?:is|are|was|were|['’]s)\s+(?:currently\s)?(?:un|not )(?:known|clear|certain|available"
+    r"|specified"
+    r"|mentioned)\b|\b(?:no|not enough|insufficient)\s+(?:information|idea|record|data|context)\b|\bno(?: ?one"
+    r"|body) knows\b"
+    r"|\bno answer (?:is )?(?:available|known)\b|\b(?:could you|please)\s+(?:please\s)?(?:clarify|provide|specify)\b"
+    r"|\bi have no\b|^\W*(?:sorry|unfortunately)\b[^.]{0,60}\b(?:can['’]?t|cannot|unable|not)\b"
+    r"|^\W*(?:unknown|n/?a|none|not (?:sure|applicable|specified|mentioned|stated|known|available)|unclear)\W*$",
+    re.IGNORECASE,
+)
+_LEADS = re.compile(
+    r"(?:(?:(?:i|we)(?:['’]d| would)? (?:believe|think|guess|suppose|say)(?: that)?|(?:it|that|this|he"
+    r"|she)(?:['’]s| is| was"
+    r"| has been| would be| might be| may be| could be| must be| should be)|they (?:are|were)|there (?:is|are"
+    r"|was|were)"
+    r"|(?:it|there) (?:has|have|had)|you(?: can)? find (?:it|them)|might be|may be|could be|probably"
+    r"|(?:most )?likely|perhaps"
+    r"|maybe|not [^,]{1,60}?,? but(?: rather)?|so|well|yes,|here (?:is|are))[,:]?\s+)+",
+    re.IGNORECASE,
+)
+_SETTING = re.compile(
+    r"(?:according to|as of|based on|to (?:the best of )?my knowledge|at|with|in|on|by|from|during|since)\b"
+    r"(?:[^,]|,(?=\d)){1,80},\s+(?=\S+\s+\S+\s+\S+|it )",
+    re.IGNORECASE,
+)
+_INSERTED = re.compile(
+    r",\s(?:[^,]|,(?=\d)){1,80},(?=\s(?:is|was|are|were|became|remains|has|had|wrote|won|made|\w{2,12}ed)\b)"
+)
+_COPULA = re.compile(r"\s+(?:is|was|are|were|has been|have been|became|remains|est|es|ist|è|é)\s+|(?<=\w)(?:是|は)")
+_DONE_BY = re.compile(r"(?:\w{4,12}ly )?\w{2,14}(?:ed|en|wn|ng|nt|ught|ne|de|ld|t) by\s+", re.IGNORECASE)
 _LEAD = re.compile(
-    r"^(?:(?:in|on|at|by|from|to|of|as|called|named|known|located|situated|released|published|born|founded|written|sung|"
-    r"played|directed|created|invented|about|around|approximately|currently|simply)\s+)+",
+    r"^(?:(?:in|on|at|by|from|to|of|as|called|named|known|located|situated|released|published|born|founded"
+    r"|written|sung|"
+    r"played|directed|created|invented|about|around|approximately|currently|simply|the year|the city of)\s+)+",
     re.IGNORECASE,
 )
 _CLAUSE = re.compile(
-    r"\s*(?:[;(–—]|,\s+(?:which|who|where|when|a|an|the|and|but|as|in|located|released|born|also|known|or)\b"
+    r"\s*(?:[;(–—]|,\s+(?:which|who|where|when|a|an|the|and|but|as|in|not|located|released|born|also|known|or)\b"
     r"|\s(?:which|who|because|since|although|while|where)\s).*$",
     re.IGNORECASE | re.DOTALL,
 )
+_DATED = re.compile(rf"\s+(?:in|on|since|during)\s+(?:{MONTH}|\d).*$", re.DOTALL)
 _DATE = re.compile(
-    r"(?:(?:\d{1,2}\s+)?(?:January|February|March|April|May|June|July|August|September|October|November|December)"
-    r"(?:\s+\d{1,2}(?:st|nd|rd|th)?)?,?\s+)?\b(?:1\d{3}|20\d{2})\b",
+    rf"(?:from |between )?\b(?:1\d{{3}}|20\d{{2}})(?:\s?[-–—]\s?| (?:to|until|through|and) )(?:1\d{{3}}|20\d{{2}})\b"
+    rf"|\b(?:(?:the )?\d{{1,2}}(?:st|nd|rd|th)?(?: of)?\s)?{MONTH}(?:\s\d{{1,2}}(?:st|nd|rd|th)?)?(?: of"
+    rf"|,)?\s(?:1\d{{3}}|20\d{{2}})\b"
+    r"|\b(?:1\d{3}|20\d{2})-\d\d-\d\d\b|\b\d{1,4} (?:BCE?|B\.C\.(?:E\.)?)|\b(?:AD )?\b(?:1\d{3}|20\d{2})\b",
 )
 _WHEN = re.compile(r"\bwhen\b|\b(?:what|which|in what)\s+(?:year|date|day)\b", re.IGNORECASE)
-_REFUSAL = re.compile(
-    r"\b(?:i|we)\s+(?:do\s?n[o']?t|don’t|cannot|can[’']?t|am\s+not|are\s+not|could\s+not|couldn[’']t)\s+"
-    r"(?:know|sure|able|answer|find|determine|provide|have)|\b(?:as an ai|i[’']m (?:sorry|not sure|unable)|unknown\b|"
-    r"no (?:information|answer) (?:is )?(?:available|known)|not (?:known|available|enough information))",
-    re.IGNORECASE,
+_WHERE = re.compile(r"\s*(?:where|in (?:what|which))\b", re.IGNORECASE)
+_HOW_MANY = re.compile(r"\bhow (?:many|much)\b", re.IGNORECASE)
+_AT_PLACE = re.compile(r"\s(?:in|at|on|near)\s+(?:the\s)?(?=[A-Z])")
+_CHOOSES = re.compile(r"\s*(?:is|are|was|were|does|do|did|can|could|has|have|had|will|would|should)\b", re.IGNORECASE)
+_WORD = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]|[^\s\u3040-\u30ff\u4e00-\u9fff]+")
+_YES_NO = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
+_FUNCTION_WORDS = (
+    "a an the of in on at by to from for with and or is was are were be been it its this that he she they his her "
+    "their as did do does has have had which who whom whose what when where why how uses used there"
 )
-_FUNCTION = frozenset(
-    (
-        "a",
-        "an",
-        "the",
-        "of",
-        "in",
-        "on",
-        "at",
-        "by",
-        "to",
-        "from",
-        "for",
-        "with",
-        "and",
-        "or",
-        "is",
-        "was",
-        "are",
-        "were",
-        "be",
-        "been",
-        "it",
-        "its",
-        "this",
-        "that",
-        "he",
-        "she",
-        "they",
-        "his",
-        "her",
-        "their",
-        "as",
-        "did",
-        "do",
-        "does",
-        "has",
-        "have",
-        "had",
-        "which",
-        "who",
-        "whom",
-        "whose",
-        "what",
-        "when",
-        "where",
-        "why",
-        "how",
-    )
-)
-
-
-def normalised(text: str) -> str:
-    """`text` as SQuAD's scorer compares it: lower case, without punctuation, articles and repeated spaces."""
-    text = unicodedata.normalize("NFKC", text).lower()
-    text = "".join(c for c in text if not unicodedata.category(c).startswith("P") and c not in "$€£^~`|+<>=")
-    text = unicodedata.normalize("NFKC", text)  # what stood between a letter and its accent may be gone
-    return " ".join(_ARTICLES.sub(" ", text).split())
+_FUNCTION = frozenset(_FUNCTION_WORDS.split())
 
 
 def short(text: str, question: str = "") -> str | None:
-    """The short answer that `text` gives, normalised; None where it gives none, refuses, or explains instead.
+    """The short answer that `text` gives, in the form of `forms.compared`; None where it gives none, refuses, or
+    explains instead.
 
-    A marked answer ("the answer is …") counts first, else the first sentence. `question` helps to take the answer out
-    of a sentence that repeats it: of "Hamlet was written by William Shakespeare." what it did not say."""
-    text = _MARKUP.sub("", spoken(text).strip()).strip()
-    if not text or _REFUSAL.search(text[:200]):
+    A marked answer ("the answer is …", a box, an element) counts first, else the first sentence that is no courtesy and
+    not the question again. `question` helps to take the answer out of a sentence that repeats it: of "Hamlet was
+    written by William Shakespeare." what it did not say."""
+    sentence = _answering(spoken(text).strip())
+    if not sentence or _REFUSAL.search(sentence):
         return None
-    marks = list(_MARKED.finditer(text))
-    rest = text[marks[-1].end() :] if marks else text
-    sentence = _first_sentence(rest) or _first_sentence(text)
-    asked = _words(question)
-    answer = normalised(_taken_out(sentence, asked, bool(_WHEN.search(question))))
+    said = _YES_NO.match(sentence) if _CHOOSES.match(question) else None
+    if said:
+        return said[1].lower()
+    answer = compared(_taken_out(sentence, _words(question), question))
     return answer if answer and len(answer.split()) <= MOST_WORDS else None
 
 
 def matches(answer: str | None, accepted: Iterable[str]) -> bool:
-    """Whether an extracted answer is one of the accepted ones, as SQuAD's exact match has it."""
-    return answer is not None and normalised(answer) in {normalised(one) for one in accepted}
+    """Whether an extracted answer is one of the accepted ones, as SQuAD's exact match has it in the form of
+    `forms.compared`."""
+    return answer is not None and compared(answer) in {compared(one) for one in accepted}
 
 
-def _first_sentence(text: str) -> str:
-    for part in _SENTENCE_END.split(text):
-        if part and part.strip(" .,:;!?\"'“”"):
-            return part.strip().rstrip(".!?").strip()
-    return ""
+def _answering(text: str) -> str:
+    """The sentence, or the part of it, that answers; the refusal where one comes first."""
+    if boxes := last_boxes(text):
+        return without_texts(", ".join(boxes))
+    for pattern in (_ELEMENT, _JSON):
+        if found := pattern.findall(text):
+            return str(found[-1]).strip()
+    text = _MARKUP.sub("", text).strip()
+    if hedged := _HEDGED.search(text[:LONGEST_SENTENCE]):
+        text = text[hedged.end() :]
+    marks = list(_MARKED.finditer(text))
+    return (_sentence(text[marks[-1].end() :]) if marks else "") or _sentence(text)
+
+
+def _sentence(text: str) -> str:
+    """The first sentence that is no courtesy and no question; a list of names as one."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    if 1 < len(lines) <= 4 and all(_ITEM.match(line) and len(line.split()) <= 6 for line in lines):
+        return " and ".join(_ITEM.sub("", line, count=1).strip() for line in lines)
+    first, begin = "", 0
+    for end in (*_SENTENCE_END.finditer(text[: 4 * LONGEST_SENTENCE]), None):
+        part = text[begin : end.end() if end else len(text)][:LONGEST_SENTENCE]
+        begin = end.end() if end else 0
+        said = _LABEL.sub("", _ITEM.sub("", part, count=1), count=1).strip().rstrip(".!。！").strip()
+        if not said.strip(" .,:;!?\"'“”"):
+            continue
+        if not (_FILLER.fullmatch(said) or _ASKS.match(part)):
+            return said
+        first = first or said
+    return first
 
 
 def _words(text: str) -> frozenset[str]:
-    return frozenset(normalised(text).split()) - _FUNCTION
+    words = _WORD.findall(normalised(text))
+    return frozenset(_stem(word) for word in words if word not in _FUNCTION)
 
 
-def _taken_out(sentence: str, asked: frozenset[str], wants_date: bool) -> str:
+def _stem(word: str) -> str:
+    for ending in ("ing", "ed", "es", "s", "e"):
+        if len(word) > len(ending) + 1 and word.endswith(ending):
+            return word.removesuffix(ending)
+    return word
+
+
+def _taken_out(sentence: str, asked: frozenset[str], question: str) -> str:
     """The part of a sentence that answers."""
-    if wants_date and (dates := _DATE.findall(sentence)):
-        return str(dates[-1])
-    copula = _COPULA.search(sentence)
-    if copula:
-        left, right = sentence[: copula.start()], sentence[copula.end() :]
-        if _words(left) and _overlap(right, asked) > _overlap(left, asked):
-            return left
-        return _CLAUSE.sub("", _LEAD.sub("", right))
-    if asked and _words(sentence) & asked and len(sentence.split()) > 2:
-        return max(_runs(sentence, asked), key=len, default=sentence)
-    return _CLAUSE.sub("", _LEAD.sub("", sentence))
+    if _WHEN.search(question) and (dates := [d[0] for d in _DATE.finditer(sentence) if not _is_denied(sentence, d)]):
+        return dates[-1]
+    sentence = _INSERTED.sub("", sentence)
+    lead = _LEADS.match(sentence) or _SETTING.match(sentence)
+    while lead:
+        sentence = sentence[lead.end() :]
+        lead = _LEADS.match(sentence) or _SETTING.match(sentence)
+    if _WHERE.match(question) and (place := _AT_PLACE.search(sentence)) and _words(sentence[: place.start()]) & asked:
+        return _CLAUSE.sub("", sentence[place.end() :])
+    main = _without_asked(_CLAUSE.sub("", sentence), asked)
+    if _DONE_BY.match(main):
+        return _bare(main)
+    if copula := _COPULA.search(main):
+        left, right = main[: copula.start()], main[copula.end() :]
+        return left if _words(left) and _overlap(right, asked) > _overlap(left, asked) else _bare(right)
+    repeats = len(main.split()) > 2 or _HOW_MANY.search(question)
+    if repeats and _words(main) & asked and not _is_name(main):
+        return max(_runs(main, asked), key=len, default=main)
+    return _bare(main)
+
+
+def _without_asked(text: str, asked: frozenset[str]) -> str:
+    """`text` without what the question said behind its last commas: "Paris, France" of the capital of France."""
+    parts = text.split(", ")
+    while len(parts) > 1 and _words(parts[-1]) and _words(parts[-1]) <= asked:
+        parts.pop()
+    return ", ".join(parts)
+
+
+def _is_denied(sentence: str, found: re.Match[str]) -> bool:
+    return bool(re.search(r"\bnot (?:in |on |until )?$", sentence[max(found.start() - 12, 0) : found.start()]))
+
+
+def _bare(part: str) -> str:
+    """`part` without "written by" before it and "in 1965" behind it."""
+    part = _CLAUSE.sub("", _LEAD.sub("", part[done.end() :] if (done := _DONE_BY.match(part)) else part))
+    part = re.sub(r"(?:です|だ|である|입니다|이다)$", "", part)
+    return _DATED.sub("", part) or part
+
+
+def _is_name(text: str) -> bool:
+    """Whether every word of a text begins with a capital or is one that stands inside names."""
+    return all(not word[0].islower() or word in _FUNCTION for word in text.split())
 
 
 def _overlap(part: str, asked: frozenset[str]) -> float:
@@ -157,7 +238,7 @@ def _runs(sentence: str, asked: frozenset[str]) -> list[str]:
     """Stretches of words that the question does not hold, without function words at their ends."""
     runs: list[list[str]] = [[]]
     for word in sentence.split():
-        if normalised(word) in asked:
+        if _words(word) and _words(word) <= asked:
             runs.append([])
         else:
             runs[-1].append(word)
