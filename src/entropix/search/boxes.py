@@ -12,7 +12,8 @@ _NEXT = re.compile(r"[\s$,;.()\\]{0,6}(?:(?:\\text\{)?\s?(?:and|or)\s?\}?)?[\s$,
 _TEXT = re.compile(r"\\(?:text|mbox|textbf|textrm|mathrm|mathbf|operatorname)\{([^{}]{0,200})\}")
 _SEVERAL = re.compile(r"\s?(?:\\left)?\s?(?:\\?\{|[(\[])[^,;]{1,80}[,;].{1,200}(?:\\?\}|[)\]])\s?", re.DOTALL)
 _ALLOWED = re.compile(
-    r"\\(?:circ|degree|quad|qquad|approx|displaystyle|left|right|%|\$|[,;:! ])(?![A-Za-z])"
+    r"(?:\\circ|°)\s?[CFK](?![A-Za-z])|\\(?:circ|degree|quad|qquad|approx|displaystyle|left|right|%|\$"
+    r"|[,;:! ])(?![A-Za-z])"
     r"|\0\s?[mgshlLVWNJKCFAp](?![A-Za-z])(?:\^?\{?[23²³]\}?)?"  # a unit
     r"|/\s?[A-Za-z]{1,8}(?:\s?\^?\{?-?[123²³]\}?)?|[^\W\d_]{2,}(?:-[^\W\d_]{2,})*(?:\s?\^?\{?-?[123²³]\}?)?"
 )

@@ -10,7 +10,7 @@ from entropix.search.latex import FULL_WIDTH
 from entropix.search.marks import MARK, spoken
 from entropix.search.short import matches, short
 
-_OPEN = r"[\s*_:：$'\"“「『(\[{]{0,12}(?:\\(?:text|textbf|mathbf|mathrm)\{)?[(*]{0,3}"
+_OPEN = r"[\s*_:：$'\"“「『«<(\[{]{0,12}(?:\\(?:text|textbf|mathbf|mathrm)\{)?[(*]{0,3}"
 # a small letter may be the article and a capital I the pronoun: those must stand alone
 _LETTER = r"(?:([A-HJ])(?![A-Za-z0-9]|['’](?!d[iıuü]r)\w|\s?=)|([a-jI])(?=\s*(?:[).:,;!?*\"}$]|'(?!\w)|$)))"
 _NAMED = re.compile(
@@ -20,24 +20,32 @@ _NAMED = re.compile(
 )
 _AFTER_MARK = re.compile(rf"{_OPEN}(?i:(?:option|choice|letter)\s)?{_OPEN}{_LETTER}", re.MULTILINE)
 _PICKED = re.compile(
-    r"(?i:\b(?:choose|pick|select|go with|opt for|(?:option|choice|one)\s(?:is|would be|must be))|选择?|選擇?)"
+    r"(?i:\b(?:choose|pick|select|prefer|guess|say|go with|opt for|(?:option|choice|one)\s(?:is|would be"
+    r"|must be))|选择?|選擇?)"
     rf"(?i:\s(?:option|choice))?{_OPEN}{_LETTER}",
     re.MULTILINE,
 )
 _SAID = re.compile(
     r"(?i:\b(?:(?:it|that|this|which|one|answer)(?:['’]s| is| must be| has to be| should be| would be| will be"
     r"| can only be)"
-    r"|so|thus|hence|therefore|leav(?:es|ing)(?: us with| only)?|going with)"
+    r"|so|thus|hence|therefore|only|maybe|perhaps|probably|likely|definitely|certainly|clearly|leav(?:es"
+    r"|ing)(?: us with"
+    r"| only)?|going with)"
     r"(?:,? (?:[a-z]{2,12}ly|most likely|just|then|also|indeed|in fact|of course|without (?:a )?doubt|option"
     r"|letter)){0,3})"
-    rf"{_OPEN}([A-J])(?=[\s)*\]}}_\"'”’$]{{0,4}}(?:[.,;:!\n(]|$|because\b|since\b|as\b))",
+    rf"{_OPEN}([A-J])(?=[\s)*\]}}_\"'”’$]{{0,4}}(?:[.,;:!\n(]|\??$"
+    r"|(?:because|since|as|then|indeed|here|remains|fits|works)\b))",
     re.MULTILINE,
 )
 _ELEMENT = re.compile(r"<([A-Za-z][\w-]{0,30})>\s{0,4}\(?([A-Ja-j])(?:[).:][^<\n]{0,200})?\s{0,4}</\1>")
 _RIGHT = re.compile(
     r"(?<![A-Za-zÀ-ɏ0-9_'])\(?([A-J])\)?[*_]{0,3}(?:"
-    r" (?:is|was|must be|should be|would be|has to be|looks|(?:seems|appears)(?: to be)?) (?:the )?(?:most |only )?"
-    r"(?:correct|right|best|better|answer|true)\b"
+    r" (?:is|was|must be|should be|would be|has to be|looks|(?:seems|appears)(?: to be)?)(?: (?:probably|likely"
+    r"|clearly"
+    r"|definitely|certainly|most likely|indeed|by far|therefore))? (?:the )?(?:most |only )?"
+    r"(?:correct|right|best|better|answer|true|plausible|appropriate|suitable|accurate|reasonable|logical"
+    r"|(?:option|choice|one) (?:that|which))\b"
+    r"| as (?:the|my) (?:\w{4,8} )?(?:answer|choice)\b| it is\b"
     r"| ist (?:die )?(?:richtig|korrekt)| est (?:la )?(?:bonne|réponse|correcte|juste)"
     r"| es (?:la )?(?:\w{6,9} )?correcta| é a (?:\w{5,8} )?(?:correta|certa)"
     r"| è (?:la )?(?:\w{7,8} )?(?:corretta|giusta)| (?:верн|правильн)(?:ый|ая|о)"
@@ -48,10 +56,11 @@ _BUT = re.compile(rf"(?i:\bbut|,\s?it is|,\s?rather){_OPEN}(?i:(?:option|choice)
 _COPULA = re.compile(
     r"[^\d\n.!?:：]{0,24}?(?:是|为|為|は|은|는|\b(?:ist|lautet|es|est|é|è|jest|là|adalah|هو)\b)", re.IGNORECASE
 )
-_ALONE = re.compile(r"^[^\w\n?]{0,8}([A-Ja-j])[^\w\n?]{0,8}$", re.MULTILINE)
+_ALONE = re.compile(r"^(?:[^\w\n?]|_){0,8}([A-Ja-j])(?:[^\w\n?]|_){0,8}$", re.MULTILINE)
+_ASKING = re.compile(r"\W{0,8}([A-J])\W{0,8}")
 _BOLD = re.compile(r"\*\*\(?([A-J])(?:\)|[.:]|\*\*)|\[\[([A-J])\]\]")
 _LISTED = re.compile(r"(?<![\w'])(?<!\d )\(?([A-J])(?:[).:]|[ \t]{0,8}$)", re.MULTILINE)
-_FIRST = re.compile(r"^[^\w\n]{0,6}([A-J])(?:\)? [-–—] |,? (?:because|since) | it is[.!]?$)")
+_FIRST = re.compile(r"^[^\w\n]{0,6}([A-J])(?:\)? (?:[-–—] |\()|,? (?:because|since) | it is[.!]?$)")
 _ITEM = re.compile(r"\(?([a-j])\) [^\n]+")
 """All of a text: an option as it stands in a list with small letters, and what it says."""
 _VERDICT = re.compile(
@@ -62,7 +71,7 @@ _LIST = re.compile(r"\W{0,4}A[).:][^\n]{0,300}(?:\s{1,4}[ \t*]{0,4}\(?[B-J][).:]
 _OTHERS = re.compile(
     r"(?i:\b(?:either|both|neither)) (?:option )?\(?[A-J]\)? (?:or|and|nor) (?:option )?\(?[A-J]\)?(?!\w)"
     r"|(?<![\w'])\(?[A-J]\)?(?:, \(?[A-J]\)?){0,8},? (?:and|or|nor|&) \(?[A-J]\)?(?![\w'])"
-    r"|(?i:\b(?:rather than|instead of|unlike)) (?i:option )?\(?[A-J]\)?(?!\w)"
+    r"|(?i:\b(?:rather than|instead of|unlike|over)) (?i:option )?\(?[A-J]\)?(?!\w)"
     r"|(?i:\b(?:vitamins?|hepatitis|plan|grade|type|group|appendix|figure|table)) [A-J](?!\w)"
 )
 """Letters that are no choice: several at once, the ones not taken, and parts of names."""
@@ -107,7 +116,8 @@ def _stated(text: str) -> str | None:
     verdicts = {m[1] or m[2] for m in _VERDICT.finditer(text)}
     if len(verdicts) == 1:
         return verdicts.pop()
-    if first := _FIRST.match(text.strip()) or _ITEM.fullmatch(text.strip()):
+    first = _FIRST.match(text.strip()) or _ITEM.fullmatch(text.strip()) or _ASKING.fullmatch(text)
+    if first:
         return first[1].upper()
     return next((found for pattern in (_RIGHT, _PICKED, _SAID) if (found := _last(pattern.finditer(text), text))), None)
 

@@ -21,8 +21,9 @@ _CORRECTED = (
 )
 _AHEAD = r"(?=[\s*(:$\\]{0,6}(?:option )?(?:[-−]?[$€£]?\d|(?-i:[A-J]\b)))"
 MARK = re.compile(
-    r"\b(?:answer|ans|result|solution)\b[^.\n\d:=!?]{0,60}?(?:\b(?:is|was|equals|would be|should be|must be"
-    r"|will be|(?:comes?|works|turns) (?:out )?(?:to be|to|as|at))\b|[:=→])"
+    r"\bans\.(?=\s)|\b(?:answer|ans|result|solution)\b[^.\n\d:=!?]{0,60}?(?:\b(?:is|was|equals|would be"
+    r"|should be|must be"
+    r"|will be|(?:comes?|works|turns) (?:out )?(?:to be|to|as|at))\b|[:=→]|\s[-–—]{1,2}(?=\s))"
     r"|^[#* ]{1,8}(?:final )?(?:answer|result)[:* ]{0,4}$|<(?:final[_ -]?)?(?:answer|result|solution|output)>"
     rf"|(?:{_ABROAD})|(?:{_CORRECTED})(?:['’]s| is| should be| must be| would be)(?: actually| really"
     rf"| in fact)?{_AHEAD}"

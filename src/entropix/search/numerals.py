@@ -101,7 +101,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE | re.MULTILINE,
 )
-_ITEM = re.compile(r"[ \t]{0,8}\d{1,3}[.)][ \t]+(?=[^\s\d])")
+_ITEM = re.compile(r"[ \t]{0,8}\d{1,3}[.)][ \t]+(?=\S)")
 _RANGE = ("-", "–", "—", "−")
 IRRATIONAL = re.compile(r"\s?(?:\\sqrt|\\pi|√|\.?π)|\\overline")
 """Also a decimal that repeats: what stands before it is no number by itself."""

@@ -19,7 +19,9 @@ LONGEST_SENTENCE = 400
 """Characters of a sentence that are read."""
 
 _MARKED = re.compile(
-    r"\b(?:final\s+|short\s+|correct\s+)?(?:answer|ans)[\"'*_]{0,3}\s{0,3}(?:is|was|would be|:|=)\s{0,3}:?\s{0,3}"
+    r"\b(?:final\s+|short\s+|correct\s+)?(?:answer|ans)[\"'*_]{0,3}\s{0,3}(?:is|was|would be|:|="
+    r"|[-–—](?=\s))\s{0,3}:?\s{0,3}"
+    r"|\banswer\b[^.:=!?\n]{1,40}?\s(?:is|was)\b:?\s{1,3}|\bbut (?:it|that)(?:['’]s| is| was)(?: actually)?\s"
     r"|(?:答案|答え|正解|정답|respuesta|réponse|antwort|risposta|resposta|ответ)\s{0,3}"
     r"(?:(?:是|は|은|es|est|ist|lautet|è|é)(?!\w)|是|は|은|[:：])\s{0,3}"
     r"|\b(?:wait|actually|correction|sorry|oops|no wait)\b\W{1,3}[^.\n]{0,40}?\b(?:it|that)(?:['’]s| is| was"
@@ -38,7 +40,8 @@ _SENTENCE_END = re.compile(
     r"|\?+(?:\s+|$)|(?<=[。！？])|\n"
 )
 _FILLER = re.compile(
-    r"\W*(?:sure|certainly|of course|absolutely|great|good|okay|ok|thank(?:s| you)|hello|hi|here(?: is|['’]s)"
+    r"\W*(?:sure|certainly|of course|absolutely|great|good|okay|ok|thank(?:s| you)|hello|hi(?: there)?"
+    r"|here(?: is|['’]s)"
     r"(?: the answer)?)\b(?: (?:thing|question|one))?\W*",
     re.IGNORECASE,
 )
@@ -59,6 +62,8 @@ _REFUSAL = re.compile(
     r"|mentioned)\b|\b(?:no|not enough|insufficient)\s+(?:information|idea|record|data|context)\b|\bno(?: ?one"
     r"|body) knows\b"
     r"|\bno answer (?:is )?(?:available|known)\b|\b(?:could you|please)\s+(?:please\s)?(?:clarify|provide|specify)\b"
+    r"|\bimpossible to (?:say|know|tell|determine)\b|\bneed (?:more|additional) (?:information|context|details)\b"
+    r"|\bquestion is (?:ambiguous|unclear)\b|^\W*can['’]?(?:t|not) (?:say|tell|answer)\b"
     r"|\bi have no\b|^\W*(?:sorry|unfortunately)\b[^.]{0,60}\b(?:can['’]?t|cannot|unable|not)\b"
     r"|^\W*(?:unknown|n/?a|none|not (?:sure|applicable|specified|mentioned|stated|known|available)|unclear)\W*$",
     re.IGNORECASE,
@@ -68,21 +73,28 @@ _LEADS = re.compile(
     r"|she)(?:['’]s| is| was"
     r"| has been| would be| might be| may be| could be| must be| should be)|they (?:are|were)|there (?:is|are"
     r"|was|were)"
-    r"|(?:it|there) (?:has|have|had)|you(?: can)? find (?:it|them)|might be|may be|could be|probably"
+    r"|(?:it|there) (?:has|have|had)|you(?: can)? find (?:it|them)|(?:it|they) can be (?:found|seen)|might be"
+    r"|may be|could be|probably"
     r"|(?:most )?likely|perhaps"
-    r"|maybe|not [^,]{1,60}?,? but(?: rather)?|so|well|yes,|here (?:is|are))[,:]?\s+)+",
+    r"|maybe|not [^,]{1,60}?(?:,? but(?: rather)?|, (?=it['’]s |it is ))|so|well|yes,|here (?:is|are))[,:]?\s+)+",
     re.IGNORECASE,
 )
 _SETTING = re.compile(
-    r"(?:according to|as of|based on|to (?:the best of )?my knowledge|at|with|in|on|by|from|during|since)\b"
-    r"(?:[^,]|,(?=\d)){1,80},\s+(?=\S+\s+\S+\s+\S+|it )",
+    r"(?:according to|as of|based on|to (?:the best of )?my knowledge|at|with|in|on|by|from|during|since"
+    r"|contrary to|despite|today|currently|officially|historically)\b"
+    r"(?:[^,]|,(?=\d)){0,80},\s+(?=\S+\s+\S+\s+\S+|it )",
     re.IGNORECASE,
 )
 _INSERTED = re.compile(
     r",\s(?:[^,]|,(?=\d)){1,80},(?=\s(?:is|was|are|were|became|remains|has|had|wrote|won|made|\w{2,12}ed)\b)"
 )
+_LEFT_OUT = re.compile(r"\s(?:is|was|are|were|did|does|do|has|have)$")
+_LABELLED = re.compile(r"((?:[^\W\d]{1,20} ){0,2}[^\W\d]{1,20}):\s+(?=\S)")
+_LABELS = frozenset(("name", "city", "country", "place", "location", "date", "year", "person", "author", "result"))
 _COPULA = re.compile(r"\s+(?:is|was|are|were|has been|have been|became|remains|est|es|ist|è|é)\s+|(?<=\w)(?:是|は)")
-_DONE_BY = re.compile(r"(?:\w{4,12}ly )?\w{2,14}(?:ed|en|wn|ng|nt|ught|ne|de|ld|t) by\s+", re.IGNORECASE)
+_DONE_BY = re.compile(
+    r"(?:\w{4,12}ly )?\w{2,14}(?:ed|en|wn|ng|nt|ught|ne|de|ld|t)(?: (?:in|on) [^,]{1,24}?)? by\s+", re.IGNORECASE
+)
 _LEAD = re.compile(
     r"^(?:(?:in|on|at|by|from|to|of|as|called|named|known|located|situated|released|published|born|founded"
     r"|written|sung|"
@@ -90,7 +102,8 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 _CLAUSE = re.compile(
-    r"\s*(?:[;(–—]|,\s+(?:which|who|where|when|a|an|the|and|but|as|in|not|located|released|born|also|known|or)\b"
+    r"\s*(?:[;(–—]|\s-\s|,\s+(?:followed|meaning|making|including|with|which|who|where|when|a|an|the|and|but|as"
+    r"|in|not|located|released|born|also|known|or)\b"
     r"|\s(?:which|who|because|since|although|while|where)\s).*$",
     re.IGNORECASE | re.DOTALL,
 )
@@ -104,6 +117,9 @@ _DATE = re.compile(
 _WHEN = re.compile(r"\bwhen\b|\b(?:what|which|in what)\s+(?:year|date|day)\b", re.IGNORECASE)
 _WHERE = re.compile(r"\s*(?:where|in (?:what|which))\b", re.IGNORECASE)
 _HOW_MANY = re.compile(r"\bhow (?:many|much)\b", re.IGNORECASE)
+_AMOUNT = re.compile(
+    r"(?:(?:about|around|approximately|roughly|exactly|over|only) )?(\d[\d,.]{0,30}(?: \w{1,8}illion)?)\s"
+)
 _AT_PLACE = re.compile(r"\s(?:in|at|on|near)\s+(?:the\s)?(?=[A-Z])")
 _CHOOSES = re.compile(r"\s*(?:is|are|was|were|does|do|did|can|could|has|have|had|will|would|should)\b", re.IGNORECASE)
 _WORD = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]|[^\s\u3040-\u30ff\u4e00-\u9fff]+")
@@ -186,7 +202,10 @@ def _taken_out(sentence: str, asked: frozenset[str], question: str) -> str:
     """The part of a sentence that answers."""
     if _WHEN.search(question) and (dates := [d[0] for d in _DATE.finditer(sentence) if not _is_denied(sentence, d)]):
         return dates[-1]
-    sentence = _INSERTED.sub("", sentence)
+    sentence = _LEFT_OUT.sub("", _INSERTED.sub("", sentence))
+    label = _LABELLED.match(sentence)
+    if label and (_words(label[1]) & asked or label[1].lower() in _LABELS):
+        sentence = sentence[label.end() :]
     lead = _LEADS.match(sentence) or _SETTING.match(sentence)
     while lead:
         sentence = sentence[lead.end() :]
@@ -196,6 +215,8 @@ def _taken_out(sentence: str, asked: frozenset[str], question: str) -> str:
     main = _without_asked(_CLAUSE.sub("", sentence), asked)
     if _DONE_BY.match(main):
         return _bare(main)
+    if (amount := _AMOUNT.match(main)) and _HOW_MANY.search(question):
+        return amount[1]
     if copula := _COPULA.search(main):
         left, right = main[: copula.start()], main[copula.end() :]
         return left if _words(left) and _overlap(right, asked) > _overlap(left, asked) else _bare(right)

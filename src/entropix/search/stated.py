@@ -30,7 +30,8 @@ _WORDED = re.compile(
 )
 _REASON = re.compile(
     r"\b(?:because|since|as (?=\S{1,20} ?[-+*/×=\d])|where|given that)|[;≈]|(?<![A-Za-z])\(|[.!?。！？](?=\s|$)|。"
-    r"|\bnot\b|\bno\b|\b(?:of (?:which|whom|them)|including)\b|其中",
+    r"|\bnot\b|\bno\b|\b(?:of (?:which|whom|them)|including|from [$€£]?\d\S{0,12} (?:to|until))\b|其中"
+    r"|:\s\d{1,9} \w{1,20}(?:,| and| \+)",
     re.IGNORECASE,
 )
 _DENIED = re.compile(
@@ -54,10 +55,11 @@ _ASIDE = re.compile(r",? (?:which|that) (?:is|was|are|were) $", re.IGNORECASE)
 _OVERALL = re.compile(r"(?: [^\W\d]{1,20}){0,3} (?:in total|altogether|in all)\b", re.IGNORECASE)
 _AMOUNT = re.compile(
     r"(?:\b(?:is|are|was|were|be|equals|has|have|had|gets?|got|receives?|costs?|needs?|pays?|earns?|takes?"
-    r"|leaves|makes|gives(?: us)?)|[:：])"
+    r"|leaves|makes|gives(?: us)?)(?: (?:him|her|them|me|you|us|it))?|[:：])"
     r"(?: (?:about|around|only|exactly|approximately|a total of))?[ *($€£]{0,5}$",
     re.IGNORECASE,
 )
+_AT_RATE = re.compile(r"\bat(?: a \w{2,12} of)?\s?$", re.IGNORECASE)
 _OUT_OF = re.compile(r"(?: [^\W\d]{1,20}){0,2} out of (?:the |every |all )?")
 _FOR = re.compile(
     r"(?: [^\W\d]{1,20}| ?[$€£%²³°]|/[a-z]{1,6}){0,4}?,?"
@@ -76,6 +78,14 @@ _BESIDE = re.compile(
 )
 MOST_ASIDES = 12
 """Sentences at the end of a text of which the last one that answers is looked for."""
+_BEGINS = re.compile(
+    r"(?:[^\w\n]|_){0,8}(?:[A-Za-z]\s?[=≈]|(?:about|approximately|around|roughly|exactly"
+    r"|only|minus|negative|not"
+    r"|a total of|(?:there|it|they) (?:is|are)|it['’]s)\b|\\[a-z]{2,12}\{?)?[\W_]{0,8}\d",
+    re.IGNORECASE,
+)
+_STEP = re.compile(r"\d{1,2}[.)]\s+\S")
+_WORKING = re.compile(r"\bsolution\W{0,8}$", re.IGNORECASE)
 _HOUR = re.compile(r" ?(?:[ap]\.?m\b|o['’]clock)", re.IGNORECASE)
 _YEAR = re.compile(r"1[5-9]\d\d|20\d\d")
 _SINCE = re.compile(r"\b(?:in|since|until|during|year)\s$", re.IGNORECASE)
@@ -95,7 +105,7 @@ def stated_number(text: str, question: str = "") -> str | None:
     marks = [m.end() for m in MARK.finditer(text)]
     marks += [m.start() + 4 for m in HASHES.finditer(text) if not _HEADING.match(m.group())]
     for end in sorted(marks, reverse=True):
-        if (found := _of_clause(_behind(text, end), asked)) is not None:
+        if (found := _of_mark(text, end, asked)) is not None:
             return found or None
     found = _of_last_sentence(text, asked)
     return (in_words(text, marks) if found is None else found) or None
@@ -108,10 +118,22 @@ def _of_box(boxes: list[str], question: str, asked: str) -> str | None:
     return in_words(box, [0]) if (found := _of_clause(box, asked)) is None else found
 
 
-def _behind(text: str, start: int) -> str:
-    """The line behind a mark, or the next one that is not empty."""
+def _behind(text: str, start: int) -> tuple[str, str]:
+    """The line behind a mark, or the next one that is not empty, and all of its paragraph."""
     rest = text[start : start + REACH].lstrip(" \t:*_\n：")
-    return rest.split("\n", 1)[0]
+    return rest.split("\n", 1)[0], rest.split("\n\n", 1)[0]
+
+
+def _of_mark(text: str, mark: int, asked: str) -> str | None:
+    """The number stated behind a mark: of its line, or of the last sentence of what is worked out there."""
+    line, paragraph = _behind(text, mark)
+    is_heading = "\n" in text[mark : mark + 8]
+    begins = _BEGINS.match(line) and not (is_heading and _STEP.match(line))
+    if is_heading and not begins and _WORKING.search(text[max(mark - 16, 0) : mark]):
+        return None
+    if begins or not (_SENTENCE.search(paragraph) or _LATER.search(line) or "=" in line):
+        return _of_clause(line, asked)
+    return _of_last_sentence(paragraph, asked)
 
 
 def _of_clause(clause: str, asked: str) -> str | None:
@@ -225,6 +247,8 @@ def _concluded(sentence: str, found: list[Numeral]) -> Numeral:
     if len(kept) > 1 and _COMPARED.match(sentence, kept[-1].end) and _ASIDE.search(sentence[: kept[-1].start]):
         kept.pop()  # 12, which is 3 more than …
     if len(kept) > 1 and _is_when(sentence, kept[-1]):
+        kept.pop()
+    if len(kept) > 1 and _AT_RATE.search(sentence[max(kept[-1].start - 12, 0) : kept[-1].start]):
         kept.pop()
     if len(kept) > 1 and _OUT_OF.fullmatch(sentence, kept[-2].end, kept[-1].start):
         kept.pop()
