@@ -77,12 +77,7 @@ ONE: list[tuple[str, str, str]] = [
     ("The increase is 20%, from $50 to $60.", "", "20"),
     ("She ran for 45 minutes at 6 mph.", "", "45"),
     ("12 balls: 3 red, 4 blue, 5 green", "", "12"),
-    (
-        "Sure! Here's the solution:\n\n1. Ann has 5 apples.\n2. Bob has 7.\n3. Together: 5 + 7 = 12.\n\n✅ **12 apples**",
-        "",
-        "12",
-    ),
-    ),
+    ("Here's the solution:\n\n1. Ann has 5.\n2. Bob has 7.\n3. Together: 5 + 7 = 12.\n\n✅ **12 apples**", "", "12"),
     ("1. 5\n2. 7\n3. 12", "", "12"),
     ("**Solution:**\n\nTom has 5 apples. He buys 3.\n\nSo he has 8 apples.", "", "8"),
     ("Solution:\nTom has 5 apples and buys 3.\n5 + 3 = 8", "", "8"),
