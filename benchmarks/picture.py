@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
+from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
@@ -25,7 +27,8 @@ def main(path: str) -> None:
         answer.append(terminal.visible(step.text), terminal.token_style(console, step))
     console.print(answer, Text())
     console.print(terminal.summary(console, result))
-    console.save_svg(path, title="entropix")
+    picture = re.sub(r"\s*@font-face \{.*?\}", "", console.export_svg(title="entropix"), flags=re.DOTALL)
+    Path(path).write_text(picture, encoding="utf-8")  # without the fonts that rich would have loaded from elsewhere
     print(f"{path}: {len(result.steps)} tokens, finished by {result.finish_reason!r}")
 
 

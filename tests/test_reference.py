@@ -64,6 +64,12 @@ def test_links_between_pages_lead_somewhere() -> None:
     assert not dead
 
 
+def test_no_picture_loads_anything_from_elsewhere() -> None:
+    for picture in (ROOT / "docs").rglob("*.svg"):
+        text = picture.read_text(encoding="utf-8")
+        assert not re.findall(r"url\(['\"]?https?:|@import|<script|(?:href|src)=['\"]https?:", text), picture
+
+
 def test_what_cites_the_project_has_its_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     cited = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
