@@ -107,8 +107,8 @@ def resolve(name: str | Path) -> tuple[str, str]:
         names = [entry.name for entry in known]
         raise ModelError(
             f"there is no model {text!r}: not a file, not a directory, not one of the names known here "
-            f"({', '.join(names)}){_meant(path, text, names)}; a hub name looks like "
-            "organisation/model, or organisation/model:Q4_K_M for a GGUF file"
+            f"({', '.join(names)}); a hub name looks like organisation/model, or organisation/model:Q4_K_M for a GGUF "
+            f"file{_meant(path, text, names)}"
         )
     return "mlx" if text.startswith("mlx-community/") else "transformers", text
 
