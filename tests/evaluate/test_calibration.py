@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 pytest.importorskip("scipy")
 from entropix.errors import TaskError
 from entropix.evaluate import statistics
-from entropix.evaluate.calibration import RISKS, bound, fit, held_out
+from entropix.evaluate.calibration import DEFAULT, EVENTS, RISKS, bound, fit, held_out
 from entropix.profiles.confidence import Evidence, Setting
 
 SETTING = Setting("f00", "model.gguf", "t00", "sample", "lead:3")
@@ -84,6 +85,16 @@ def test_what_cannot_be_fitted_is_refused(evidence: int, right: bool | None, ite
     labels = labels if right is None else [right] * evidence
     with pytest.raises(TaskError, match=said):
         fit(found, labels, items or [str(n) for n in range(evidence)], setting=SETTING, task="t")
+
+
+@pytest.mark.parametrize(("n", "features"), [(60, 1), (130, 2), (400, 3)])
+def test_few_answers_bear_few_features(n: int, features: int) -> None:
+    evidence, right = votes(n)
+    assert features == min(min(sum(right), n - sum(right)) // EVENTS, len(DEFAULT))
+    assert fitted(n).features == DEFAULT[:features]
+    unspanned = [dataclasses.replace(e, span=None) for e in evidence]
+    made = fit(unspanned, right, [str(k) for k in range(n)], setting=SETTING, task="t")
+    assert made.features == ("agreement", "length")[:features]
 
 
 @pytest.mark.parametrize(("risk", "needed"), [(0.2, 14), (0.1, 29), (0.05, 59)])

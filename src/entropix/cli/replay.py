@@ -84,7 +84,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--splits", type=positive, default=200, metavar="N", help="random halves (default: 200)")
     parser.add_argument("--risk", default="10%", help="share of wrong answers to be kept (default: %(default)s)")
     parser.add_argument(
-        "--features", nargs="+", metavar="NAME", help="of the fit: agreement, margin, span, length (default: no margin)"
+        "--features",
+        nargs="+",
+        metavar="NAME",
+        help="of the fit: agreement, margin, span, length (default: agreement, with enough items span and length too)",
     )
     parser.add_argument(
         "--polygraph",
@@ -105,7 +108,6 @@ def run(args: argparse.Namespace) -> int:
     try:
         from entropix.evaluate import summarise
         from entropix.evaluate.alternatives import replay, with_calibration
-        from entropix.evaluate.calibration import DEFAULT
         from entropix.evaluate.replay import Rule
     except ImportError as missing:
         raise ModelError(f"replay needs {missing.name}; install it with: pip install 'entropix-llm[eval]'") from None
@@ -114,8 +116,8 @@ def run(args: argparse.Namespace) -> int:
 
     screen = Screen(args.color, quiet=args.quiet)
     risk = parse_risk(args.risk)
-    features = tuple(dict.fromkeys(args.features or DEFAULT))
-    for name in features:
+    features = tuple(dict.fromkeys(args.features)) if args.features else None
+    for name in features or ():
         if name not in FEATURES:
             raise ParameterError(f"--features {name!r} is unknown; known are {', '.join(FEATURES)}")
     rules = [

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from entropix.errors import TaskError
-from entropix.evaluate.calibration import DEFAULT, Held, held_out
+from entropix.evaluate.calibration import Held, held_out
 from entropix.evaluate.replay import Rule, ballots_of, evidence_of, moved, replayed
 from entropix.evaluate.summary import Summary
 
@@ -124,7 +124,7 @@ def with_calibration(
     *,
     splits: int = 200,
     risk: float = 0.1,
-    features: Sequence[str] = DEFAULT,
+    features: Sequence[str] | None = None,
 ) -> Summary:
     """The summary with how well the confidence of every vote is calibrated on items left out. The first seed of an item
     counts. Raises TaskError for too few items, and ProfileError for features that the run has not kept."""

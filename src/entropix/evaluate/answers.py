@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from entropix.errors import ParameterError, ProfileError, TaskError
+from entropix.errors import ParameterError, TaskError
 from entropix.evaluate.alternatives import base_of
-from entropix.evaluate.calibration import DEFAULT, FEWEST, Held, fit, held_out
+from entropix.evaluate.calibration import FEWEST, Held, fit, held_out
 from entropix.evaluate.code import UNGRADED
 from entropix.evaluate.replay import Rule, ballots_of, evidence_of, replayed
 from entropix.evaluate.specs import Spec
 from entropix.policies import parse_spec
 from entropix.profiles import Profile
-from entropix.profiles.confidence import Calibration, Evidence, Setting
+from entropix.profiles.confidence import Calibration, Setting
 from entropix.search.effort import LEVELS, POLICY
 from entropix.search.stopping import parse_stop
 
@@ -79,10 +79,8 @@ def calibrated(outcomes: Sequence[Outcome], setting: Setting, *, risk: float = 0
         )
     evidence = [evidence_of(o, Rule()) for o in first.values()]
     right = [bool(o["right"]) for o in first.values()]
-    features = [name for name in DEFAULT if all(_knows(e, name) for e in evidence)]
     task = "+".join(dict.fromkeys(o["task"] for o in first.values()))
-    made = fit(evidence, right, list(first), setting=setting, task=task, features=features)
-    return made, held_out(evidence, right, risk=risk, features=features)
+    return fit(evidence, right, list(first), setting=setting, task=task), held_out(evidence, right, risk=risk)
 
 
 def with_confidence(profile: Profile, name: str, made: Calibration) -> Profile:
@@ -90,11 +88,3 @@ def with_confidence(profile: Profile, name: str, made: Calibration) -> Profile:
     profile of one that has not been measured takes."""
     others = [one for one in profile.confidences if one.setting != made.setting]
     return replace(profile, name=name if profile.source == "generic" else profile.name, confidences=[*others, made])
-
-
-def _knows(evidence: Evidence, feature: str) -> bool:
-    try:
-        evidence.value(feature)
-    except ProfileError:
-        return False
-    return True

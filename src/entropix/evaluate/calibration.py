@@ -21,6 +21,11 @@ DELTA = 0.05
 PENALTY = 1.0
 """Half the inverse variance of the prior on a standardised slope: a normal one of unit variance."""
 DEFAULT = ("agreement", "span", "length")
+"""What is fitted where nothing else is asked for, the first alone until there are answers enough for more."""
+EVENTS = 20
+"""Right or wrong answers, of whichever there are fewer, per feature. Source: 10 to 20 (Peduzzi et al. 1996,
+doi:10.1016/S0895-4356(96)00236-3); fitted to 10 and 21 such answers all three did worse on items left out than
+agreement alone (docs/effort.md)."""
 
 
 def fit(
@@ -30,10 +35,11 @@ def fit(
     *,
     setting: Setting,
     task: str,
-    features: Sequence[str] = DEFAULT,
+    features: Sequence[str] | None = None,
     delta: float = DELTA,
 ) -> Calibration:
-    """A calibration from answers of which it is known whether they are right, one per item.
+    """A calibration from answers of which it is known whether they are right, one per item. features: names of
+    `profiles.confidence.FEATURES`; None for those of `DEFAULT` that the evidence has, one per `EVENTS` answers.
 
     Platt's logistic fit: targets (N₊ + 1) / (N₊ + 2) and 1 / (N₋ + 2) instead of 1 and 0, and a normal prior on the
     slopes. From `ENOUGH_FOR_STEPS` items on, isotonic regression over it. Raises TaskError for fewer than `FEWEST`
@@ -50,6 +56,7 @@ def fit(
             f"a confidence cannot be calibrated where all {len(y)} answers are {'right' if y.all() else 'wrong'}; "
             "give items of which the model gets some right and some wrong"
         )
+    features = _supported(evidence, int(min(y.sum(), (~y).sum()))) if features is None else features
     x = np.array([[e.value(name) for name in features] for e in evidence])
     centre, scale = x.mean(0), x.std(0)
     scale = np.where(scale > 0, scale, 1.0)
@@ -83,6 +90,12 @@ def fit(
             found = replace(bounds[-1], risk=risk)
         bounds.append(found)
     return replace(made, bounds=tuple(bounds))
+
+
+def _supported(evidence: Sequence[Evidence], events: int) -> Sequence[str]:
+    """The features of `DEFAULT` that all the evidence has, as many as so many answers of the rarer kind can bear."""
+    known = [name for name in DEFAULT if all(e.knows(name) for e in evidence)]
+    return known[: max(1, events // EVENTS)]
 
 
 def _steps(fitted: np.ndarray, right: np.ndarray) -> tuple[tuple[float, float], ...]:
@@ -144,10 +157,11 @@ def held_out(
     *,
     splits: int = 200,
     risk: float = 0.1,
-    features: Sequence[str] = DEFAULT,
+    features: Sequence[str] | None = None,
     delta: float = DELTA,
 ) -> Held:
-    """Fit on a random half of the items, look at the other half, so many times. One answer per item. Splits in which
+    """Fit on a random half of the items, look at the other half, so many times. One answer per item. features: as of
+    `fit`. Splits in which
     one half has only right or only wrong answers are drawn again. Raises TaskError as `fit` does."""
     y = np.asarray(right, bool)
     if len(y) < 2 * FEWEST:

@@ -32,6 +32,10 @@ class Evidence:
     span: float | None = None
     length: float | None = None
 
+    def knows(self, feature: str) -> bool:
+        """Whether the vote has what a feature is made of."""
+        return getattr(self, feature, 0.0) is not None
+
     def value(self, feature: str) -> float:
         """A feature. Raises ProfileError where the vote does not know it."""
         if feature == "agreement":
