@@ -1,6 +1,7 @@
 """Puts the C kernels into the wheel, compiled, where there is a compiler; without one the wheel is the same for all.
 
 ENTROPIX_KERNELS=required ends a build that cannot compile them, as the release's must not, and =none leaves them out.
+The project's addresses are those of the repository whose workflow builds it: a fork's point at the fork.
 """
 
 import importlib.util
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 VARIABLE = "ENTROPIX_KERNELS"
 
@@ -41,6 +43,21 @@ class Kernels(BuildHookInterface):
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
         if hasattr(self, "folder"):
             self.folder.cleanup()
+
+
+class Addresses(MetadataHookInterface):
+    """Called by hatchling for [project.urls]; none outside of a workflow, where no home is known."""
+
+    def update(self, metadata: dict[str, Any]) -> None:
+        server, repository = os.environ.get("GITHUB_SERVER_URL"), os.environ.get("GITHUB_REPOSITORY")
+        if server and repository:
+            home = f"{server}/{repository}"
+            metadata["urls"] = {
+                "Homepage": home,
+                "Documentation": f"{home}/tree/main/docs",
+                "Issues": f"{home}/issues",
+                "Changelog": f"{home}/blob/main/CHANGELOG.md",
+            }
 
 
 def compiled(package: Path, folder: Path) -> dict[str, str]:

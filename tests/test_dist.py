@@ -65,6 +65,22 @@ def test_the_sdist_is_whole_and_its_wheel_has_every_file_of_the_package(tracked:
         assert "entropix = entropix.cli:main" in archive.read(metadata).decode()
 
 
+def test_the_addresses_are_those_of_the_repository_that_builds_it(tmp_path: Path) -> None:
+    forge = {"GITHUB_SERVER_URL": "https://forge.example", "GITHUB_REPOSITORY": "someone/entropix"}
+    for name, environment in (("known", forge), ("unknown", dict.fromkeys(forge, ""))):
+        with zipfile.ZipFile(built(tmp_path / name, ROOT, "wheel", ENTROPIX_KERNELS="none", **environment)) as archive:
+            (metadata,) = [name for name in archive.namelist() if name.endswith("/METADATA")]
+            lines = archive.read(metadata).decode().splitlines()
+        urls = dict(
+            line.removeprefix("Project-URL: ").split(", ") for line in lines if line.startswith("Project-URL: ")
+        )
+        if environment is forge:
+            assert urls["Homepage"] == "https://forge.example/someone/entropix"
+            assert urls["Issues"] == "https://forge.example/someone/entropix/issues"
+        else:
+            assert urls == {}
+
+
 def test_a_wheel_without_a_compiler_is_for_every_system_unless_the_release_asks_for_kernels(tmp_path: Path) -> None:
     wheel = built(tmp_path / "wheel", ROOT, "wheel", PATH=str(tmp_path))
     assert wheel.name.endswith("-py3-none-any.whl")
