@@ -50,11 +50,14 @@ def test_a_fitted_confidence_is_the_one_that_ask_gives(sure: Any) -> None:
 
 def test_the_same_command_goes_on_and_a_run_is_read_without_answering(sure: Any) -> None:
     task = items(60, 45)
-    assert calibrate(sure, task, "--limit", "50").code == 2
-    kept = Path("r/outcomes.jsonl").read_text()
     assert calibrate(sure, task).code == 0
-    assert Path("r/outcomes.jsonl").read_text().startswith(kept)
-    made = Profile.load("p.json").confidences
+    made, outcomes = Profile.load("p.json").confidences, Path("r/outcomes.jsonl")
+    kept = "".join(outcomes.read_text().splitlines(keepends=True)[:50])
+    outcomes.write_text(kept)  # as if it had been stopped
+    assert calibrate(sure, task).code == 0
+    assert outcomes.read_text().startswith(kept)
+    assert len(outcomes.read_text().splitlines()) == 60
+    assert Profile.load("p.json").confidences == made
     assert sure("calibrate", "m", "--run", "r", "--effort", "low", "--out", "q.json").code == 0
     assert Profile.load("q.json").confidences == made
 
@@ -70,6 +73,7 @@ def test_the_same_command_goes_on_and_a_run_is_read_without_answering(sure: Any)
 def test_items_that_calibrate_nothing_are_refused(sure: Any, n: int, right: int, said: str) -> None:
     shown = calibrate(sure, items(n, right))
     assert (shown.code, Path("p.json").exists()) == (2, False)
+    assert Path("r").exists() == (n == 60), "too few are refused before any is answered"
     assert said in shown.err
 
 

@@ -16,13 +16,15 @@ def run(args: argparse.Namespace) -> int:
     from entropix.errors import ModelError, TaskError
 
     try:
-        from entropix.evaluate.answers import calibrated, effort_spec, outcomes_of, with_confidence
+        from entropix.evaluate.answers import calibrated, check_enough, effort_spec, outcomes_of, with_confidence
     except ImportError as missing:
         raise ModelError(f"--answers needs {missing.name}; install it with: pip install 'entropix-llm[eval]'") from None
     screen = Screen(args.color, quiet=args.quiet)
     profiles.check_writable(args.out or profiles.user_directory() / "profile.json")
     args.tasks = args.answers or []
     tasks = load_tasks(args) if args.tasks else []
+    if tasks:  # before a model answers what will not be enough
+        check_enough(len({item.prompt for task in tasks for item in task.items}))
     specs = {task.name: effort_spec(args.effort, task.extractor) for task in tasks}
     spec = effort_spec(args.effort, "number")
     before = None if tasks else stored(args.run_directory)

@@ -64,6 +64,15 @@ def outcomes_of(level: str, manifest: Mapping[str, Any], outcomes: Sequence[Outc
     return made
 
 
+def check_enough(answers: int) -> None:
+    """Raises TaskError for fewer labelled answers than a confidence can be calibrated on."""
+    if answers < LEAST:
+        raise TaskError(
+            f"{answers} labelled answers are too few to calibrate a confidence; at least {LEAST} are needed, better "
+            "200: half of them are fitted while the others are looked at"
+        )
+
+
 def calibrated(outcomes: Sequence[Outcome], setting: Setting, *, risk: float = 0.1) -> tuple[Calibration, Held]:
     """A confidence fitted to all answers, and how such fits do on items left out. The first seed of a question counts;
     texts that hold no answer are left out, since nothing is answered then. Raises TaskError for too few, and where
@@ -72,11 +81,7 @@ def calibrated(outcomes: Sequence[Outcome], setting: Setting, *, risk: float = 0
     for o in sorted(outcomes, key=lambda o: o["seed"]):
         if o["answer"] is not None and o.get("graded") != UNGRADED:
             first.setdefault(o["prompt"], o)
-    if len(first) < LEAST:
-        raise TaskError(
-            f"{len(first)} labelled answers are too few to calibrate a confidence; at least {LEAST} are needed, better "
-            "200: half of them are fitted while the others are looked at"
-        )
+    check_enough(len(first))
     evidence = [evidence_of(o, Rule()) for o in first.values()]
     right = [bool(o["right"]) for o in first.values()]
     task = "+".join(dict.fromkeys(o["task"] for o in first.values()))
