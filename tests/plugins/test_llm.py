@@ -74,6 +74,22 @@ def test_a_schema_is_kept() -> None:
     assert set(json.loads(done.output)) == {"n"}
 
 
+def test_a_schema_in_llms_short_form_means_these_fields_and_no_others() -> None:
+    done = run("-m", NAME, "-o", "policy", "greedy", "-o", "max_tokens", "60", "--schema", "n int", "Legs of a spider?")
+    assert set(json.loads(done.output)) == {"n"}
+
+
+def test_only_objects_that_leave_it_open_are_closed() -> None:
+    inner = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    shut = {**inner, "additionalProperties": False}
+    assert plugin.closed(inner) == shut
+    assert plugin.closed({"type": "array", "items": inner}) == {"type": "array", "items": shut}
+    several = {"type": "object", "properties": {"b": inner}, "allOf": [inner]}
+    assert plugin.closed(several) == {**several, "properties": {"b": shut}}
+    for free in ({**inner, "additionalProperties": True}, {"type": "object"}, {"type": "string"}):
+        assert plugin.closed(free) == free
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

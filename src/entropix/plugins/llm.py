@@ -25,6 +25,8 @@ from entropix.errors import EntropixError
 from entropix.types import Result
 
 VARIABLE = "ENTROPIX_LLM_MODELS"
+OPEN = {"additionalProperties", "patternProperties", "unevaluatedProperties", "allOf", "anyOf", "oneOf", "$ref"}
+"""Words of a schema by which it says itself which further fields an object may have."""
 TEXTS = 16
 """Sequences of a model: an answer with effort high may write five texts at a time, and more wait for nothing."""
 
@@ -83,7 +85,7 @@ class _Local:
         messages = [_plain(message) for message in prompt.messages]
         given = {k: v for k, v in prompt.options.model_dump().items() if v is not None}
         if prompt.schema:
-            given["constraint"] = prompt.schema
+            given["constraint"] = closed(prompt.schema)
         return model, messages, given
 
 
@@ -117,6 +119,21 @@ class AsyncLlmModel(_Local, llm.AsyncModel):  # type: ignore[misc]
         except EntropixError as error:
             raise llm.ModelError(str(error)) from None
         _record(response, result)
+
+
+def closed(schema: Any) -> Any:
+    """A schema whose objects have the fields that it names and no others, unless it says otherwise. What `llm` makes of
+    'name, age int' leaves that open, and a small model would add fields until its tokens are spent."""
+    if not isinstance(schema, dict):
+        return schema
+    made = dict(schema)
+    if isinstance(made.get("properties"), dict):
+        made["properties"] = {name: closed(field) for name, field in made["properties"].items()}
+        if made.get("type") == "object" and not OPEN & made.keys():
+            made["additionalProperties"] = False
+    if "items" in made:
+        made["items"] = closed(made["items"])
+    return made
 
 
 def _plain(message: Message) -> dict[str, str]:
