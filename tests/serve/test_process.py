@@ -36,6 +36,15 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.parametrize(("level", "logged"), [("info", {"/v1/models"}), ("debug", {"/v1/models", "/ready"})])
+def test_probes_do_not_fill_the_log(processes: list[Process], level: str, logged: set[str]) -> None:
+    process = Process("--log-level", level)
+    processes.append(process)  # which asks /ready until it is
+    assert httpx.get(f"{process.url}/v1/models").status_code == 200
+    until(lambda: any(line.get("path") == "/v1/models" for line in process.log))
+    assert {line["path"] for line in process.log if line.get("event") == "request"} == logged
+
+
 def test_sigterm_lets_an_answer_end_and_exits_with_0(processes: list[Process]) -> None:
     process = Process(SAYS="word " * 8, PAUSE="0.03")
     processes.append(process)

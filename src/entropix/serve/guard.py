@@ -24,6 +24,9 @@ log = logging.getLogger("entropix.serve")
 OPEN = frozenset({"/", "/health", "/ready", "/openapi.json"})
 """Paths that need no key, beside the page's files: nothing there shows a prompt or an answer."""
 
+PROBES = frozenset({"/health", "/ready", "/metrics"})
+"""Paths that machines ask every few seconds: a log of them would hide what people ask."""
+
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 BODY_SECONDS = 60.0
 """Seconds a client may take to send a request."""
@@ -86,7 +89,8 @@ class AccessGuard:
             fields = {"event": "request", "id": number, "method": scope["method"], "path": path, "status": status}
             seconds = round(time.perf_counter() - began, 4)
             if not relayed:
-                log.info("request", extra={**fields, "seconds": seconds, **facts})
+                level = logging.DEBUG if path in PROBES else logging.INFO
+                log.log(level, "request", extra={**fields, "seconds": seconds, **facts})
 
     def _admit(self, scope: Scope) -> str:
         """Who asks. Raises ApiError for those who may not."""
