@@ -219,6 +219,18 @@ CHOICES: list[tuple[str, str | None]] = [
     ("I don't know, maybe C?", "C"),
     ("The third option", None),
     ("ABCD", None),
+    ("B fits best.", "B"),
+    ("B makes the most sense.", "B"),
+    ("B, obviously.", "B"),
+    ("B of course", "B"),
+    ("I'm going with B on this one.", "B"),
+    ("A - no; B - yes; C - no", "B"),
+    ("\\boxed{12} which is (B)", "B"),
+    ("$\\text{(B)}\\ 12$", "B"),
+    ("A lot of people choose B.", "B"),
+    ("More than one is correct: A, C", None),
+    ("Answers: A, C", None),
+    ("Answer: A + C", None),
 ]
 
 OPTIONS = "What is the capital of France?\nA) London\nB) Paris\nC) Rome\nD) Berlin"

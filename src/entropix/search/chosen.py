@@ -20,7 +20,8 @@ _NAMED = re.compile(
 )
 _AFTER_MARK = re.compile(rf"{_OPEN}(?i:(?:option|choice|letter)\s)?{_OPEN}{_LETTER}", re.MULTILINE)
 _PICKED = re.compile(
-    r"(?i:\b(?:choose|pick|select|prefer|guess|say|go with|opt for|(?:option|choice|one)\s(?:is|would be"
+    r"(?i:\b(?:choose|pick|select|prefer|guess|say|go(?:ing)? with|settle on|opt for|vote for|(?:option|choice"
+    r"|one)\s(?:is|would be"
     r"|must be))|选择?|選擇?)"
     rf"(?i:\s(?:option|choice))?{_OPEN}{_LETTER}",
     re.MULTILINE,
@@ -45,6 +46,7 @@ _RIGHT = re.compile(
     r"|definitely|certainly|most likely|indeed|by far|therefore))? (?:the )?(?:most |only )?"
     r"(?:correct|right|best|better|answer|true|plausible|appropriate|suitable|accurate|reasonable|logical"
     r"|(?:option|choice|one) (?:that|which))\b"
+    r"| (?:fits|works|makes (?:the most )?sense|matches)\b"
     r"| as (?:the|my) (?:\w{4,8} )?(?:answer|choice)\b| it is\b"
     r"| ist (?:die )?(?:richtig|korrekt)| est (?:la )?(?:bonne|réponse|correcte|juste)"
     r"| es (?:la )?(?:\w{6,9} )?correcta| é a (?:\w{5,8} )?(?:correta|certa)"
@@ -60,7 +62,10 @@ _ALONE = re.compile(r"^(?:[^\w\n?]|_){0,8}([A-Ja-j])(?:[^\w\n?]|_){0,8}$", re.MU
 _ASKING = re.compile(r"\W{0,8}([A-J])\W{0,8}")
 _BOLD = re.compile(r"\*\*\(?([A-J])(?:\)|[.:]|\*\*)|\[\[([A-J])\]\]")
 _LISTED = re.compile(r"(?<![\w'])(?<!\d )\(?([A-J])(?:[).:]|[ \t]{0,8}$)", re.MULTILINE)
-_FIRST = re.compile(r"^[^\w\n]{0,6}([A-J])(?:\)? (?:[-–—] |\()|,? (?:because|since) | it is[.!]?$)")
+_FIRST = re.compile(
+    r"^[^\w\n]{0,6}([A-J])(?:\)? (?:[-–—] |\()|,? (?:because|since) |,? (?:obviously|clearly|definitely|of course)\b"
+    r"| it is[.!]?$)"
+)
 _ITEM = re.compile(r"\(?([a-j])\) [^\n]+")
 """All of a text: an option as it stands in a list with small letters, and what it says."""
 _VERDICT = re.compile(
@@ -71,12 +76,14 @@ _LIST = re.compile(r"\W{0,4}A[).:][^\n]{0,300}(?:\s{1,4}[ \t*]{0,4}\(?[B-J][).:]
 _OTHERS = re.compile(
     r"(?i:\b(?:either|both|neither)) (?:option )?\(?[A-J]\)? (?:or|and|nor) (?:option )?\(?[A-J]\)?(?!\w)"
     r"|(?<![\w'])\(?[A-J]\)?(?:, \(?[A-J]\)?){0,8},? (?:and|or|nor|&) \(?[A-J]\)?(?![\w'])"
+    r"|(?<![\w'])\(?[A-J]\)?(?:, ?\(?[A-J]\)?){1,8}[\s.*]{0,8}\Z"
     r"|(?i:\b(?:rather than|instead of|unlike|over)) (?i:option )?\(?[A-J]\)?(?!\w)"
     r"|(?i:\b(?:vitamins?|hepatitis|plan|grade|type|group|appendix|figure|table)) [A-J](?!\w)"
 )
 """Letters that are no choice: several at once, the ones not taken, and parts of names."""
 _ALSO = re.compile(
-    r"[)*_\]}]{0,4}(?:\s?(?:,|/|&|and|or)\s?){1,2}(?:option\s)?[(*_\[]{0,4}[A-J][)*_\]}]{0,4}\s*(?:[.\n,/&]|and|or|$)"
+    r"[)*_\]}]{0,4}(?:\s?(?:,|/|&|\+|and|or)\s?){1,2}(?:option\s)?[(*_\[]{0,4}[A-J][)*_\]}]{0,4}\s*(?:[.\n,/&]"
+    r"|and|or|$)"
 )
 _IN_BOX = re.compile(
     r"(?:\\(?:text|textbf|mathbf|mathrm)\{)?\s?(?:(?:option|choice|answer:?)\s)?\(?([A-Ja-j])\)?\s?(?:[.:}\\)(]"
@@ -127,7 +134,7 @@ def _in_words(text: str, question: str) -> str | None:
     lines = text.strip().splitlines()
     options = _OPTION.findall(question)
     asked = question[: listed.start()] if (listed := _OPTION.search(question)) else ""
-    for said in (text, lines[-1] if lines else ""):
+    for said in ("" if _OPTION.match(text) else text, lines[-1] if lines else ""):  # not one of the options again
         answer = short(said, asked)
         named = [option for option, words in options if matches(answer, (words,))]
         if len(named) == 1:

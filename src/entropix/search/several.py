@@ -12,6 +12,7 @@ NEAR = 0.005
 """Two numbers that differ by less of the larger are one, written exactly and rounded."""
 
 _ASSIGNED = re.compile(r"(?<![\w\\{^])([A-Za-z])(?:_\{?\w\}?)?[\s$)]{0,3}[=≈][\s$(\\]{0,3}(?=[-−]?[$€£]?[\d.\\])")
+_SUPPOSED = re.compile(r"\b(?:when|if|for|let|with|where|given|since|as|at) [$\\(]{0,3}$", re.IGNORECASE)
 _BETWEEN = re.compile(r"[\s$)\\*]{0,4}(?:[,;]|[,;]?\s?\b(?:and|or|y|e|o|et|ou|und|oder)\b|和|或|&)?[\s$(\\*]{0,4}")
 _LINES = re.compile(r"[\s$)\\*.,;-]{0,8}(?:\b(?:and|or)\b)?[\s$(\\*-]{0,6}")
 _LISTED = re.compile(
@@ -32,11 +33,12 @@ _GIVEN = re.compile(
 )
 _PERCENT = re.compile(r"[\s\\]{0,3}(?:%|per ?cent)")
 _ALGEBRA_BEFORE = re.compile(
-    r"(?:(?<![A-Za-z'’])|(?<=\d))[A-Za-z](?:\^\{?\d{1,2}\}?|[²³])?(?:\s?[-−–+*/×·]\s?[($]{0,2}|\s(?=[-−+]))$"
+    r"(?:(?<![A-Za-z'’])|(?<=\d))[A-Za-z](?:\^\{?\d{1,2}\}?|[²³])?"
+    r"(?:\s?(?:[-−–+*/×·<>≤≥≠]|\\(?:[lg]eq?|[lg]t|neq?)(?![A-Za-z]))\s?[($]{0,2}|\s(?=[-−+]))$"
 )
 _ALGEBRA_BEHIND = re.compile(
     r"\s?[-−–+*×·]\s?\d{0,9}\s?[A-Za-z](?![A-Za-z'’])(?=\s?[-−+*=^²³)$}.,;!]|\s*$)"
-    r"|[A-Za-z](?![A-Za-z])(?:\^\{?\d{1,2}\}?|[²³])?\s?[-−+*]\s?[\dA-Za-z(\\]"
+    r"|\s?[<>≤≥≠]\s?[A-Za-z](?![A-Za-z])|[A-Za-z](?![A-Za-z])(?:\^\{?\d{1,2}\}?|[²³])?\s?[-−+*]\s?[\dA-Za-z(\\]"
 )
 _COEFFICIENT = re.compile(r"[A-Za-z](?![A-Za-z\d'’])")
 _OPERATOR = re.compile(r"[-−–+*×·]\s?$")
@@ -58,7 +60,11 @@ def variables(clause: str, *, lines: bool = False) -> dict[str, str]:
     """What a clause says that several variables are, as in "x = 15, y = 4": by their names, "" for one that it says two
     values of; nothing where it does not list them. lines: they are all of a text, each on a line of its own."""
     found = list(_ASSIGNED.finditer(clause))
-    if len(found) < 2 or (lines and not _LINES.fullmatch(clause, 0, found[0].start())):
+    if (
+        len(found) < 2
+        or _SUPPOSED.search(clause[: found[0].start()])
+        or (lines and not _LINES.fullmatch(clause, 0, found[0].start()))
+    ):
         return {}
     numbers = {number.start: number for number in numerals(clause, items=False)}
     given: dict[str, str] = {}

@@ -33,8 +33,8 @@ _JSON = re.compile(
     r"[\"'](?:final[_ ]?)?(?:answer|result)[\"']\s{0,3}:\s{0,3}[\"']([^\"\n]{1,200})[\"']", re.IGNORECASE
 )
 _MARKUP = re.compile("[*_`#>]+|[\U0001f000-\U0001faff\u2600-\u27bf\ufe0f\u200d]+")
-_ITEM = re.compile(r"\s{0,8}(?:[-•]|\d{1,2}[.)])\s+(?=\S)")
-_LABEL = re.compile(r"\s{0,8}(?:A|Ans)\s?[:.]\s+")
+_ITEM = re.compile(r"^\s{0,8}(?:[-•]|\d{1,2}[.)])\s+(?=\S)")
+_LABEL = re.compile(r"^\s{0,8}(?:A|Ans)\s?[:.]\s+")
 _SENTENCE_END = re.compile(
     r"(?<=\w{3})(?<!\bJan)(?<!\bFeb)(?<!\bMar)(?<!\bApr)(?<!\bAug)(?<!\bSep)(?<!\bOct)(?<!\bNov)(?<!\bDec)[.!]+(?:\s+|$)"
     r"|\?+(?:\s+|$)|(?<=[。！？])|\n"
@@ -57,15 +57,21 @@ _REFUSAL = re.compile(
     r"(?:know|sure|certain|able|answer|find|determine|provide|have|help|verify|recall|confirm|access)\b"
     r"|\b(?:i['’]m|i am|we are|we['’]re)\s+(?:\w{2,9}\s)?(?:sorry|not sure|not certain|unable|unaware|not aware"
     r"|not able)\b"
-    r"|\bas an ai\b|\b(?:is|are|was|were|['’]s)\s+(?:currently\s)?(?:un|not )(?:known|clear|certain|available"
+    r"|\b(?:as|i['’]?m|i am) an ai\b|\b(?:is|are|was|were|['’]s)\s+(?:currently\s)?(?:un|not )(?:known|clear"
+    r"|certain|available"
     r"|specified"
-    r"|mentioned)\b|\b(?:no|not enough|insufficient)\s+(?:information|idea|record|data|context)\b|\bno(?: ?one"
+    r"|mentioned)\b|(?:\b(?:no|not enough|insufficient)|n['’]t enough)\s+(?:information|idea|record|data|context)\b"
+    r"|\bno(?: ?one"
     r"|body) knows\b"
     r"|\bno answer (?:is )?(?:available|known)\b|\b(?:could you|please)\s+(?:please\s)?(?:clarify|provide|specify)\b"
     r"|\bimpossible to (?:say|know|tell|determine)\b|\bneed (?:more|additional) (?:information|context|details)\b"
     r"|\bquestion is (?:ambiguous|unclear)\b|^\W*can['’]?(?:t|not) (?:say|tell|answer)\b"
     r"|\bi have no\b|^\W*(?:sorry|unfortunately)\b[^.]{0,60}\b(?:can['’]?t|cannot|unable|not)\b"
-    r"|^\W*(?:unknown|n/?a|none|not (?:sure|applicable|specified|mentioned|stated|known|available)|unclear)\W*$",
+    r"|^\W*(?:unknown|n/?a|none|not (?:sure|applicable|specified|mentioned|stated|known|available)|unclear|idk"
+    r"|it depends)\W*$"
+    r"|\bunable to (?:find|answer|determine|verify|provide)\b|^\W*not (?:specified|mentioned|stated|given"
+    r"|provided)\b|\bno such\b"
+    r"|\b(?:does|do|did)(?: not|n['’]t) (?:say|mention|state|specify|provide)\b|n['’]t think there (?:is|are|was)\b",
     re.IGNORECASE,
 )
 _LEADS = re.compile(
@@ -76,7 +82,7 @@ _LEADS = re.compile(
     r"|(?:it|there) (?:has|have|had)|you(?: can)? find (?:it|them)|(?:it|they) can be (?:found|seen)|might be"
     r"|may be|could be|probably"
     r"|(?:most )?likely|perhaps"
-    r"|maybe|not [^,]{1,60}?(?:,? but(?: rather)?|, (?=it['’]s |it is ))|so|well|yes,|here (?:is|are))[,:]?\s+)+",
+    r"|maybe|why|not [^,]{1,60}?(?:,? but(?: rather)?|,(?= it['’]s | it is ))|so|well|yes,|here (?:is|are))[,:]?\s+)+",
     re.IGNORECASE,
 )
 _SETTING = re.compile(
@@ -89,11 +95,14 @@ _INSERTED = re.compile(
     r",\s(?:[^,]|,(?=\d)){1,80},(?=\s(?:is|was|are|were|became|remains|has|had|wrote|won|made|\w{2,12}ed)\b)"
 )
 _LEFT_OUT = re.compile(r"\s(?:is|was|are|were|did|does|do|has|have)$")
+_TAIL = re.compile(r",?\s(?:of course|obviously|i (?:think|believe|guess)|indeed)$", re.IGNORECASE)
 _LABELLED = re.compile(r"((?:[^\W\d]{1,20} ){0,2}[^\W\d]{1,20}):\s+(?=\S)")
 _LABELS = frozenset(("name", "city", "country", "place", "location", "date", "year", "person", "author", "result"))
 _COPULA = re.compile(r"\s+(?:is|was|are|were|has been|have been|became|remains|est|es|ist|è|é)\s+|(?<=\w)(?:是|は)")
 _DONE_BY = re.compile(
-    r"(?:\w{4,12}ly )?\w{2,14}(?:ed|en|wn|ng|nt|ught|ne|de|ld|t)(?: (?:in|on) [^,]{1,24}?)? by\s+", re.IGNORECASE
+    r"(?:(?:an?|the) \w{3,14}|(?:\w{4,12}ly )?\w{2,14}(?:ed|en|wn|ng|nt|ught|ne|de|ld|t))"
+    r"(?: (?:in|on) [^,]{1,24}?)? by\s+",
+    re.IGNORECASE,
 )
 _LEAD = re.compile(
     r"^(?:(?:in|on|at|by|from|to|of|as|called|named|known|located|situated|released|published|born|founded"
@@ -102,12 +111,12 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 _CLAUSE = re.compile(
-    r"\s*(?:[;(–—]|\s-\s|,\s+(?:followed|meaning|making|including|with|which|who|where|when|a|an|the|and|but|as"
+    r"\s*(?:[;(–—]|\s-\s|,\s+(?:followed|meaning|making|including|with|which|whose|who|where|when|a|an|the|and|but|as"
     r"|in|not|located|released|born|also|known|or)\b"
-    r"|\s(?:which|who|because|since|although|while|where)\s).*$",
+    r"|\s(?:which|who|whose|because|since|although|while|where)\s).*$",
     re.IGNORECASE | re.DOTALL,
 )
-_DATED = re.compile(rf"\s+(?:in|on|since|during)\s+(?:{MONTH}|\d).*$", re.DOTALL)
+_DATED = re.compile(rf"\s+(?:in|on|since|during|between|from|around|until|before|after)\s+(?:{MONTH}|\d).*$", re.DOTALL)
 _DATE = re.compile(
     rf"(?:from |between )?\b(?:1\d{{3}}|20\d{{2}})(?:\s?[-–—]\s?| (?:to|until|through|and) )(?:1\d{{3}}|20\d{{2}})\b"
     rf"|\b(?:(?:the )?\d{{1,2}}(?:st|nd|rd|th)?(?: of)?\s)?{MONTH}(?:\s\d{{1,2}}(?:st|nd|rd|th)?)?(?: of"
@@ -118,7 +127,8 @@ _WHEN = re.compile(r"\bwhen\b|\b(?:what|which|in what)\s+(?:year|date|day)\b", r
 _WHERE = re.compile(r"\s*(?:where|in (?:what|which))\b", re.IGNORECASE)
 _HOW_MANY = re.compile(r"\bhow (?:many|much)\b", re.IGNORECASE)
 _AMOUNT = re.compile(
-    r"(?:(?:about|around|approximately|roughly|exactly|over|only) )?(\d[\d,.]{0,30}(?: \w{1,8}illion)?)\s"
+    r"(?:(?:about|around|approximately|roughly|exactly|over|only) )?(\d[\d,.]{0,30}(?: \w{1,8}illion)?)\s",
+    re.IGNORECASE,
 )
 _AT_PLACE = re.compile(r"\s(?:in|at|on|near)\s+(?:the\s)?(?=[A-Z])")
 _CHOOSES = re.compile(r"\s*(?:is|are|was|were|does|do|did|can|could|has|have|had|will|would|should)\b", re.IGNORECASE)
@@ -202,7 +212,7 @@ def _taken_out(sentence: str, asked: frozenset[str], question: str) -> str:
     """The part of a sentence that answers."""
     if _WHEN.search(question) and (dates := [d[0] for d in _DATE.finditer(sentence) if not _is_denied(sentence, d)]):
         return dates[-1]
-    sentence = _LEFT_OUT.sub("", _INSERTED.sub("", sentence))
+    sentence = _TAIL.sub("", _LEFT_OUT.sub("", _INSERTED.sub("", sentence)))
     label = _LABELLED.match(sentence)
     if label and (_words(label[1]) & asked or label[1].lower() in _LABELS):
         sentence = sentence[label.end() :]
@@ -222,7 +232,7 @@ def _taken_out(sentence: str, asked: frozenset[str], question: str) -> str:
         return left if _words(left) and _overlap(right, asked) > _overlap(left, asked) else _bare(right)
     repeats = len(main.split()) > 2 or _HOW_MANY.search(question)
     if repeats and _words(main) & asked and not _is_name(main):
-        return max(_runs(main, asked), key=len, default=main)
+        return max(_runs(_DATED.sub("", main) or main, asked), key=len, default=main)
     return _bare(main)
 
 

@@ -17,15 +17,18 @@ SMALL_NUMBERS = {word: n for n, word in enumerate(_SMALL.split())} | {
 }
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _PARTS = {"half": 2, "halves": 2, "third": 3, "thirds": 3, "quarter": 4, "quarters": 4, "fifth": 5, "fifths": 5}
+_PARTS |= {
+    name + end: n for n, name in enumerate(("sixth", "seventh", "eighth", "ninth", "tenth"), 6) for end in ("", "s")
+}
 _WORD = "|".join(sorted([*SMALL_NUMBERS, *_SCALES], key=len, reverse=True))
 _SPELLED = re.compile(
     rf"\b(?P<minus>(?:minus|negative) )?(?P<words>(?:{_WORD})(?:(?:[ -]| and )(?:{_WORD}))"
     r"{0,12})\b(?! (?:of|by|another)\b)",
     re.IGNORECASE,
 )
-_UNIT, _PART = "|".join(SMALL_NUMBERS), "|".join(_PARTS)
+_UNIT, _FEW, _PART = "|".join(SMALL_NUMBERS), "|".join(_SMALL.split()), "|".join(_PARTS)
 _BROKEN = re.compile(
-    rf"(?:(?P<whole>{_UNIT}) and )?(?:(?P<above>{_UNIT}|a)[ -](?P<part>{_PART})|half)\b(?! (?:dozen|an?|the)\b)"
+    rf"(?:(?P<whole>{_UNIT}) and )?(?:(?P<above>{_FEW}|a)[ -](?P<part>{_PART})|half)\b(?! (?:dozen|an?|the)\b)"
     rf"|(?P<times>half a|{_UNIT}|a) dozen\b",
     re.IGNORECASE,
 )
