@@ -165,6 +165,14 @@ def test_a_word_that_is_nearly_right_is_suggested(cli: Any, arguments: tuple[str
     assert said in outcome.err
 
 
+def test_a_mistake_is_not_hidden_by_a_long_usage(cli: Any) -> None:
+    assert cli("ask", "--seed", "one", "hi").err.splitlines() == [
+        "usage: entropix ask …   (`entropix ask --help` explains every option)",
+        "entropix ask: error: argument --seed: invalid int value: 'one'",
+    ]
+    assert cli("completion", "cmd").err.startswith("usage: entropix completion [-h] [SHELL]\n")
+
+
 def test_a_word_like_no_other_gets_no_suggestion(cli: Any) -> None:
     assert "did you mean" not in cli("generate", "--xyzzy", "hi").err
 

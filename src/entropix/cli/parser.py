@@ -20,6 +20,10 @@ OTHERWISE = {
 """What other programs call the commands, where nothing else would find them."""
 
 
+LONG_USAGE = 3
+"""Lines of a usage that hide the message below them."""
+
+
 def no_command(arguments: Sequence[str], commands: Iterable[str]) -> str:
     """What is wrong with the first argument, where a command belongs; "" where nothing is, or the parser knows it."""
     first, known = arguments[0], list(commands)
@@ -66,6 +70,8 @@ class Parser(argparse.ArgumentParser):
             message += did_you_mean(option.partition("=")[0], self._options())
         elif choice := re.match(r"argument (\S+): invalid choice: '(.*?)' \(choose from (.*)\)", message):
             message += did_you_mean(choice[2], [name.strip("'") for name in choice[3].split(", ")])
+        if self.format_usage().count("\n") > LONG_USAGE:
+            self.usage = "%(prog)s …   (`%(prog)s --help` explains every option)"
         super().error(message)
 
     def _options(self) -> list[str]:
