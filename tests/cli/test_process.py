@@ -196,6 +196,14 @@ def test_a_terminal_shows_how_much_of_a_long_prompt_has_been_read(command: str, 
     assert said in terminal.seen
 
 
+@pytest.mark.parametrize("environ", [{}, {"NO_COLOR": "1"}])
+def test_a_terminal_shows_that_texts_are_being_written(environ: Mapping[str, str]) -> None:
+    terminal = Entropix("ask", "What is 3 + 4?", SAYS="It is 7.", PAUSE="0.05", **environ)
+    terminal.wait_for("texts are being written")
+    assert terminal.end() == 0
+    assert "3 of 3 texts agree" in terminal.seen
+
+
 def test_a_short_prompt_and_a_terminal_without_colours_show_nothing_of_it() -> None:
     for prompt, environ in (("hi", {}), ("x" * 3000, {"TERM": "dumb"})):
         terminal = Entropix("generate", prompt, SAYS="Yes.", PAUSE="0.02", **environ)

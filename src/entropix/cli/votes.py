@@ -62,10 +62,10 @@ def standing(texts: Sequence[HasAnswer]) -> str:
         return "thinking"
     answers = [text.answer for text in texts if text.answer is not None]
     if not answers:
-        return f"{len(texts)} text{'s are' if len(texts) > 1 else ' is'} written"
+        return f"{len(texts)} text{'s are' if len(texts) > 1 else ' is'} being written"
     most = max(answers, key=answers.count)
     left = len(texts) - len(answers)
-    return f"{answers.count(most)} of {len(answers)} texts say {one_line(most, 40)} · {left} are written"
+    return f"{answers.count(most)} of {len(answers)} texts say {one_line(most, 40)} · {left} being written"
 
 
 @contextlib.contextmanager
