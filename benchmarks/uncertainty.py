@@ -1,6 +1,6 @@
 """What every estimator of uncertainty is worth on stored runs: the table of docs/uncertainty.md.
 
-    python -m benchmarks.uncertainty docs/evidence/svamp docs/evidence/pooled docs/evidence/nq
+    python -m benchmarks.uncertainty docs/evidence/svamp docs/evidence/pooled docs/evidence/nq-large
     python -m benchmarks.uncertainty docs/evidence/… --write docs/uncertainty.md   # put it in its place there
     python -m benchmarks.uncertainty --cost                                        # milliseconds of each
 
