@@ -48,6 +48,17 @@ def test_a_call_is_shown_with_its_arguments_as_fields_and_how_probable_each_is(
     assert call.locator("td b").count() == 0, "what a model says is text"
 
 
+def test_two_calls_stand_apart_and_nothing_is_unsure_at_100_percent(
+    visit: Callable[..., Any], serving: Serving
+) -> None:
+    second = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": 2}}\n</tool_call>'
+    page = opened(visit, serving, f"{CALL}\n{second}", TOOLS)
+    ask(page)
+    above, below = (call.bounding_box() for call in page.locator(".turn .call").all())
+    assert below["y"] - above["y"] - above["height"] >= 4
+    assert not re.search(r"Least sure of .*: 100%", words(page.locator(".foot")))
+
+
 def test_an_answer_that_calls_nothing_says_how_probable_a_call_was(visit: Callable[..., Any], serving: Serving) -> None:
     page = opened(visit, serving, "It rains.", TOOLS)
     ask(page)

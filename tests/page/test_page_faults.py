@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -96,6 +97,75 @@ def test_e27_the_result_of_a_vote_stands_under_the_answer(chat: Any, double: Any
     assert re.search(r"sure\s+3 of 3 texts agree; share of the ballots, not calibrated\.", vote.inner_text())
     box, conversation = vote.bounding_box(), page.locator(".conversation").bounding_box()
     assert box["y"] + box["height"] <= conversation["y"] + conversation["height"] + 1
+
+
+def done(page: Any) -> None:
+    page.locator("#stop:disabled").wait_for()
+    page.locator("#status", has_text="done").wait_for()
+
+
+def test_the_result_of_a_comparison_is_in_sight_above_its_table(chat: Any) -> None:
+    page = chat().page
+    page.get_by_role("button", name="Compare").click()
+    for question in ("One?", "Two?", "Three?"):
+        ask(page, question)
+        done(page)
+    page.locator("#comparison table").wait_for()
+    for n in range(2):
+        column = page.locator(".column").nth(n)
+        line, conversation = (
+            column.locator(".foot .line").last.bounding_box(),
+            column.locator(".conversation").bounding_box(),
+        )
+        assert line["y"] + line["height"] <= conversation["y"] + conversation["height"]
+
+
+def test_on_a_phone_a_further_answer_is_where_one_looks(chat: Any) -> None:
+    page = chat(**PHONE).page
+    for question in ("One?", "Two?"):
+        ask(page, question)
+        done(page)
+    said, composer = page.locator(".turn .user").last.bounding_box(), page.locator("#composer").bounding_box()
+    assert 0 <= said["y"] < composer["y"]
+    assert page.locator(".turn .answer").last.bounding_box()["y"] < composer["y"]
+
+
+def test_labels_of_the_chart_do_not_lie_over_each_other(chat: Any) -> None:
+    page = chat().page
+    ask(page, "One?")
+    done(page)
+    boxes = [t.bounding_box() for t in page.locator(".views > :visible .strip text.tick[text-anchor=end]").all()]
+    places = sorted((box["y"], box["height"]) for box in boxes)
+    assert len(places) >= 4
+    assert all(y + 0.75 * height < below for (y, height), (below, _) in pairwise(places))
+
+
+def test_a_note_about_the_model_does_not_look_like_a_failure(chat: Any, double: Any) -> None:
+    given = double.info
+    double.info = lambda: {**given(), "notes": ["no profile of 'scripted' is known"]}
+    page = chat().page
+    note = page.locator("#notice.told", has_text="no profile")
+    colour = "element => getComputedStyle(element).borderLeftColor"
+    told = note.evaluate(colour)
+    double.fail = (500, "the server failed on this request", {})
+    ask(page, "One?")
+    page.locator(".turn .failure").wait_for()
+    assert page.locator(".turn .failure").evaluate(colour) != told
+    page.wait_for_function("document.getElementById('notice').hidden")
+
+
+def test_a_key_that_was_typed_outlives_a_reload(visit: Callable[..., Any], double: Any) -> None:
+    double.key = "open-sesame-123456"
+    seen = visit(double.address)
+    seen.page.locator("#key:focus").wait_for()
+    seen.errors.clear()
+    seen.page.keyboard.type(double.key)
+    seen.page.keyboard.press("Enter")
+    seen.page.locator("#model", has_text="scripted").wait_for()
+    seen.page.reload()
+    seen.page.locator("#model", has_text="scripted").wait_for()
+    ask(seen.page, "Open?")
+    done(seen.page)
 
 
 def test_e27_the_outline_of_a_dot_lies_under_the_dots_and_cannot_cover_a_crowd(chat: Any) -> None:

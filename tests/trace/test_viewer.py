@@ -314,6 +314,7 @@ def test_the_summary_counts_what_the_result_counts_in_the_terminals_words(show: 
         f"uncertainty {answer.surprisal:.1f} nats (−Σ ln p of the text), {answer.token_uncertainty:.0%} a token",
         f"mean entropy {answer.mean_entropy:.2f} nats",
         "regimes flow 20%, adapt 20%, branch 20%, clarify 20%, resample 20%",
+        f"confidence {answer.confidence:.0%} (the probability of one text, not calibrated)",
         f"length 5 tokens, 10.0 tokens/s; {ENDINGS['length']}",
         "cost 10 tokens forwarded (5 prompt, 5 sampled); 1 prompt token reused",
         "seed 3",

@@ -58,7 +58,7 @@ class DynaTemp(Policy):
     The entropy is of the whole vocabulary's distribution, so that the result does not depend on the filters."""
 
     name: ClassVar[str] = "dynatemp"
-    summary: ClassVar[str] = "temperature between two limits by H / ln(vocabulary)"
+    summary: ClassVar[str] = "temperature between two limits, the higher the more unsure the model is"
     max_candidates: ClassVar[int] = 1
 
     vocabulary: int
@@ -92,7 +92,7 @@ class Edt(Policy):
     """Entropy-based dynamic temperature (Zhang et al. 2024, arXiv 2403.14541): T = T₀ · 0.8^(θ / H)."""
 
     name: ClassVar[str] = "edt"
-    summary: ClassVar[str] = "temperature T₀ · 0.8^(θ/H) (Zhang et al. 2024)"
+    summary: ClassVar[str] = "temperature that falls as the model gets surer (Zhang et al. 2024)"
     max_candidates: ClassVar[int] = 1
 
     temperature: float = parameter(0.8, 0.0, 10.0, doc="T₀, the temperature at high entropy")
@@ -113,7 +113,7 @@ class TopNSigma(Policy):
     logit ≥ max − n·σ is the same set as p ≥ p_max · exp(−n·σ / T) at temperature T, so it is carried out as min-p."""
 
     name: ClassVar[str] = "top-n-sigma"
-    summary: ClassVar[str] = "logits within n standard deviations of the largest (Tang et al. 2024)"
+    summary: ClassVar[str] = "tokens with logits within n standard deviations of the largest (Tang et al. 2024)"
     needs: ClassVar[frozenset[str]] = frozenset({"logit_std"})
     max_candidates: ClassVar[int] = 1
 

@@ -26,7 +26,7 @@ class Tree(Triggered):
     """Fork where the model is unsure; every leaf is a ballot."""
 
     name: ClassVar[str] = "tree"
-    summary: ClassVar[str] = "forks where the model is unsure; every leaf is a ballot"
+    summary: ClassVar[str] = "forks where the model is unsure, and lets all the texts vote"
     opens_ballots: ClassVar[bool] = True
 
     when: str = parameter(

@@ -39,8 +39,8 @@ function restore() {
     const values = JSON.parse(sessionStorage.getItem(STORE) || "{}");
     for (const id of KEPT) if (typeof values[id] === "string") get(id).value = values[id];
     for (const id of SWITCHES) if (typeof values[id] === "boolean") get(id).checked = values[id];
-    return values;
     get("key").value = sessionStorage.getItem(KEY) || "";
+    return values;
   } catch {
     // as above
   }
@@ -110,6 +110,13 @@ function valid() {
 function notice(...parts) {
   get("notice").replaceChildren(...parts);
   get("notice").hidden = parts.length === 0;
+  get("notice").classList.remove("told");
+}
+
+// What is worth knowing and no failure.
+function tell(...parts) {
+  notice(...parts);
+  get("notice").classList.add("told");
 }
 
 function askForKey() {
@@ -132,8 +139,10 @@ function changed(turn, words) {
     get("status").textContent = `done: ${count(steps.length, "token")}${unsure}`;
   }
   const table = running ? null : comparison(columns);
+  const inSight = columns.filter((column) => column.atEnd);
   get("comparison").replaceChildren(...(table ? [table] : []));
   get("comparison").hidden = !table;
+  for (const column of inSight) column.toEnd(); // the table takes room from the conversations
   get("folded").textContent = columns[0] ? summaryOf(columns[0]) : "";
   if (!running && columns.length) keepSaid();
   if (turn?.failed === 401) {
@@ -206,7 +215,7 @@ async function openTrace(file) {
     columns = [column("A", columns[0].policy.spec)];
     columns[0].recall({ before: first.before, turns }, header);
     const other = header.fingerprint !== info.fingerprint ? ` It is of another model, ${header.model ?? "unnamed"}: its tokens cannot be changed here.` : "";
-    notice(el("p", {}, `${file.name}: ${count(turns.length, "answer")}.${other}`), ...(problems || []).map((one) => el("p", { class: "detail" }, one)));
+    tell(el("p", {}, `${file.name}: ${count(turns.length, "answer")}.${other}`), ...(problems || []).map((one) => el("p", { class: "detail" }, one)));
     show();
   } catch (error) {
     notice(el("p", {}, "The trace could not be opened."), el("p", { class: "detail" }, error.message));
@@ -276,7 +285,7 @@ async function begin() {
     if (error.status === 401) askForKey();
     const retry = el("button", { type: "button" }, "Try again");
     retry.addEventListener("click", begin);
-    const words = error.status === 401 && !common().key ? "The server wants an API key. Enter it above, then try again." : error.message;
+    const words = error.status === 401 && !common().key ? "The server wants an API key. Enter it below, then try again." : error.message;
     notice(el("p", {}, words), error.detail && common().key ? el("p", { class: "detail" }, error.detail) : "", retry);
     if (error.status === 401) get("key").focus();
     return;
@@ -285,7 +294,7 @@ async function begin() {
   if (info.key_needed) askForKey();
   if (info.limits?.max_tokens) get("max-tokens").max = info.limits.max_tokens;
   if (typeof kept.reproducible !== "boolean") get("reproducible").checked = Boolean(info.reproducible);
-  if (info.notes?.length) notice(...info.notes.map((note) => el("p", { class: "detail" }, note)));
+  if (info.notes?.length) tell(...info.notes.map((note) => el("p", { class: "detail" }, note)));
   columns = restoreSaid();
   if (!columns.length) columns = [column("A")];
   show();

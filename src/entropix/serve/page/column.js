@@ -287,11 +287,21 @@ export class Column {
     for (const turn of this.turns) turn.view.format(on);
   }
 
-  // Keep the end in sight, unless the reader has scrolled up.
+  // Whether the end of the conversation is in sight, or nearly.
+  get atEnd() {
+    const { scrollHeight, scrollTop, clientHeight } = this.conversation;
+    return scrollHeight - scrollTop - clientHeight < 80;
+  }
+
+  toEnd() {
+    this.conversation.scrollTop = this.conversation.scrollHeight;
+  }
+
+  // Keep the end in sight, unless the reader has scrolled up. On a phone the page itself scrolls, to where an answer begins.
   scroll(force = false) {
-    const { conversation } = this;
-    const away = conversation.scrollHeight - conversation.scrollTop - conversation.clientHeight;
-    if (force || away < 80) conversation.scrollTop = conversation.scrollHeight;
+    if (force || this.atEnd) this.toEnd();
+    const last = this.turns[this.turns.length - 1];
+    if (force && this.turns.length > 1 && getComputedStyle(this.conversation).overflowY === "visible") last.node.scrollIntoView();
   }
 
   // Everything of this conversation as a trace.

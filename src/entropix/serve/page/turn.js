@@ -156,5 +156,5 @@ function doubt(steps) {
   const p = Math.exp(least.logprob);
   if (p > SURE) return el("p", { class: "doubt" }, "Sure of every token.");
   const other = least.rank > 0 && least.leading?.length ? `; likelier was “${visible(least.leading[0][1])}”` : "";
-  return el("p", { class: "doubt" }, `Least sure of “${visible(least.label)}”: ${percent(p, p < 0.01 ? 1 : 0)}${other}.`);
+  return el("p", { class: "doubt" }, `Least sure of “${visible(least.label)}”: ${percent(p, p < 0.01 || p > 0.99 ? 1 : 0)}${other}.`);
 }

@@ -25,6 +25,7 @@ export function regimeAt(h, v, t) {
 }
 
 const STRIP = { left: 34, right: 8, top: 16, height: 72, gap: 26, bottom: 20 };
+const TICK = 11; // pixels between two labels that can be read
 const SIGNALS = [
   ["entropy", "entropy, nats"],
   ["varentropy", "varentropy, nats²"],
@@ -58,17 +59,17 @@ export class Strip {
       const y = (value) => base - (height * value) / limit;
       parts.push(draw("text", { x: left, y: base - height - 5, class: "title" }, title));
       parts.push(draw("line", { x1: left, x2: width - right, y1: base, y2: base, class: "axis" }));
-      parts.push(draw("text", { x: left - 5, y: base + 4, class: "tick", "text-anchor": "end" }, "0"));
+      const tick = (at, value) => parts.push(draw("text", { x: left - 5, y: at, class: "tick", "text-anchor": "end" }, value));
       if (thresholds) {
         for (const [value, label] of [[low, "low"], [high, "high"]]) {
           const at = y(value);
           const line = draw("line", { x1: left, x2: width - right, y1: at, y2: at, class: "threshold" });
           line.append(draw("title", {}, `${name} threshold, ${label}: ${number(value)}`));
-          parts.push(line, draw("text", { x: left - 5, y: at + 4, class: "tick", "text-anchor": "end" }, number(value, 1)));
+          parts.push(line);
+          tick(at + 4, number(value, 1));
         }
-      } else {
-        parts.push(draw("text", { x: left - 5, y: y(limit) + 8, class: "tick", "text-anchor": "end" }, number(limit, 1)));
-      }
+      } else tick(y(limit) + 8, number(limit, 1));
+      if (!thresholds || base - y(low) > TICK) tick(base + 4, "0"); // else it would lie over the threshold's
       for (const regime of REGIMES) {
         const path = this.bars(name, regime, y, base);
         if (path) parts.push(draw("path", { d: path, class: `bar c-${regime}`, "stroke-width": Math.max(this.step * 0.8, 1) }));

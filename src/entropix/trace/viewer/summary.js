@@ -69,7 +69,8 @@ export function summary(header, steps, result) {
       rows.push(["votes", `${votes.join(", ")} of ${count(search.ballots, "ballot")}`]);
     }
     if (search) rows.push(["search", search.spec]);
-    rows.push(["confidence", percent(result.confidence, 0)]);
+    const source = result.confidence_source ? ` (${result.confidence_source})` : "";
+    rows.push(["confidence", `${percent(result.confidence, 0)}${source}`]);
     const speed = result.seconds > 0 ? `, ${number(steps.length / result.seconds, 1)} tokens/s` : "";
     const ending = ENDINGS[result.finish_reason] || result.finish_reason;
     rows.push(["length", `${count(steps.length, "token")}${speed}; ${ending}`]);
