@@ -213,13 +213,11 @@ export class Column {
     };
     try {
       for await (const event of answer(request, key, stop.signal)) this.read(turn, event);
-      turn.finish();
+      this.adding(() => turn.finish());
     } catch (error) {
-      if (error.name === "AbortError") turn.finish("Stopped.");
-      else turn.fail(error);
+      this.adding(() => (error.name === "AbortError" ? turn.finish("Stopped.") : turn.fail(error)));
     } finally {
       take.stop = null;
-      this.scroll();
       this.changed(turn);
     }
   }
@@ -295,6 +293,15 @@ export class Column {
 
   toEnd() {
     this.conversation.scrollTop = this.conversation.scrollHeight;
+  }
+
+  // Add to the end, which stays in sight if it was; tokens are drawn with the next frame.
+  adding(add) {
+    const before = this.atEnd;
+    add();
+    if (!before) return;
+    this.toEnd();
+    requestAnimationFrame(() => this.toEnd());
   }
 
   // Keep the end in sight, unless the reader has scrolled up. On a phone the page itself scrolls, to where an answer begins.
