@@ -15,6 +15,7 @@ gguf = pytest.importorskip("gguf")
 
 from entropix.engines.base import Engine, fingerprint, sample_ids  # noqa: E402
 from entropix.engines.transformers import TransformersEngine, TransformersTokenizer  # noqa: E402
+from entropix.engines.transformers.running import cache_name  # noqa: E402
 from entropix.errors import CapacityError, ModelError, ParameterError, PromptError  # noqa: E402
 from helpers.plain import assert_shows, eager_attention, mixed_work, plain_logits  # noqa: E402
 from helpers.tiny_gguf import LAYERS, write_tiny  # noqa: E402
@@ -334,6 +335,21 @@ def test_sentencepiece_spelling_and_ends_from_the_template() -> None:
 def test_a_model_without_a_template_says_so() -> None:
     with pytest.raises(PromptError, match="no chat template"):
         TransformersTokenizer(sentencepiece_tokenizer()).chat([{"role": "user", "content": "x"}])
+
+
+def test_the_cache_goes_by_the_name_that_the_models_forward_has_for_it() -> None:
+    """transformers 5.24 renamed it; only the new name is left from 5.40 on."""
+
+    class Before:
+        def forward(self, input_ids: Any, past_key_values: Any = None) -> None: ...
+
+    class After:
+        def forward(self, input_ids: Any, cache: Any = None) -> None: ...
+
+    class Wrapped:
+        def forward(self, *args: Any, **kwargs: Any) -> None: ...
+
+    assert [cache_name(kind()) for kind in (Before, After, Wrapped)] == ["past_key_values", "cache", "past_key_values"]
 
 
 def test_models_that_cannot_be_read_are_explained(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from entropix.engines.transformers.inspection import (
     observed_layers,
     text_config,
 )
-from entropix.engines.transformers.running import last_only, observation, switchable_configs, switched
+from entropix.engines.transformers.running import cache_name, last_only, observation, switchable_configs, switched
 from entropix.types import AttentionSignals, Capabilities, ModelInfo, Observation
 
 
@@ -68,6 +68,7 @@ class TransformersEngine(SlottedEngine):
         self._layers = observed_layers(config, attention_layers)
         self._configs = switchable_configs(model)
         self._head: Any = model.get_output_embeddings()
+        self._cache_name = cache_name(model)
         self._cache = SlotCache(sequences, context)
         self._begin(self._cache)
 
@@ -136,8 +137,8 @@ class TransformersEngine(SlottedEngine):
             out = self.model(
                 input_ids=torch.tensor(padded, device=self._device),
                 position_ids=span.position_ids(),
-                past_key_values=self._cache,
                 use_cache=True,
                 return_dict=True,
+                **{self._cache_name: self._cache},
             )
         return out.logits[:, -1], signals_of(call) if attention else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,13 @@ from entropix.arrays import to_numpy
 from entropix.engines.transformers.attention import CURRENT, Call
 from entropix.engines.transformers.cache import SlotCache, Span
 from entropix.types import ATTENTION, Array, AttentionSignals, Observation
+
+
+def cache_name(model: Any) -> str:
+    """What a model's forward calls its cache: transformers 5.24 has another name for it than those before, whose own
+    is to be forgotten in 5.40."""
+    known = inspect.signature(type(model).forward).parameters
+    return "cache" if "cache" in known else "past_key_values"
 
 
 def switchable_configs(model: Any) -> list[Any]:
