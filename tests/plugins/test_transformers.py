@@ -20,6 +20,7 @@ from entropix.model import Model  # noqa: E402
 from entropix.plugins.transformers import PolicyProcessor, generate, write  # noqa: E402
 from entropix.plugins.transformers.__main__ import main  # noqa: E402
 from entropix.plugins.transformers.folder import CARD, FILES  # noqa: E402
+from entropix.plugins.transformers.loop import _check  # noqa: E402
 from entropix.policies import Entropix  # noqa: E402
 from entropix.types import Result, Thresholds  # noqa: E402
 
@@ -169,6 +170,15 @@ def test_what_this_loop_cannot_do_is_refused(tiny: Any, tokenizer: Any, options:
         tiny.generate(
             **batch([PROMPTS[0]]), custom_generate=partial(generate, tokenizer=tokenizer), max_new_tokens=3, **options
         )
+
+
+@pytest.mark.parametrize("name", ["past_key_values", "cache"])
+def test_a_filled_cache_is_refused_under_both_of_its_names(tiny: Any, name: str) -> None:
+    cache = transformers.DynamicCache()
+    _check(tiny.generation_config, {name: cache})
+    tiny(torch.tensor([[5, 6]]), past_key_values=cache)
+    with pytest.raises(CapabilityError, match=f"{name}: a filled cache"):
+        _check(tiny.generation_config, {name: cache})
 
 
 def test_wrong_padding_and_an_unknown_tokenizer_are_refused(tiny: Any, tokenizer: Any) -> None:

@@ -150,11 +150,9 @@ def _check(config: Any, given: dict[str, Any]) -> None:
         )
     if given.get("inputs_embeds") is not None:
         raise CapabilityError("inputs_embeds: prompts are tokens here; give input_ids")
-    cache = given.get("past_key_values")
-    if cache is not None and cache.get_seq_length():
-        raise CapabilityError(
-            "past_key_values: a filled cache cannot be gone on with; give the whole prompt's input_ids"
-        )
+    for name in ("past_key_values", "cache"):  # which transformers calls it depends on its version
+        if given.get(name) is not None and given[name].get_seq_length():
+            raise CapabilityError(f"{name}: a filled cache cannot be gone on with; give the whole prompt's input_ids")
 
 
 def _penalty(processors: Any) -> float | None:
