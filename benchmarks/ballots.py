@@ -24,16 +24,16 @@ from statistics import fmean
 from typing import Any
 
 import entropix
+from entropix.answers.extractors import extractor, number
+from entropix.answers.short import matches
+from entropix.answers.spans import measured
 from entropix.decoding import Decoder
 from entropix.evaluate.replay import Rule, replayed
 from entropix.evaluate.run import ENDS
 from entropix.evaluate.store import Store
 from entropix.evaluate.tasks import Item, Task, load_task
-from entropix.search.answers import extractor, number
 from entropix.search.assessment import MOST
 from entropix.search.seeds import derived
-from entropix.search.short import matches
-from entropix.search.spans import measured
 from entropix.search.tally import tally
 from entropix.uncertainty.readings import ALTERNATIVES, StepsReading
 

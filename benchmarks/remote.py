@@ -16,9 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from entropix.answers.extractors import number
 from entropix.evaluate.statistics import share
 from entropix.remote import Endpoint, connect
-from entropix.search.answers import number
 
 VOTE = "vote:n=4,answer=number,stop="
 SPECS: dict[str, dict[str, Any]] = {

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from entropix.answers import EXTRACTORS
 from entropix.cli import COMMANDS, make_parser
 from entropix.cli.listing import allowed_text, describe
 from entropix.policies import POLICIES
 from entropix.search import STRATEGIES
-from entropix.search.answers import EXTRACTORS
 from entropix.uncertainty import ESTIMATORS
 
 FOLDER = Path(__file__).parent / "reference"

@@ -33,7 +33,7 @@ FOUNDATION = {
     *("arrays", "toolchain", "native", "fused"),
 }
 CORE = FOUNDATION | {"signals", "sampling", "policies", "engines"}
-LOOP = CORE | {"decoding", "search", "uncertainty", "constraints", "profiles"}
+LOOP = CORE | {"answers", "decoding", "search", "uncertainty", "constraints", "profiles"}
 MODEL = LOOP | {"model", "models", "trace"}
 MAY_IMPORT = {
     "version": set(),
@@ -59,11 +59,12 @@ MAY_IMPORT = {
     "decoding": CORE,
     "profiles": CORE | {"decoding"},
     "models": FOUNDATION | {"engines"},
-    "model": CORE | {"constraints", "decoding", "profiles", "models", "search", "uncertainty"},
+    "model": CORE | {"answers", "constraints", "decoding", "profiles", "models", "search", "uncertainty"},
     "trace": CORE | {"decoding", "profiles", "uncertainty"},
-    "remote": FOUNDATION | {"signals", "policies", "profiles", "search", "uncertainty", "trace"},
-    "search": CORE | {"decoding"},
-    "uncertainty": FOUNDATION | {"signals", "engines", "search"},
+    "remote": FOUNDATION | {"answers", "signals", "policies", "profiles", "search", "uncertainty", "trace"},
+    "answers": FOUNDATION,
+    "search": CORE | {"answers", "decoding"},
+    "uncertainty": FOUNDATION | {"answers", "signals", "engines", "search"},
     "evaluate": MODEL,
     "serve": MODEL,
     "plugins": set(),

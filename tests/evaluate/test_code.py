@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 pytest.importorskip("scipy")
 from entropix import Model
+from entropix.answers.extractors import code
 from entropix.engines.scripted import ScriptedEngine, saying
 from entropix.errors import TaskError
 from entropix.evaluate import Spec, Store, Task, evaluate, load_task, sandbox, units
 from entropix.evaluate.code import code_item, program
 from entropix.evaluate.run import is_done
 from entropix.evaluate.store import read_outcomes
-from entropix.search.answers import code
 
 isolated = pytest.mark.skipif(bool(sandbox.isolation()), reason=f"no isolation from {sandbox.isolation()} here")
 

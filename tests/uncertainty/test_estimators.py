@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entropix import Model, Result
+from entropix.answers.spans import Likelihood
 from entropix.engines.scripted import ScriptedEngine, hashed
 from entropix.errors import ParameterError
-from entropix.search.spans import Likelihood
 from entropix.types import Action, Candidate, Regime, Step
 from entropix.uncertainty import ESTIMATORS, Estimator, Needs, Observed, StepsReading, Uncertainties, estimate
 from entropix.uncertainty.claims import claim_of, position

@@ -43,7 +43,7 @@ exit codes: 0 done, 2 something given was wrong, 130 stopped by Ctrl-C"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    from entropix.search.answers import EXTRACTORS
+    from entropix.answers import EXTRACTORS
     from entropix.search.effort import LEVELS
 
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES

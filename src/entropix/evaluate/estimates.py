@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from entropix.answers.spans import Likelihood
 from entropix.evaluate import statistics as st
 from entropix.evaluate.texts import StoredText, texts_of
-from entropix.search.spans import Likelihood
 from entropix.uncertainty import ESTIMATORS, Needs, Observed, Uncertainties
 
 Outcome = dict[str, Any]

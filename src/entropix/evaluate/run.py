@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from entropix.answers import extractor
 from entropix.decoding import Decoder, Job
 from entropix.errors import TaskError
 from entropix.evaluate.code import RIGHT, UNGRADED
@@ -21,7 +22,6 @@ from entropix.model.afterwards import Afterwards, Readings
 from entropix.model.stream import finish
 from entropix.profiles import Profile
 from entropix.search import SearchPlan
-from entropix.search.answers import extractor
 from entropix.search.effort import ANY, Capacity, make_pool, plan_effort
 from entropix.search.pool import Pool
 from entropix.types import Action, BranchRecord, Result

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from entropix.answers import EXTRACTORS, extractor
+from entropix.answers.short import matches
 from entropix.errors import TaskError
 from entropix.evaluate.code import NONE, RIGHT, check_isolation, code_item, grade, is_code
 from entropix.evaluate.generated import arithmetic, code, logic
 from entropix.evaluate.hub import rows as hub_rows
 from entropix.evaluate.items import Item
-from entropix.search.answers import EXTRACTORS, extractor
-from entropix.search.short import matches
 
 __all__ = ["Hub", "Item", "Task", "load_task"]
 

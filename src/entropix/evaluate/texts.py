@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from entropix.search.spans import Likelihood
+from entropix.answers.spans import Likelihood
 from entropix.uncertainty import Reading
 
 Outcome = dict[str, Any]

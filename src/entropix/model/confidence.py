@@ -7,14 +7,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from entropix.answers import extractor
+from entropix.answers.spans import branch_texts
 from entropix.engines import Tokenizer
 from entropix.errors import ParameterError, ProfileError, PromptError
 from entropix.parameters import spec_of
 from entropix.policies import Policy
 from entropix.profiles.confidence import HOW, Calibration, Evidence, Setting
 from entropix.search import SearchPlan
-from entropix.search.answers import extractor
-from entropix.search.spans import branch_texts
 from entropix.types import ModelInfo, SearchRecord
 
 PROBE = ({"role": "user", "content": "question"},)

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Unpack, overload
 
+from entropix.answers import Extractor
 from entropix.constraints import Grammar, Vocabulary, make_grammar
 from entropix.decoding import Constraint, Decoder, Job, Request, check_request
 from entropix.decoding.request import LEADING
@@ -28,7 +29,6 @@ from entropix.profiles import Profile, find, named
 from entropix.profiles.confidence import Setting, parse_risk
 from entropix.sampling import Filters, Repetition, make_filters, make_repetition
 from entropix.search import SearchPlan, make_search
-from entropix.search.answers import Extractor
 from entropix.search.assessment import Assessment, assess
 from entropix.search.effort import POLICY as BALLOT_POLICY
 from entropix.search.effort import REPEATED, Capacity, check_effort_alone, make_pool, plan_effort

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from entropix.answers import Extractor
 from entropix.errors import CapabilityError, ParameterError, PromptError
 from entropix.numeric import is_integer, plain
 from entropix.policies import make_policy
 from entropix.profiles import Profile, generic, named
 from entropix.search import SearchPlan, Strategy, make_search
-from entropix.search.answers import Extractor
 from entropix.search.effort import REPEATED, TEMPERATURE, check_effort_alone, plan_effort
 from entropix.types import ModelInfo, Result
 

@@ -1,6 +1,5 @@
 """More than one continuation: lookahead, branch, backtrack, tree, vote, best. docs/search.md."""
 
-from entropix.search.answers import EXTRACTORS
 from entropix.search.backtrack import Backtrack
 from entropix.search.best import Best
 from entropix.search.branch import Branching
@@ -12,7 +11,6 @@ from entropix.search.tree import Tree
 from entropix.search.vote import Vote
 
 __all__ = [
-    "EXTRACTORS",
     "STRATEGIES",
     "Backtrack",
     "Best",

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic
 
+from entropix.answers import OPEN, Extractor, Recogniser, extractor
 from entropix.errors import ParameterError
-from entropix.search.answers import Extractor, extractor
-from entropix.search.recognise import OPEN, Recogniser
 from entropix.search.record import AnyBallot, Ballot
 from entropix.search.scores import path_probability, score, trace_confidence
 from entropix.search.stopping import Standing, standing

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from entropix.answers import Extractor, Recogniser, is_open
 from entropix.errors import ParameterError
-from entropix.search.answers import Extractor
 from entropix.search.pool import Pool, PooledVote
-from entropix.search.recognise import Recogniser, is_open
 from entropix.search.spec import SearchPlan
 from entropix.search.vote import Vote
 from entropix.types import Capabilities

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from entropix.answers import Extractor
 from entropix.decoding import Explorer, Job
 from entropix.errors import CapabilityError, ParameterError
 from entropix.parameters import fitted, parameters, parse_spec
 from entropix.policies import Policy
-from entropix.search.answers import Extractor
 from entropix.search.best import Best
 from entropix.search.host import CAPABILITIES
 from entropix.search.strategies import STRATEGIES

@@ -11,7 +11,7 @@ from entropix.search.host import Place
 from entropix.search.record import AnyBallot, Ballot
 
 if TYPE_CHECKING:
-    from entropix.search.answers import Extractor
+    from entropix.answers import Extractor
     from entropix.search.ballots import Count
     from entropix.search.exploration import Exploration
     from entropix.search.spec import SearchPlan

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
+from entropix.answers import EXTRACTORS, Extractor, extractor
 from entropix.parameters import parameter
-from entropix.search.answers import EXTRACTORS, Extractor, extractor
 from entropix.search.ballots import Count, count
 from entropix.search.record import AnyBallot
 from entropix.search.samples import SAMPLES, Sampled

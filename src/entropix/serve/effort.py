@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from entropix.answers import extractor
 from entropix.errors import ParameterError, ProfileError
 from entropix.model import Model
 from entropix.policies import Policy
 from entropix.search import SearchPlan
-from entropix.search.answers import extractor
 from entropix.search.effort import POLICY, Capacity, make_pool, plan_effort
 from entropix.search.pool import Pool
 from entropix.serve.errors import invalid

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from entropix.answers import EXTRACTORS
 from entropix.parameters import described as parameters_of
 from entropix.policies import POLICIES
 from entropix.search import STRATEGIES
-from entropix.search.answers import EXTRACTORS
 from entropix.search.effort import LEVELS, POLICY, described
 from entropix.serve.effort import Votes
 from entropix.serve.scheduler import Scheduler

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, TypeAlias
 
-from entropix.search.spans import whole_steps
+from entropix.answers.spans import whole_steps
 from entropix.types import SearchRecord, Step
 from entropix.uncertainty.spans import ALTERNATIVES
 from entropix.uncertainty.values import JsonValue, Path, scan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from entropix.search.spans import Likelihood
+from entropix.answers.spans import Likelihood
 from entropix.uncertainty.base import Estimator, Needs
 from entropix.uncertainty.readings import Observed
 

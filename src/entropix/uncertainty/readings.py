@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
+from entropix.answers.spans import Likelihood, answer_span, whole_steps
 from entropix.search.scores import trace_confidence
-from entropix.search.spans import Likelihood, answer_span, whole_steps
 from entropix.types import BranchRecord, SearchRecord, Step
 from entropix.uncertainty.claims import conditioned
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, NamedTuple, overload
 
-from entropix.search.numerals import numerals
+from entropix.answers.numerals import numerals
 from entropix.types import Step
 from entropix.uncertainty.claims import FUNCTION_WORDS
 from entropix.uncertainty.values import scan

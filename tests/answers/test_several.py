@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from entropix.search.answers import boxed, extractor, number
+from entropix.answers.extractors import boxed, extractor, number
 
 NONE = [
     "x = 15, y = 4",

@@ -1,6 +1,6 @@
 """Short factual answers: a name, a date or a place, taken out of the sentence that gives it. Source: this project.
 
-How two of them are compared is `search.forms`.
+How two of them are compared is `answers.forms`.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from entropix.search.boxes import last_boxes, without_texts
-from entropix.search.forms import MONTH, compared, normalised
-from entropix.search.marks import spoken
+from entropix.answers.boxes import last_boxes, without_texts
+from entropix.answers.forms import MONTH, compared, normalised
+from entropix.answers.marks import spoken
 
 MOST_WORDS = 10
 """A longer answer is a sentence that explains rather than a short answer, and two of those are never equal."""

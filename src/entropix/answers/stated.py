@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from entropix.search.boxes import closed, is_expression, last_boxes, without_texts
-from entropix.search.marks import HASHES, MARK, spoken
-from entropix.search.numerals import Numeral, numerals, readable
-from entropix.search.several import in_expression, settled, variable_asked, variables
-from entropix.search.spelled import in_words
-from entropix.search.units import merged
+from entropix.answers.boxes import closed, is_expression, last_boxes, without_texts
+from entropix.answers.marks import HASHES, MARK, spoken
+from entropix.answers.numerals import Numeral, numerals, readable
+from entropix.answers.several import in_expression, settled, variable_asked, variables
+from entropix.answers.spelled import in_words
+from entropix.answers.units import merged
 
 _HEADING = re.compile(r"#### ?\d{1,3}[.):](?:\s|$)|.*:\s*$")
 REACH = 400

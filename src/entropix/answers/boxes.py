@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from entropix.search.numerals import IRRATIONAL, numerals
+from entropix.answers.numerals import IRRATIONAL, numerals
 
 _BOX = re.compile(r"\\(?:boxed|fbox) ?(?:\{| ([^\s{}\\$]{1,80}))")
 _LINE = re.compile(r"[^\n$]{0,400}")

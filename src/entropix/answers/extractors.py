@@ -7,13 +7,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
+from entropix.answers.boxes import last_boxes
+from entropix.answers.chosen import chosen
+from entropix.answers.latex import plain
+from entropix.answers.marks import spoken, unthought
+from entropix.answers.short import short
+from entropix.answers.stated import stated_number
 from entropix.errors import ParameterError
-from entropix.search.boxes import last_boxes
-from entropix.search.chosen import chosen
-from entropix.search.latex import plain
-from entropix.search.marks import spoken, unthought
-from entropix.search.short import short
-from entropix.search.stated import stated_number
 
 Extractor: TypeAlias = "Callable[[str], str | None]"
 
@@ -30,7 +30,7 @@ _CODE_LINE = re.compile(
 
 
 def number(text: str, question: str = "") -> str | None:
-    """The number a text answers, in the one form of `search.numerals`: in the last \\boxed{}, else behind the last
+    """The number a text answers, in the one form of `answers.numerals`: in the last \\boxed{}, else behind the last
     "####" or "answer is", else in its last sentence. None for none, for several ("7 or 8") and for a formula.
 
     An amount in two units counts in the larger one ("3 hours 20 minutes": 10/3), or in the one that `question` asks for
@@ -39,7 +39,7 @@ def number(text: str, question: str = "") -> str | None:
 
 
 def choice(text: str, question: str = "") -> str | None:
-    """The letter A … J that a text chooses (`search.chosen`); None for none. question: where it lists the options, the
+    """The letter A … J that a text chooses (`answers.chosen`); None for none. question: where it lists the options, the
     words of one are its letter."""
     return chosen(text, question)
 

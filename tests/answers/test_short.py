@@ -2,8 +2,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from entropix.search.forms import compared, normalised
-from entropix.search.short import MOST_WORDS, matches, short
+from entropix.answers.forms import compared, normalised
+from entropix.answers.short import MOST_WORDS, matches, short
 
 TEXTS = [
     ("2017", "", "2017"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from entropix.search.answers import boxed, choice
+from entropix.answers.extractors import boxed, choice
 
 CHOICES: list[tuple[str, str | None]] = [
     ("The answer is (B).", "B"),

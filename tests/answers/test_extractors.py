@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from entropix.answers.extractors import boxed, choice, extractor, number
 from entropix.errors import ParameterError
-from entropix.search.answers import boxed, choice, extractor, number
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from entropix.search.answers import EXTRACTORS, extractor
-from entropix.search.short import short
+from entropix.answers.extractors import EXTRACTORS, extractor
+from entropix.answers.short import short
 
 OPEN = "none"
 """The kind of a question that no vote decides."""

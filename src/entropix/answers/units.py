@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from entropix.search.numerals import fraction
-from entropix.search.spelled import SMALL_NUMBERS
+from entropix.answers.numerals import fraction
+from entropix.answers.spelled import SMALL_NUMBERS
 
 _FAMILIES: tuple[dict[str, int], ...] = tuple(
     {spelling: size for size, spellings in family.items() for spelling in spellings.split()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from entropix.search.answers import number
+from entropix.answers.extractors import number
 
 NUMBERS: list[tuple[str, str | None]] = [
     ("The answer is 1.234.567,89", "1234567.89"),

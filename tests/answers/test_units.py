@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entropix.search.answers import extractor, number
-from entropix.search.units import merged
+from entropix.answers.extractors import extractor, number
+from entropix.answers.units import merged
 
 AMOUNTS: list[tuple[str, str, str | None]] = [
     ("The answer is 3 dollars and 50 cents.", "", "3.5"),

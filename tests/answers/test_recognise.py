@@ -1,6 +1,6 @@
 import pytest
 
-from entropix.search.recognise import recognise
+from entropix.answers.recognise import recognise
 
 WORKED = "He has 3 + 4 = 7 apples. The answer is 7."
 CODE = "```python\ndef add(a, b):\n    return a + b\n```"

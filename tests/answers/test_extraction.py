@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entropix.search.answers import boxed, choice, number, short
-from entropix.search.latex import plain
+from entropix.answers.extractors import boxed, choice, number, short
+from entropix.answers.latex import plain
 
 NUMBERS: list[tuple[str, str | None]] = [
     # what mathematics writes

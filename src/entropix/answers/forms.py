@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from entropix.search.spelled import whole_number
+from entropix.answers.spelled import whole_number
 
 MONTHS = (
     "January",

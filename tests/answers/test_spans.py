@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entropix.search.answers import exact, number
-from entropix.search.spans import NEAR, answer_span
+from entropix.answers.extractors import exact, number
+from entropix.answers.spans import NEAR, answer_span
 
 
 def pieces(text: str) -> list[str]:

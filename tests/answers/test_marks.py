@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from entropix.search.answers import EXTRACTORS
+from entropix.answers.extractors import EXTRACTORS
 
 SAID: list[tuple[str, str, str | None]] = [
     ("number", "<think>Maybe 5? or 6.</think>\n\nThe answer is 7.", "7"),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from fractions import Fraction
 
-from entropix.search.numerals import Numeral, numerals
+from entropix.answers.numerals import Numeral, numerals
 
 NEAR = 0.005
 """Two numbers that differ by less of the larger are one, written exactly and rounded."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from entropix.search.boxes import last_boxes
-from entropix.search.latex import FULL_WIDTH
-from entropix.search.marks import MARK, spoken
-from entropix.search.short import matches, short
+from entropix.answers.boxes import last_boxes
+from entropix.answers.latex import FULL_WIDTH
+from entropix.answers.marks import MARK, spoken
+from entropix.answers.short import matches, short
 
 _OPEN = r"[\s*_:：$'\"“「『«<(\[{]{0,12}(?:\\(?:text|textbf|mathbf|mathrm)\{)?[(*]{0,3}"
 # a small letter may be the article and a capital I the pronoun: those must stand alone
