@@ -274,15 +274,7 @@ def brier(confidence: ArrayLike, right: ArrayLike) -> float:
 def mass_ece(confidence: ArrayLike, right: ArrayLike, bins: int = 10) -> float:
     """Expected calibration error over bins of (nearly) equal size, by rising confidence; NaN for no data. Answers with
     equal confidences are shared among bins in proportion, so that the order of the data does not matter."""
-    confidence, right = np.asarray(confidence, float), np.asarray(right, float)
-    n = len(confidence)
-    if not n:
-        return float("nan")
-    _, place, sizes = np.unique(confidence, return_inverse=True, return_counts=True)
-    mean = (np.bincount(place, weights=right) / sizes)[np.sort(place)]
-    parts = np.array_split(np.arange(n), min(bins, n))
-    ordered = np.sort(confidence)
-    return float(sum(len(p) * abs(ordered[p].mean() - mean[p].mean()) for p in parts) / n)
+    return float(_mass_errors(np.asarray(confidence, float), np.asarray(right, float), bins))
 
 
 def mass_ece_of_chance(confidence: ArrayLike, bins: int = 10, draws: int = 20) -> float:
@@ -292,7 +284,20 @@ def mass_ece_of_chance(confidence: ArrayLike, bins: int = 10, draws: int = 20) -
     Source: consistency resampling, Bröcker and Smith 2007, doi:10.1175/WAF993.1."""
     confidence = np.asarray(confidence, float)
     drawn = _generator().random((draws, len(confidence))) < confidence
-    return float(np.mean([mass_ece(confidence, right, bins) for right in drawn]))
+    return float(_mass_errors(confidence, drawn.astype(float), bins).mean())
+
+
+def _mass_errors(confidence: np.ndarray[Any, Any], right: np.ndarray[Any, Any], bins: int) -> np.ndarray[Any, Any]:
+    """`mass_ece` of every row of labels `(…, items)`."""
+    n = confidence.shape[0]
+    if not n:
+        return np.full(right.shape[:-1], np.nan)
+    order = np.argsort(confidence, kind="stable")
+    _, first, sizes = np.unique(confidence[order], return_index=True, return_counts=True)
+    shared = np.repeat(np.add.reduceat(right[..., order], first, axis=-1) / sizes, sizes, axis=-1)
+    begins = [part[0] for part in np.array_split(np.arange(n), min(bins, n))]
+    gaps = np.add.reduceat(confidence[order] - shared, begins, axis=-1)
+    return np.asarray(np.abs(gaps).sum(-1) / n)
 
 
 def upper_bound(wrong: int, n: int, delta: float = 0.05) -> float:
