@@ -73,11 +73,26 @@ _WANTED = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class _Amount:
-    """value: of the unit that is written; unit: as it is written, "" for none."""
+    """A number as a text writes it, with its unit if it has one."""
 
-    value: Fraction
-    unit: str
     found: re.Match[str]
+
+    @property
+    def unit(self) -> str:
+        """As it is written; "" for none."""
+        return (self.found["unit"] or self.found["sign"] or "").rstrip(".")
+
+    @property
+    def value(self) -> Fraction:
+        """Of the unit that is written."""
+        found = self.found
+        if found["broken"]:
+            value = sum((Fraction(part) for part in found["broken"].split() if not part.endswith("/0")), Fraction(0))
+        elif found["digits"]:
+            value = Fraction(found["digits"].replace(",", ""))
+        else:
+            value = Fraction(sum(SMALL_NUMBERS[word] for word in (found["spelled"] or "one").lower().split("-")))
+        return value + (Fraction(1, 2) if found["half"] else 0)
 
     @property
     def start(self) -> int:
@@ -92,7 +107,7 @@ def merged(text: str, question: str = "") -> str:
     """`text` with every amount in several units, and every dozen, as one number."""
     asked = [found["unit"] for found in _WANTED.finditer(question)]
     parts, done = [], 0
-    amounts = [_amount(found) for found in _AMOUNT.finditer(text)]
+    amounts = [_Amount(found) for found in _AMOUNT.finditer(text)]
     at = 0
     while at < len(amounts):
         run, family = _run(text, amounts, at)
@@ -103,23 +118,11 @@ def merged(text: str, question: str = "") -> str:
     return "".join((*parts, text[done:]))
 
 
-def _amount(found: re.Match[str]) -> _Amount:
-    if found["broken"]:
-        value = sum((Fraction(part) for part in found["broken"].split() if not part.endswith("/0")), Fraction(0))
-    elif found["digits"]:
-        value = Fraction(found["digits"].replace(",", ""))
-    else:
-        value = Fraction(sum(SMALL_NUMBERS[word] for word in (found["spelled"] or "one").lower().split("-")))
-    return _Amount(
-        value + (Fraction(1, 2) if found["half"] else 0), (found["unit"] or found["sign"] or "").rstrip("."), found
-    )
-
-
 def _run(text: str, amounts: list[_Amount], at: int) -> tuple[list[_Amount], dict[str, int] | None]:
     """The amounts from `at` on that are one together, and the units they share."""
     run = [amounts[at]]
     families = [f for f in _FAMILIES if run[0].unit.lower() in f]
-    for following in amounts[at + 1 : at + MOST_UNITS]:
+    for following in amounts[at + 1 : at + MOST_UNITS] if families else ():
         joint = _JOINT.fullmatch(text, run[-1].end, following.start)
         articles = run[-1].found["article"] or following.found["article"]
         if not joint or (not joint["and"] and (articles or _RATE.match(text, following.end))):
