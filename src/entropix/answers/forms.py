@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from entropix.answers.numerals import MONTH
 from entropix.answers.spelled import whole_number
 
 MONTHS = (
@@ -26,7 +27,7 @@ MONTHS = (
     "November",
     "December",
 )
-MONTH = rf"(?:{'|'.join(f'{name}|{name[:3]}' for name in MONTHS)}|Sept)\b\.?"
+MONTH_IN_DATE = rf"{MONTH}\b\.?"
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
 _YEAR = r"(?P<year>\d{3,4})\b"
@@ -34,11 +35,11 @@ _WEEKDAY = r"(?:(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day,? )?"
 _DATES = [
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        rf"{_WEEKDAY}(?P<month>{MONTH}) {_DAY},? {_YEAR}",
-        rf"{_WEEKDAY}(?:the )?{_DAY}(?: of)? (?P<month>{MONTH}),? {_YEAR}",
-        rf"(?P<month>{MONTH})(?: of|,)? {_YEAR}",
-        rf"{_WEEKDAY}(?P<month>{MONTH}) {_DAY}\b",
-        rf"{_WEEKDAY}(?:the )?{_DAY}(?: of)? (?P<month>{MONTH})",
+        rf"{_WEEKDAY}(?P<month>{MONTH_IN_DATE}) {_DAY},? {_YEAR}",
+        rf"{_WEEKDAY}(?:the )?{_DAY}(?: of)? (?P<month>{MONTH_IN_DATE}),? {_YEAR}",
+        rf"(?P<month>{MONTH_IN_DATE})(?: of|,)? {_YEAR}",
+        rf"{_WEEKDAY}(?P<month>{MONTH_IN_DATE}) {_DAY}\b",
+        rf"{_WEEKDAY}(?:the )?{_DAY}(?: of)? (?P<month>{MONTH_IN_DATE})",
         r"(?P<year>\d{4})-(?P<number>0[1-9]|1[0-2])-(?P<day>[0-3]\d)",
     )
 ]

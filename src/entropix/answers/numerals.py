@@ -25,10 +25,11 @@ _MYRIADS = {"万": 4, "萬": 4, "만": 4, "億": 8, "亿": 8, "억": 8}
 _LETTERS = {"k": 3, "m": 6, "mn": 6, "b": 9, "bn": 9}
 _POWERS = _LETTERS | _MYRIADS
 _SPACE = "[ \u00a0\u2009\u202f\u2007]"
-_MONTH = (
-    r"(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?"
+MONTH = (
+    r"(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sep(?:t(?:ember)?)?|Oct(?:ober)?"
     r"|Nov(?:ember)?|Dec(?:ember)?)"
 )
+"""A pattern of the months' names in full and cut."""
 _LATEX = [
     (re.compile(pattern), by)
     for pattern, by in (
@@ -74,8 +75,8 @@ _TOKEN = re.compile(
       | (?<![\d.,])(?!\d{{1,3}}(?:\.\d{{3}}){{1,9}}(?![\d.]))(?:\d{{1,3}}\.){{3}}\d{{1,3}}(?!\.?\d)     # an address
       | (?<!\d)\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}(?!\d)
       | (?<!\d)\d{{1,2}}([-/.])\d{{1,2}}\2(?:\d{{4}}|\d\d)(?!\d|[.]\d)
-      | \b{_MONTH}\.?,?\ (?:19|20)\d\d\b(?![.,]\d)
-      | \b{_MONTH}\.?\ \d{{1,2}}(?:st|nd|rd|th)?(?:,?\ \d{{4}})?(?![\d,]) | \b\d{{1,2}}\ {_MONTH}\b(?:,?\ \d{{4}})?
+      | \b{MONTH}\.?,?\ (?:19|20)\d\d\b(?![.,]\d)
+      | \b{MONTH}\.?\ \d{{1,2}}(?:st|nd|rd|th)?(?:,?\ \d{{4}})?(?![\d,]) | \b\d{{1,2}}\ {MONTH}\b(?:,?\ \d{{4}})?
       | (?<![\d:])(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d)?(?![\d:]) | (?<![\d.,])\d{{1,9}}(?:st|nd|rd|th)\b
       | \b(?:step|question|problem|equation|eq\.|example|exercise|method|attempt|part|case|note|footnote)s?
         \ {{0,2}}[#(]?\d{{1,9}}(?![\d]|[.,]\d)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 
 from entropix.answers.boxes import last_boxes, without_texts
-from entropix.answers.forms import MONTH, compared, normalised
+from entropix.answers.forms import MONTH_IN_DATE, compared, normalised
 from entropix.answers.marks import spoken
 
 MOST_WORDS = 10
@@ -116,10 +116,12 @@ _CLAUSE = re.compile(
     r"|\s(?:which|who|whose|because|since|although|while|where)\s).*$",
     re.IGNORECASE | re.DOTALL,
 )
-_DATED = re.compile(rf"\s+(?:in|on|since|during|between|from|around|until|before|after)\s+(?:{MONTH}|\d).*$", re.DOTALL)
+_DATED = re.compile(
+    rf"\s+(?:in|on|since|during|between|from|around|until|before|after)\s+(?:{MONTH_IN_DATE}|\d).*$", re.DOTALL
+)
 _DATE = re.compile(
     rf"(?:from |between )?\b(?:1\d{{3}}|20\d{{2}})(?:\s?[-–—]\s?| (?:to|until|through|and) )(?:1\d{{3}}|20\d{{2}})\b"
-    rf"|\b(?:(?:the )?\d{{1,2}}(?:st|nd|rd|th)?(?: of)?\s)?{MONTH}(?:\s\d{{1,2}}(?:st|nd|rd|th)?)?(?: of"
+    rf"|\b(?:(?:the )?\d{{1,2}}(?:st|nd|rd|th)?(?: of)?\s)?{MONTH_IN_DATE}(?:\s\d{{1,2}}(?:st|nd|rd|th)?)?(?: of"
     rf"|,)?\s(?:1\d{{3}}|20\d{{2}})\b"
     r"|\b(?:1\d{3}|20\d{2})-\d\d-\d\d\b|\b\d{1,4} (?:BCE?|B\.C\.(?:E\.)?)|\b(?:AD )?\b(?:1\d{3}|20\d{2})\b",
 )

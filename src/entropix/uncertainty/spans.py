@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, NamedTuple, overload
 
+from entropix.answers.forms import MONTH_IN_DATE
 from entropix.answers.numerals import numerals
 from entropix.types import Step
 from entropix.uncertainty.claims import FUNCTION_WORDS
@@ -21,18 +22,14 @@ DOUBTFUL = 0.9
 """Spans of at least this probability are not shown as doubtful."""
 ALTERNATIVES = 4
 
-_MONTH = (
-    r"(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?"
-    r"|Nov(?:ember)?|Dec(?:ember)?)\b\.?"
-)
 _FOUND = re.compile(
     rf"""
     (?P<date>
         (?<![\d/.-])\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}(?![\d])(?:[T ]\d{{2}}:\d{{2}}(?::\d{{2}})?)?
       | (?<![\d/.-])\d{{1,2}}[-/.]\d{{1,2}}[-/.](?:\d{{4}}|\d{{2}})(?![\d/-]|\.\d)
-      | \b{_MONTH}\ \d{{1,2}}(?:st|nd|rd|th)?(?:,?\ \d{{4}})?(?!\d)
-      | \b\d{{1,2}}(?:st|nd|rd|th)?\ (?:of\ )?{_MONTH}(?:,?\ \d{{4}})?(?!\d)
-      | \b{_MONTH}\ \d{{4}}\b
+      | \b{MONTH_IN_DATE}\ \d{{1,2}}(?:st|nd|rd|th)?(?:,?\ \d{{4}})?(?!\d)
+      | \b\d{{1,2}}(?:st|nd|rd|th)?\ (?:of\ )?{MONTH_IN_DATE}(?:,?\ \d{{4}})?(?!\d)
+      | \b{MONTH_IN_DATE}\ \d{{4}}\b
       | \d{{4}}年(?:\d{{1,2}}月(?:\d{{1,2}}日)?)?
     )
   | (?P<identifier>
