@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -17,6 +18,13 @@ class Lenient(Strict):
     """An object of which clients send back more than what matters here."""
 
     model_config = Strict.model_config | {"extra": "ignore"}
+
+
+def without_idle(model: type[BaseModel], data: Any, is_idle: Callable[[str, Any], bool]) -> Any:
+    """`data` without the fields that `model` does not have and that ask for nothing. is_idle: of a name and a value."""
+    if not isinstance(data, dict):
+        return data
+    return {k: v for k, v in data.items() if k in model.model_fields or not is_idle(k, v)}
 
 
 class TextPart(Lenient):
@@ -84,7 +92,7 @@ class Message(Strict):
         """A message comes back as it was sent: with fields that are null or empty, and of an assistant without text."""
         if not isinstance(data, dict):
             return data
-        kept = {k: v for k, v in data.items() if k in cls.model_fields or not (k in BESIDE or _is_empty(v))}
+        kept = without_idle(cls, data, lambda name, value: name in BESIDE or _is_empty(value))
         if kept.get("role") == "assistant":
             kept = {k: v for k, v in kept.items() if k not in ECHOED}
             reasoning = kept.pop("reasoning", None)  # vLLM's name for it
@@ -130,9 +138,7 @@ class FunctionTool(Strict):
     @model_validator(mode="before")
     @classmethod
     def _drop_what_asks_for_nothing(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
-            return data
-        return {k: v for k, v in data.items() if k in cls.model_fields or not (k in BESIDE or v is None)}
+        return without_idle(cls, data, lambda name, value: name in BESIDE or value is None)
 
 
 class FunctionName(Strict):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from entropix.serve.messages import Choice, Format, FunctionTool, Message, Strict
+from entropix.serve.messages import Choice, Format, FunctionTool, Message, Strict, without_idle
 
 IGNORED = frozenset(
     {
@@ -134,9 +134,7 @@ class StreamOptions(Strict):
     @model_validator(mode="before")
     @classmethod
     def _drop_what_asks_for_nothing(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
-            return data
-        return {k: v for k, v in data.items() if not (k == "continuous_usage_stats" and v in (None, False))}
+        return without_idle(cls, data, lambda name, value: name == "continuous_usage_stats" and value in (None, False))
 
 
 class Drawing(Strict):
@@ -185,9 +183,8 @@ class Common(Drawing):
     def _drop_what_asks_for_nothing(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        asked = {
-            k: _plain(k, v) for k, v in data.items() if k in cls.model_fields or not (k in IGNORED or _neutral(k, v))
-        }
+        known = without_idle(cls, data, lambda name, value: name in IGNORED or _neutral(name, value))
+        asked = {k: _plain(k, v) for k, v in known.items()}
         # entropix: {} is no emptiness: it asks for the steps
         return {k: v for k, v in asked.items() if k not in OBJECTS or not (v == [] or (v == {} and k != "entropix"))}
 

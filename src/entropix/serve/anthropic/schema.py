@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from entropix.serve.messages import NAME, Lenient, Strict
+from entropix.serve.messages import NAME, Lenient, Strict, without_idle
 from entropix.serve.schema import Extension
 
 IGNORED = frozenset(
@@ -98,9 +98,7 @@ class CountRequest(Strict):
     @model_validator(mode="before")
     @classmethod
     def _drop_what_asks_for_nothing(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
-            return data
-        return {k: v for k, v in data.items() if k in cls.model_fields or not (k in IGNORED or v is None)}
+        return without_idle(cls, data, lambda name, value: name in IGNORED or value is None)
 
 
 class MessagesRequest(CountRequest):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from entropix.serve.messages import NAME, Lenient, Strict
+from entropix.serve.messages import NAME, Lenient, Strict, without_idle
 from entropix.serve.schema import IGNORED, Drawing, Extension, StreamOptions
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {"background": (False,), "truncation": ("disabled", "auto")}
@@ -78,7 +78,8 @@ def _kind(tool: Any) -> str:
     return kind if kind in ("function", "namespace") else "other"
 
 
-OneTool = Annotated[Annotated[ResponseTool, Tag("function")] | Annotated[OtherTool, Tag("other")], Discriminator(_kind)]
+Alone = Annotated[ResponseTool, Tag("function")] | Annotated[OtherTool, Tag("other")]
+"""A tool that is no group."""
 
 
 class ToolGroup(Lenient):
@@ -87,15 +88,10 @@ class ToolGroup(Lenient):
     type: Literal["namespace"]
     name: Annotated[str, Field(pattern=NAME)]
     description: str | None = None
-    tools: list[OneTool]
+    tools: list[Annotated[Alone, Discriminator(_kind)]]
 
 
-AnyTool = Annotated[
-    Annotated[ResponseTool, Tag("function")]
-    | Annotated[OtherTool, Tag("other")]
-    | Annotated[ToolGroup, Tag("namespace")],
-    Discriminator(_kind),
-]
+AnyTool = Annotated[Alone | Annotated[ToolGroup, Tag("namespace")], Discriminator(_kind)]
 
 
 class ToolsItem(Lenient):
@@ -142,7 +138,7 @@ class ResponseRequest(Drawing):
     def _drop_what_asks_for_nothing(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        kept = {k: v for k, v in data.items() if k in cls.model_fields or not (k in DROPPED or _neutral(k, v))}
+        kept = without_idle(cls, data, lambda name, value: name in DROPPED or _neutral(name, value))
         items = kept.get("input")
         if isinstance(items, list):  # a message need not say that it is one
             kept["input"] = [{"type": "message", **i} if isinstance(i, dict) and "role" in i else i for i in items]
