@@ -222,6 +222,11 @@ def file_name(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-._" else "-" for c in name).strip(".-") or "profile"
 
 
+def may_move(screen: Screen) -> bool:
+    """Whether a line that changes in place may stand on standard error."""
+    return is_colored(screen.err) and sys.stderr.isatty() and not screen.quiet
+
+
 def progress_bar(screen: Screen) -> Any:
     """A bar on standard error, where that is a terminal."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

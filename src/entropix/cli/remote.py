@@ -10,7 +10,7 @@ from entropix.cli.options import Default, check_policy, exposed, read_text
 from entropix.cli.output import JsonOutput, Screen, TextOutput
 from entropix.cli.running import close_trace, interruptible
 from entropix.cli.tree import show_tree
-from entropix.cli.votes import vote_line
+from entropix.cli.votes import standing, vote_line
 from entropix.errors import EndpointError, EntropixError, ParameterError
 from entropix.remote import Endpoint, connect
 from entropix.trace import TraceWriter, make_header
@@ -52,7 +52,7 @@ def answer(
                             seed=args.seed,
                             max_tokens=args.max_tokens,
                             watch=lambda: not interrupt.requested,
-                            progress=lambda texts, line=line: line(lambda: [texts]),
+                            progress=lambda texts, line=line: line(lambda: standing(texts)),
                             **options,
                             **sampling(args.policy, parameters),
                         )

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from entropix.cli.output import Screen
+from entropix.cli.output import Screen, may_move
 from entropix.errors import EntropixError
 from entropix.trace import TraceWriter, make_header
-from entropix.trace.terminal import is_colored, visible
+from entropix.trace.terminal import visible
 from entropix.types import Result, Step
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def loaded(args: argparse.Namespace, screen: Screen, name: str, **options: Any) 
 
     models.bring(name, args.engine)
     waiting: Any = contextlib.nullcontext()
-    if is_colored(screen.err) and sys.stderr.isatty() and not screen.quiet:
+    if may_move(screen):
         waiting = screen.err.status(Text(f"loading {visible(name)}"))
     # a KeyboardInterrupt inside a runtime's callback would be swallowed there, and the answer would go on
     with interruptible() as interrupt, stdout_to_stderr(), waiting:
@@ -144,12 +144,10 @@ class PromptLine:
 
     def __init__(self, screen: Screen | None) -> None:
         """screen: None shows nothing, as does one without a terminal."""
-        shown = screen is not None and is_colored(screen.err) and sys.stderr.isatty() and not screen.quiet
-        self.status = screen.err.status(Text()) if screen is not None and shown else None
+        self.status = screen.err.status(Text()) if screen is not None and may_move(screen) else None
 
     def show(self, stream: Stream) -> None:
-        said = reading(stream) if self.status is not None else ""
-        if self.status is not None and said:
+        if self.status is not None and (said := reading(stream)):
             self.status.update(Text(said))
             self.status.start()
 

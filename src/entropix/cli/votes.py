@@ -68,13 +68,19 @@ def standing(texts: Sequence[HasAnswer]) -> str:
     return f"{answers.count(most)} of {len(answers)} texts say {one_line(most, 40)} · {left} being written"
 
 
+def standings(questions: Sequence[Sequence[HasAnswer]]) -> str:
+    """How the votes of several questions stand, of the first three in detail."""
+    prefix = f"{len(questions)} questions: " if len(questions) > 1 else ""
+    return prefix + " | ".join(standing(texts) for texts in questions[:3])
+
+
 @contextlib.contextmanager
 def showing_votes(screen: Screen, stream: Stream) -> Iterator[None]:
     """Within, a line on the terminal says how the votes of a stream stand; nothing where standard error is none."""
     with vote_line(screen) as show:
 
         def look() -> bool:
-            show(lambda: [[] if search is None else search.branches for search in stream.searches], reading(stream))
+            show(lambda: reading(stream) or standings([s.branches if s else [] for s in stream.searches]))
             return True
 
         stream.watch = look
@@ -82,21 +88,19 @@ def showing_votes(screen: Screen, stream: Stream) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def vote_line(screen: Screen) -> Iterator[Callable[..., None]]:
-    """A line about votes that go on. What it gives is called as often as one likes, with a function that says the
-    texts of each question, which is asked now and then, and perhaps with what is to be said instead."""
+def vote_line(screen: Screen) -> Iterator[Callable[[Callable[[], str]], None]]:
+    """A line about votes that go on. What it gives is called as often as one likes, with a function that says the line,
+    which is asked now and then."""
     last = 0.0
     if screen.quiet or not screen.err.file.isatty():
-        yield lambda texts_of, instead="": None
+        yield lambda line: None
         return
     with screen.err.status(Text("thinking")) as status:
 
-        def show(texts_of: Callable[[], Sequence[Sequence[HasAnswer]]], instead: str = "") -> None:
+        def show(line: Callable[[], str]) -> None:
             nonlocal last
             if time.monotonic() - last >= EVERY:
                 last = time.monotonic()
-                lines = [instead] if instead else [standing(texts) for texts in texts_of()]
-                prefix = f"{len(lines)} questions: " if len(lines) > 1 else ""
-                status.update(Text(visible(prefix + " | ".join(lines[:3]))))
+                status.update(Text(visible(line())))
 
         yield show

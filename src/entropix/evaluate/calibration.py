@@ -160,9 +160,9 @@ def held_out(
     features: Sequence[str] | None = None,
     delta: float = DELTA,
 ) -> Held:
-    """Fit on a random half of the items, look at the other half, so many times. One answer per item. features: as of
-    `fit`. Splits in which
-    one half has only right or only wrong answers are drawn again. Raises TaskError as `fit` does."""
+    """Fit on a random half of the items, look at the other half, so many times. One answer per item. Splits in which
+    one half has only right or only wrong answers are drawn again. features: as of
+    `fit`, whose TaskErrors it raises."""
     y = np.asarray(right, bool)
     if len(y) < 2 * FEWEST:
         raise TaskError(

@@ -108,7 +108,7 @@ class MlxEngine(SlottedEngine):
         """Append tokens to sequences and show the position after each item's last token.
 
         The last tokens of all items go through the model together; those before them in calls of their own, whose
-        logits that are not asked for and that MLX therefore does not compute."""
+        logits are not asked for, so that MLX does not compute them."""
         items = self._checked(work)
         if attention and not self.capabilities.attention:
             raise CapabilityError(
