@@ -82,6 +82,13 @@ def test_a_server_that_keeps_failing_is_given_up_after_the_retries(asking: Askin
     assert len(server.bodies) == 3
 
 
+def test_a_server_that_answers_no_text_of_a_wave_is_not_asked_for_the_next(asking: Asking) -> None:
+    server, endpoint = asking(lambda exchange: exchange.refuse(500, "no luck", **NOW), retries=1)
+    with pytest.raises(EndpointError, match="after 1 retries: 500 no luck"):
+        endpoint.generate("?", search="vote:n=8,answer=number,wave=2,stop=none")
+    assert len(server.bodies) == 4
+
+
 @pytest.mark.parametrize(("status", "says"), [(401, "API key"), (404, "no such model"), (400, "no such model")])
 def test_what_would_fail_again_is_not_sent_again(asking: Asking, status: int, says: str) -> None:
     server, endpoint = asking(lambda exchange: exchange.refuse(status, "no such model"), concurrency=1)

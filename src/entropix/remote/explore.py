@@ -157,8 +157,12 @@ class Answering(Host):
         refused = [error for error in self.errors if isinstance(error, Refusal)]
         if refused and not any(text.finish_reason for text in self.texts):
             raise refused[0]
-        if self.errors and not any(text.steps for text in self.texts):
+        if self._nothing_came():
             raise self.errors[0]
+
+    def _nothing_came(self) -> bool:
+        """Whether texts have failed, and of no text anything was ever said."""
+        return bool(self.errors) and not any(text.steps for text in self.texts)
 
     def _over(self) -> bool:
         """Whether nothing further is needed; lets the search act once all texts have ended."""
@@ -168,7 +172,8 @@ class Answering(Host):
             self.cut = "stopped"
         if self.cut or self.decided:
             return True
-        if self.search and not self.tasks:
+        # an endpoint that has answered no text of a wave, after all retries, is not asked for the next wave
+        if self.search and not self.tasks and not self._nothing_came():
             self.search.after()
         return not self.tasks
 
