@@ -6,7 +6,8 @@ of which the text leaves some unsaid.
     python -m benchmarks.extraction --report OUT.jsonl
 
 The schema requires every field, so a model has to make up what the text does not say: that is wrong whatever it says.
-The sum of log p is that of the whole answer, the same for its five fields."""
+The sum of log p is that of the whole answer, the same for its five fields. The report also has what else a field could
+be ranked by, of each half of the texts, so that whatever is chosen on one can be read off the other."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ import argparse
 import json
 import math
 import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,27 +134,91 @@ def run(args: argparse.Namespace) -> None:
                     sink.write(json.dumps(outcome(*each)) + "\n")
 
 
+Row = tuple[dict[str, Any], str, dict[str, Any]]
+"""An answer of `outcome`, the name of one of its fields, and what is known of that field."""
+
+SCORES: dict[str, Callable[[Row], float]] = {
+    "probability": lambda row: row[2]["probability"],
+    "least": lambda row: row[2]["least"],
+    "unconstrained": lambda row: row[2]["unconstrained"],
+    "mass": lambda row: row[2]["mass"],
+    "share": lambda row: row[2]["share"],
+    "probability × share": lambda row: row[2]["probability"] * row[2]["share"],
+    "least of probability and share": lambda row: min(row[2]["probability"], row[2]["share"]),
+    "probability × mass": lambda row: row[2]["probability"] * row[2]["mass"],
+    "ln probability a character": lambda row: math.log(row[2]["probability"] or 1e-300) / len(f"{row[2]['value']}."),
+    "probability × the least sure field's": lambda row: (
+        row[2]["probability"] * min(field["probability"] for field in row[0]["fields"].values())
+    ),
+    "product of the fields so far": lambda row: math.prod(_until(row)),
+    "probability × √p of the answer": lambda row: row[2]["probability"] * math.exp(row[0]["sum of log p"] / 2),
+    "sum of log p": lambda row: row[0]["sum of log p"],
+}
+"""What a field could be ranked by; higher is surer. The first five and the last are kept, the others combine them."""
+
+
+def _until(row: Row) -> list[float]:
+    """The probabilities of an answer's fields up to this one."""
+    names = list(row[0]["fields"])
+    return [row[0]["fields"][name]["probability"] for name in names[: names.index(row[1]) + 1]]
+
+
+def halves(rows: Sequence[Row]) -> list[bool]:
+    """Of each whether its text is in the second half: every other text, whatever was found in it."""
+    place = {id: n for n, id in enumerate(dict.fromkeys(row[0]["id"] for row in rows))}
+    return [place[row[0]["id"]] % 2 == 1 for row in rows]
+
+
+def by_rates(rows: Sequence[Row]) -> list[float]:
+    """The probability times how often this field was right in the half of the texts that the value is not in, one right
+    and one wrong added: what labelled texts are worth."""
+    second = halves(rows)
+    seen: dict[tuple[str, bool], list[int]] = {}
+    for (_, name, field), half in zip(rows, second, strict=True):
+        seen.setdefault((name, half), [1, 0]).append(int(field["right"]))
+    known = {key: sum(rights) / len(rights) for key, rights in seen.items()}
+    return [
+        field["probability"] * known.get((name, not half), 0.5)
+        for (_, name, field), half in zip(rows, second, strict=True)
+    ]
+
+
+def ranked(rows: Sequence[Row], values: Sequence[float]) -> list[str]:
+    """AUROC with its interval over all values and over those that the text says, and of each half of the texts."""
+    right, ids = [row[2]["right"] for row in rows], [row[0]["id"] for row in rows]
+    second, said = halves(rows), [row[1] in row[0]["known"] for row in rows]
+    cells = []
+    for some in ([True] * len(rows), said):
+        picked = [n for n, taken in enumerate(some) if taken]
+        one = st.auroc_interval([values[n] for n in picked], [right[n] for n in picked], [ids[n] for n in picked])
+        cells.append(f"{one.value:.2f} ({one.low:.2f} … {one.high:.2f})" if one.value == one.value else "–")
+    for half in (False, True):
+        picked = [n for n, each in enumerate(second) if each is half]
+        value = st.auroc([values[n] for n in picked], [right[n] for n in picked])
+        cells.append(f"{value:.2f}" if value == value else "–")
+    return cells
+
+
 def report(file: Path) -> list[str]:
-    """AUROC of every score over all fields, clustered by text, and of those that the text says; then field by field."""
-    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    found = [(row, name, field) for row in rows for name, field in row["fields"].items()]
-    right = [field["right"] for _, _, field in found]
-    lines = [f"{len(rows)} texts, {sum(right)} of {len(right)} values right, "
-             f"{sum(name in row['known'] for row, name, _ in found)} said by their text", ""]  # fmt: skip
-    lines += ["| score | AUROC | of the values that the text says |", "|---|---|---|"]
-    for score in ("share", "probability", "least", "unconstrained", "mass", "sum of log p"):
-        cells = []
-        for some in (found, [f for f in found if f[1] in f[0]["known"]]):
-            values = [row[score] if score == "sum of log p" else field[score] for row, _, field in some]
-            if not some or any(v is None for v in values):
-                cells.append("–")
-                continue
-            one = st.auroc_interval(values, [f["right"] for _, _, f in some], [row["id"] for row, _, _ in some])
-            cells.append(f"{one.value:.2f} ({one.low:.2f} … {one.high:.2f})")
+    """AUROC of every score over all fields, clustered by text, of those that the text says and of each half of the
+    texts; then field by field."""
+    read = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    rows: list[Row] = [(row, name, field) for row in read for name, field in row["fields"].items()]
+    right = [field["right"] for _, _, field in rows]
+    lines = [f"{len(read)} texts, {sum(right)} of {len(right)} values right, "
+             f"{sum(name in row['known'] for row, name, _ in rows)} said by their text", ""]  # fmt: skip
+    lines += [
+        "| score | AUROC | of the values that the text says | first half | second half |",
+        "|---|---|---|---|---|",
+    ]
+    voted = all(field["share"] is not None for _, _, field in rows)
+    for score, of in SCORES.items():
+        cells = ["–"] * 4 if "share" in score and not voted else ranked(rows, [of(row) for row in rows])
         lines.append(f"| {score} | {' | '.join(cells)} |")
+    lines.append(f"| probability × the field's rate in the other half | {' | '.join(ranked(rows, by_rates(rows)))} |")
     lines += ["", "| field | right | said | AUROC of the probability |", "|---|---|---|---|"]
     for name in SCHEMA["properties"]:
-        mine = [(row, field) for row, each, field in found if each == name]
+        mine = [(row, field) for row, each, field in rows if each == name]
         right = [field["right"] for _, field in mine]
         value = st.auroc([field["probability"] for _, field in mine], right)
         said = sum(name in row["known"] for row, _ in mine)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from benchmarks.extraction import SAID, SCHEMA, is_right, notes, outcome, report
+from benchmarks.extraction import SAID, SCHEMA, by_rates, halves, is_right, notes, outcome, report
 
 from entropix import Model, Result
 from entropix.engines.scripted import ScriptedEngine, hashed
@@ -54,7 +55,31 @@ def test_an_answer_is_kept_with_every_score_and_reported(tmp_path: Path) -> None
     text = "\n".join(report(tmp_path / "out.jsonl"))
     assert "4 texts" in text
     assert "| probability | 1.00" in text
-    assert "| share | – | – |" in text
+    assert "| share | – | – | – | – |" in text
     assert "| sum of log p | 0." in text
     assert "| city | 1 of 4 |" in text
     assert "| status | " in text
+
+
+def stored(id: str, **fields: tuple[float, bool]) -> dict[str, Any]:
+    scores = {"unconstrained": 0.5, "mass": 0.5, "share": 0.5, "value": "x"}
+    made = {name: {**scores, "probability": p, "least": p, "right": right} for name, (p, right) in fields.items()}
+    return {"id": id, "text": "", "known": [], "fields": made, "sum of log p": -1.0}
+
+
+def test_what_is_chosen_on_one_half_of_the_texts_is_read_off_the_other(tmp_path: Path) -> None:
+    read = [stored(f"t{n}", city=(0.6, True), year=(0.8, n == 2)) for n in range(8)]
+    rows = [(row, name, field) for row in read for name, field in row["fields"].items()]
+    assert halves(rows) == [n % 2 == 1 for n in range(8) for _ in range(2)]
+    # of the year 1 of 4 in the first half, which counts for the second, and the other way round
+    found = dict(zip([(row["id"], name) for row, name, _ in rows], by_rates(rows), strict=True))
+    assert found["t1", "year"] == pytest.approx(0.8 * 2 / 6)
+    assert found["t0", "year"] == found["t2", "year"] == pytest.approx(0.8 * 1 / 6)
+    assert found["t0", "city"] == pytest.approx(0.6 * 5 / 6)
+    (tmp_path / "out.jsonl").write_text("".join(json.dumps(row) + "\n" for row in read))
+    cells = {line.split(" | ")[0]: line.split(" | ")[1:] for line in report(tmp_path / "out.jsonl")}
+    assert cells["| probability"][0].startswith("0.06 (")
+    assert cells["| probability"][1:] == ["–", "0.10", "0.00 |"]
+    rates = cells["| probability × the field's rate in the other half"]
+    assert rates[0].startswith("0.91 (")
+    assert rates[1:] == ["–", "0.90", "1.00 |"]

@@ -90,7 +90,7 @@ def options_record(options: Mapping[Path, EnumOptions]) -> list[dict[str, Any]]:
             "path": list(path),
             "chosen": found.chosen,
             "mass": found.mass,
-            "probabilities": [[option, p] for option, p in found.probabilities.items()],
+            "probabilities": [[option, p] for option, p in found.weighed],
         }
         for path, found in options.items()
     ]

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any, TypeAlias
 
 from entropix.answers.spans import whole_steps
 from entropix.types import SearchRecord, Step
-from entropix.uncertainty.spans import ALTERNATIVES
-from entropix.uncertainty.values import JsonValue, Path, scan
+from entropix.uncertainty.spans import ALTERNATIVES, first_step
+from entropix.uncertainty.values import JsonValue, Path, blocks, same, scan
 
 Node: TypeAlias = "Field | Fields"
 
@@ -43,23 +42,26 @@ class Field:
 
     @property
     def confidence(self) -> float | None:
-        """The one to rank by: the share where there were ballots, else the probability."""
-        return self.probability if self.share is None else self.share
+        """The one to rank by: the probability, with ballots times their share. docs/uncertainty.md has the reason."""
+        if self.share is None or self.probability is None:
+            return self.share if self.probability is None else self.probability
+        return self.probability * self.share
 
 
 class Fields:
     """An object or a list of an answer: its members by key or index, and by attribute where a key is a name.
 
     `fields["address"]["city"].probability`, `fields.tags[0].mass`. Iterating gives the keys of an object and the
-    members of a list. `leaves()` has all values in the order of the text. An empty object or list has no value, and
-    stands nowhere."""
+    members of a list. `leaves()` has all values in the order of the text. A key that is the name of a method, as items
+    or keys, is there by its key alone."""
 
     def __init__(self, members: Mapping[str | int, Node], is_list: bool = False) -> None:
         self._members, self._is_list = dict(members), is_list
 
     def __getitem__(self, key: str | int) -> Node:
-        if self._is_list and isinstance(key, int) and key < 0:
-            key += len(self._members)
+        """Raises KeyError or IndexError for what the answer does not have there."""
+        if self._is_list and isinstance(key, int):
+            return list(self._members.values())[key]
         return self._members[key]
 
     def __getattr__(self, name: str) -> Node:
@@ -77,6 +79,9 @@ class Fields:
 
     def __contains__(self, key: object) -> bool:
         return key in self._members
+
+    def keys(self) -> list[str | int]:
+        return list(self._members)
 
     def items(self) -> list[tuple[str | int, Node]]:
         return list(self._members.items())
@@ -98,17 +103,21 @@ class Fields:
 
 
 def fields_of(text: str, steps: Sequence[Step], search: SearchRecord | None = None) -> Fields | None:
-    """The values of a JSON answer; None for a text that is no object or list. Of one that was cut off, the values that
-    are whole. text: what the steps' texts join to; search: whose ballots give the shares. Time is linear in both."""
-    if text.lstrip()[:1] not in ("{", "["):
+    """The values of an answer that is JSON, alone or in its only fence; None for another. Of one that was cut off, the
+    values that are whole. text: what the steps' texts join to; search: whose ballots give the shares. Time is linear in
+    both."""
+    where = blocks(text)
+    if len(where) != 1:
         return None
-    found = scan(text, partial=True) or []
+    start = where[0][0]
+    found = scan(text, *where[0], partial=True) or []
     ends = list(accumulate(len(step.text) for step in steps))
     shares = _shares(found, search)
-    leaves = [_field(value, text, steps, ends, shares.get(value.path)) for value in found]
-    root = _Tree(text.lstrip().startswith("["))
-    for leaf in leaves:
-        root.put(leaf)
+    root = _Tree(text[start:].lstrip().startswith("["))
+    for value in found:
+        if value.path:  # nothing else is an empty answer
+            empty = _Tree(isinstance(value.value, list))
+            root.put(value.path, empty if value.is_empty else _field(value, text, steps, ends, shares.get(value.path)))
     return root.made()
 
 
@@ -116,7 +125,7 @@ def _field(value: JsonValue, text: str, steps: Sequence[Step], ends: Sequence[in
     # what ends it counts: the quote of a string, and of a number whatever says that no digit follows
     closed = isinstance(value.value, (str, int, float)) and not isinstance(value.value, bool)
     stop = min(value.end + closed, len(text))
-    first, last = bisect_right(ends, value.start), bisect_left(ends, stop)
+    first, last = first_step(steps, ends, value.start), bisect_left(ends, stop)
     if value.start == value.end:  # an empty string is the token of its second quote
         first = last
     inside = steps[first : last + 1]
@@ -149,8 +158,8 @@ def _shares(found: Sequence[JsonValue], search: SearchRecord | None) -> dict[Pat
         return {}
     whole = zip(search.branches, whole_steps(search.branches), strict=True)
     texts = ["".join(s.text for s in steps) for b, steps in whole if b.weight is not None]
-    read = [{v.path: json.dumps(v.value) for v in scan(text, partial=True) or ()} for text in texts]
-    return {v.path: sum(r.get(v.path) == json.dumps(v.value) for r in read) / len(read) for v in found}
+    read = [{v.path: v.value for place in blocks(t)[:1] for v in scan(t, *place, partial=True) or ()} for t in texts]
+    return {v.path: sum(v.path in r and same(r[v.path], v.value) for r in read) / len(read) for v in found}
 
 
 @dataclass
@@ -160,14 +169,14 @@ class _Tree:
     is_list: bool
     members: dict[str | int, _Tree | Field] = field(default_factory=dict)
 
-    def put(self, leaf: Field) -> None:
+    def put(self, path: Path, leaf: _Tree | Field) -> None:
         at = self
-        for n, key in enumerate(leaf.path[:-1]):
+        for key, beneath in pairwise(path):
             inner = at.members.get(key)
             if not isinstance(inner, _Tree):
-                inner = at.members[key] = _Tree(isinstance(leaf.path[n + 1], int))
+                inner = at.members[key] = _Tree(isinstance(beneath, int))
             at = inner
-        at.members[leaf.path[-1]] = leaf
+        at.members[path[-1]] = leaf
 
     def made(self) -> Fields:
         return Fields({k: m.made() if isinstance(m, _Tree) else m for k, m in self.members.items()}, self.is_list)
@@ -175,7 +184,8 @@ class _Tree:
 
 def field_record(found: Field) -> dict[str, Any]:
     """A field for a program in any language."""
-    names = ("value", "probability", "mass", "unconstrained", "share", "start", "end", "least", "least_probability")
+    sure = ("confidence", "probability", "mass", "unconstrained", "share")
+    names = ("value", *sure, "start", "end", "least", "least_probability")
     return {name: getattr(found, name) for name in names} | {
         "alternatives": [list(pair) for pair in found.alternatives]
     }

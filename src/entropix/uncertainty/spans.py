@@ -123,7 +123,7 @@ def places(text: str) -> list[SpanPlace]:
     fenced = _FENCED.match(text)
     start, content = (fenced.start(1), fenced[1]) if fenced else (0, text)
     if content.lstrip()[:1] in ("{", "[") and (found := scan(content)) is not None:
-        return [SpanPlace("value", start + value.start, start + value.end) for value in found]
+        return [SpanPlace("value", start + value.start, start + value.end) for value in found if not value.is_empty]
     taken = [SpanPlace(str(m.lastgroup), m.start(), m.end()) for m in _FOUND.finditer(text)]
     taken = merged(taken, (SpanPlace("number", n.start, n.end) for n in numerals(text)))
     return merged(taken, names(text))
@@ -183,13 +183,18 @@ def spans_of(text: str, steps: Sequence[Step], found: Sequence[SpanPlace] | None
     ends = list(accumulate(len(step.text) for step in steps))
     made = []
     for place in found:
-        first, last = bisect_right(ends, place.start), bisect_left(ends, place.end)
-        if first >= len(steps) or place.end > ends[-1]:
+        if not ends or place.end > ends[-1]:
             continue  # the text has more than the steps, as one that was read from a damaged trace may
-        while first and not steps[first - 1].text and steps[first - 1].logprob is not None:
-            first -= 1  # the first bytes of a character
-        made.append(_span(place, text, steps, first, last))
+        made.append(_span(place, text, steps, first_step(steps, ends, place.start), bisect_left(ends, place.end)))
     return made
+
+
+def first_step(steps: Sequence[Step], ends: Sequence[int], start: int) -> int:
+    """The step that begins what stands at the character `start`. ends: up to which character each step's text goes."""
+    first = bisect_right(ends, start)
+    while first and not steps[first - 1].text and steps[first - 1].logprob is not None:
+        first -= 1  # the first bytes of a character
+    return first
 
 
 def _span(place: SpanPlace, text: str, steps: Sequence[Step], first: int, last: int) -> TextSpan:
