@@ -15,13 +15,14 @@ from entropix.answers.forms import MONTH_IN_DATE
 from entropix.answers.numerals import numerals
 from entropix.types import Step
 from entropix.uncertainty.claims import FUNCTION_WORDS
-from entropix.uncertainty.values import scan
+from entropix.uncertainty.values import blocks, scan
 
 KINDS = ("number", "date", "name", "quote", "identifier", "value")
 DOUBTFUL = 0.9
 """Spans of at least this probability are not shown as doubtful."""
 ALTERNATIVES = 4
 
+_ADDRESS = r"[A-Za-z0-9/%\#?=&.,:;~+@!$()*_-]{1,400}(?<![.,:;!?)*])"
 _FOUND = re.compile(
     rf"""
     (?P<date>
@@ -34,16 +35,25 @@ _FOUND = re.compile(
     )
   | (?P<identifier>
         `[^`\n]{{1,200}}`
+      | \bhttps?://{_ADDRESS} | \bwww\.{_ADDRESS}
+      | \b[\w.+-]{{1,64}}@\w[\w-]{{0,62}}(?:\.\w[\w-]{{0,62}}){{1,5}}
+      | (?<![\w./~])(?:~|\.{{1,2}})?(?:/[\w.-]{{0,80}}\w){{2,20}} | \b[A-Z]:\\[\w.\\-]{{0,200}}\w
+      | \b[0-9a-fA-F]{{8}}(?:-[0-9a-fA-F]{{4}}){{3}}-[0-9a-fA-F]{{12}}\b | \b0x[0-9a-fA-F]{{1,32}}\b
+      | (?<![\w.])\d{{1,3}}(?:\.\d{{1,3}}){{3}}(?![\d.]*\d) | \bv\d{{1,4}}(?:\.\d{{1,6}}){{1,3}}\b
       | \b[A-Za-z_]\w{{0,80}}(?:\.[A-Za-z_]\w{{0,80}}){{0,8}}\(\)?
       | \b[A-Za-z]\w{{0,80}}_\w{{1,80}}\b
+      | \b[a-z_]\w{{1,80}}(?:\.[a-z_]\w{{0,80}}){{1,8}}(?:\.[A-Z]\w{{0,80}})?\b
       | \b[a-z]{{1,40}}[A-Z]\w{{0,80}}\b
     )
   | (?P<quote> “[^”\n]{{1,300}}” | «[^»\n]{{1,300}}» | „[^“”\n]{{1,300}}[“”] | 「[^」\n]{{1,300}}」
+      | 『[^』\n]{{1,300}}』 | 《[^》\n]{{1,300}}》 | (?<!\w)‘[^‘’\n]{{2,200}}’(?!\w)
       | (?<![\w"])"[^"\n]{{1,300}}"(?!\w) | (?<![\w'’])'[^'\n]{{2,200}}'(?![\w]) )
+  | (?P<number> (?<![\w.,])\d{{1,3}}(?:\.\d{{3}}){{1,5}},\d{{1,3}}(?![\d.,]*\d) )
     """,
     re.VERBOSE,
 )
-_FENCED = re.compile(r"\A\s*```(?:json)?[ \t]*\n(.*?)\n?```\s*\Z", re.DOTALL)
+_DIGITS = re.compile(r"(?<![\w.,])\d+(?:[.,:/–-]\d+)*")
+"""Numbers that are no answer's, and so are not read as one: of a telephone or a book, times, spans, the 2 of 2nd."""
 _WORD = re.compile(r"[^\W\d_](?:[\w'’&-]{0,60}\w)?\.?")
 _BETWEEN = frozenset(
     [
@@ -73,6 +83,10 @@ _STARTERS = (
 )
 _NO_NAME = FUNCTION_WORDS | frozenset(_STARTERS.split())
 _SENTENCE_END = re.compile(r"(?:[.!?:;…。！？]['\"”’)\]*_]{0,3}|[\n\r*#>|•-])\s*[\"“'‘(\[*_]{0,3}\Z")
+_UNIT_BEHIND = re.compile(r"(?:\d[ \u00a0\u202f]?°?|°)\Z")
+_MEASURES = "C F K V A W N J T Hz Pa kB KB MB GB TB kHz MHz GHz kW MW GW Mbps Gbps"
+_UNITS = frozenset(_MEASURES.split())
+"""What behind a number is no name."""
 _NEAR = 12
 """Characters before a word that say whether it begins a sentence."""
 _FEW = 25
@@ -118,15 +132,24 @@ class TextSpan:
 
 
 def places(text: str) -> list[SpanPlace]:
-    """The places in a text that can be wrong, in order and without overlap, in time linear in the text. Of a text that
-    is JSON, alone or in one fence, they are its values; strings without their quotes."""
-    fenced = _FENCED.match(text)
-    start, content = (fenced.start(1), fenced[1]) if fenced else (0, text)
-    if content.lstrip()[:1] in ("{", "[") and (found := scan(content)) is not None:
-        return [SpanPlace("value", start + value.start, start + value.end) for value in found if not value.is_empty]
+    """The places in a text that can be wrong, in order and without overlap, in time linear in the text. Of what is JSON
+    in it, all of it or what stands in a fence, they are its values; strings without their quotes."""
+    read = [(place, found) for place in blocks(text) if (found := scan(text, *place)) is not None]
+    values = [SpanPlace("value", v.start, v.end) for _, found in read for v in found if not v.is_empty]
+    if any(place == (0, len(text)) for place, _ in read):
+        return values
     taken = [SpanPlace(str(m.lastgroup), m.start(), m.end()) for m in _FOUND.finditer(text)]
-    taken = merged(taken, (SpanPlace("number", n.start, n.end) for n in numerals(text)))
-    return merged(taken, names(text))
+    taken = merged(taken, (_trimmed("number", n.start, n.end, text) for n in numerals(text)))
+    taken = merged(taken, (SpanPlace("number", m.start(), m.end()) for m in _DIGITS.finditer(text)))
+    taken = merged(taken, names(text))
+    json = [SpanPlace("", *place) for place, _ in read]
+    return sorted([*values, *(p for p in merged(json, iter(taken)) if p.kind)], key=lambda p: p.start)
+
+
+def _trimmed(kind: str, start: int, end: int, text: str) -> SpanPlace:
+    """A place without the white space around it."""
+    said = text[start:end]
+    return SpanPlace(kind, end - len(said.lstrip()), start + len(said.rstrip()))
 
 
 def merged(first: Sequence[SpanPlace], others: Iterator[SpanPlace]) -> list[SpanPlace]:
@@ -149,7 +172,7 @@ def names(text: str) -> Iterator[SpanPlace]:
     within = {m[0].rstrip(".") for m, c, b in zip(words, capital, begins, strict=True) if c and not b}
     n = 0
     while n < len(words):
-        if not capital[n] or (begins[n] and _no_name(words[n][0])):
+        if not capital[n] or (begins[n] and _no_name(words[n][0])) or _is_unit(words[n], text):
             n += 1
             continue
         last = n
@@ -168,6 +191,13 @@ def names(text: str) -> Iterator[SpanPlace]:
                 "name", words[n].start(), end - 1 if text[end - 1] == "." and len(words[last][0]) > 2 else end
             )
         n = last + 1
+
+
+def _is_unit(word: re.Match[str], text: str) -> bool:
+    """Whether a word is the unit of the number before it."""
+    return word[0].rstrip(".") in _UNITS and bool(
+        _UNIT_BEHIND.search(text[max(word.start() - _NEAR, 0) : word.start()])
+    )
 
 
 def _no_name(word: str) -> bool:
