@@ -11,8 +11,18 @@ from entropix.answers.marks import MARK, spoken
 from entropix.answers.short import matches, short
 
 _OPEN = r"[\s*_:：$'\"“「『«<(\[{]{0,12}(?:\\(?:text|textbf|mathbf|mathrm)\{)?[(*]{0,3}"
+# behind the article A a thing is named, behind the letter A a sentence goes on
+_ARTICLE = (
+    r"(?<=A) (?!(?:and|or|nor|as|because|but|by|for|from|if|in|is|it|not|of|on|over|rather|since|so|then|that"
+    r"|there|this"
+    r"|to|was|which|with|while|without|instead|here|after|all|we|you|they|he|she|the|also|only|too|option|choice"
+    r"|ist|est|es|weil|denn|da|und|oder|porque|parce|et|ou|ya|perché|nicht|pas|no)\b)[a-z]"
+)
 # a small letter may be the article and a capital I the pronoun: those must stand alone
-_LETTER = r"(?:([A-HJ])(?![A-Za-z0-9]|['’](?!d[iıuü]r)\w|\s?=)|([a-jI])(?=\s*(?:[).:,;!?*\"}$]|'(?!\w)|$)))"
+_LETTER = (
+    rf"(?:([A-HJ])(?![A-Za-z0-9]|['’](?!d[iıuü]r)\w|\s?=|{_ARTICLE})"
+    r"|([a-jI])(?=\s*(?:[).:,;!?*\"}$]|'(?!\w)|$)))"
+)
 _NAMED = re.compile(
     r"(?i:\b(?:answer|option|choice|opción|opção|opzione|optie|вариант)s?|选项|選項|選択肢|선택지|보기)"
     rf"(?i:\s(?:is|letter|option))?{_OPEN}{_LETTER}",
@@ -33,6 +43,7 @@ _SAID = re.compile(
     r"|ing)(?: us with"
     r"| only)?|going with)"
     r"(?:,? (?:[a-z]{2,12}ly|most likely|just|then|also|indeed|in fact|of course|without (?:a )?doubt|option"
+    r"|answer|choice"
     r"|letter)){0,3})"
     rf"{_OPEN}([A-J])(?=[\s)*\]}}_\"'”’$]{{0,4}}(?:[.,;:!\n(]|\??$"
     r"|(?:because|since|as|then|indeed|here|remains|fits|works)\b))",
@@ -45,7 +56,7 @@ _RIGHT = re.compile(
     r"|clearly"
     r"|definitely|certainly|most likely|indeed|by far|therefore))? (?:the )?(?:most |only )?"
     r"(?:correct|right|best|better|answer|true|plausible|appropriate|suitable|accurate|reasonable|logical"
-    r"|(?:option|choice|one) (?:that|which))\b"
+    r"|(?:option|choice|one) (?:that|which)|(?!honest|modest)[a-z]{3,12}est)\b"
     r"| (?:fits|works|makes (?:the most )?sense|matches)\b"
     r"| as (?:the|my) (?:\w{4,8} )?(?:answer|choice)\b| it is\b"
     r"| ist (?:die )?(?:richtig|korrekt)| est (?:la )?(?:bonne|réponse|correcte|juste)"
@@ -71,16 +82,27 @@ _ITEM = re.compile(r"\(?([a-j])\) [^\n]+")
 _VERDICT = re.compile(
     r"(?<![\w'])\(?([A-J])(?:\)?[:.)?]| [-–—])\s?(?i:yes|true|correct|right)\b"
     r"|(?<![\w'])([A-J])(?:\)?[:.]?\s?|[).:][^\n✓✔✅❌✗✘]{0,120})[✓✔✅☑]"
+    r"|^[ \t*-]{0,6}\(?([A-J])[).:][^\n]{1,120}?[-–—:(]\s?(?i:yes|correct|right|true)[\s).!*]{0,4}$",
+    re.MULTILINE,
 )
 _LIST = re.compile(r"\W{0,4}A[).:][^\n]{0,300}(?:\s{1,4}[ \t*]{0,4}\(?[B-J][).:][^\n]{0,300})+")
 _OTHERS = re.compile(
     r"(?i:\b(?:either|both|neither)) (?:option )?\(?[A-J]\)? (?:or|and|nor) (?:option )?\(?[A-J]\)?(?!\w)"
     r"|(?<![\w'])\(?[A-J]\)?(?:, \(?[A-J]\)?){0,8},? (?:and|or|nor|&) \(?[A-J]\)?(?![\w'])"
-    r"|(?<![\w'])\(?[A-J]\)?(?:, ?\(?[A-J]\)?){1,8}[\s.*]{0,8}\Z"
+    r"|(?<![\w'])\(?[A-J]\)?(?:, ?\(?[A-J]\)?){1,8}[\s.*]{0,8}\Z|\([A-J](?:, ?[A-J]){2,8}\)"
     r"|(?i:\b(?:rather than|instead of|unlike|over)) (?i:option )?\(?[A-J]\)?(?!\w)"
-    r"|(?i:\b(?:vitamins?|hepatitis|plan|grade|type|group|appendix|figure|table)) [A-J](?!\w)"
+    r"|(?i:\b(?:vitamins?|hepatitis|plan|grade|type|group|appendix|figure|table|team|class|section|point|train|city"
+    r"|player|box|line|side|angle|set|event|machine|company|product|column|row|part|phase|stage"
+    r"|scenario)s?:?) [A-J](?!\w)"
 )
 """Letters that are no choice: several at once, the ones not taken, and parts of names."""
+_WRONG = re.compile(
+    r"(?i:\b(?:options?|choices?|antwort|opción|opção|réponse) )?(?<!\w)\(?[A-J]\)?[*_]{0,3}"
+    r"(?: (?:is|was|ist|est|es|é|è) (?:[a-zß-ÿ]{2,12}ly |also )?(?:wrong|incorrect[ao]?|false|falsch|nicht"
+    r"|fau(?:x|sse)|fals[ao]"
+    r"|errad[ao]|sbagliat[ao]|not|ruled out|eliminated|out)\b|(?:选项|選項)?是?(?:错|錯|不正确|不对))"
+)
+"""A letter that is called wrong."""
 _ALSO = re.compile(
     r"[)*_\]}]{0,4}(?:\s?(?:,|/|&|\+|and|or)\s?){1,2}(?:option\s)?[(*_\[]{0,4}[A-J][)*_\]}]{0,4}\s*(?:[.\n,/&]"
     r"|and|or|$)"
@@ -92,6 +114,13 @@ _IN_BOX = re.compile(
 )
 _SEVERAL_IN_BOX = re.compile(r"\W{0,6}(?:[A-J]\W{0,3}(?:,|and|&|or)\W{0,3}){1,9}[A-J]\W{0,3}")
 _OPTION = re.compile(r"^[ \t]{0,8}\(?([A-J])[).:][ \t]{1,8}(\S[^\n]{0,300})$", re.MULTILINE)
+
+
+_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
+_ORDINAL = re.compile(
+    rf"\b({'|'.join(_ORDINALS)}) (?:option|choice|answer|one)\b(?! (?:is|was) (?:not|wrong|incorrect|false))",
+    re.IGNORECASE,
+)
 
 
 def chosen(text: str, question: str = "") -> str | None:
@@ -119,8 +148,8 @@ def _stated(text: str) -> str | None:
             return found
     if elements := _ELEMENT.findall(text):
         return str(elements[-1][1]).upper()
-    text = _OTHERS.sub("", text)
-    verdicts = {m[1] or m[2] for m in _VERDICT.finditer(text)}
+    text = _WRONG.sub("", _OTHERS.sub("", text))
+    verdicts = {m[1] or m[2] or m[3] for m in _VERDICT.finditer(text)}
     if len(verdicts) == 1:
         return verdicts.pop()
     first = _FIRST.match(text.strip()) or _ITEM.fullmatch(text.strip()) or _ASKING.fullmatch(text)
@@ -139,12 +168,13 @@ def _in_words(text: str, question: str) -> str | None:
         named = [option for option, words in options if matches(answer, (words,))]
         if len(named) == 1:
             return str(named[0])
-    return None
+    places = {_ORDINALS.index(place.lower()) for place in _ORDINAL.findall(text)}
+    return str(options[places.pop()][0]) if len(places) == 1 and max(places) < len(options) else None
 
 
 def _mentioned(text: str) -> str | None:
     """The letter that stands out in a text which does not say that it chooses it."""
-    text = _OTHERS.sub("", text)
+    text = _WRONG.sub("", _OTHERS.sub("", text))
     if alone := _only(text) or _last(_BOLD.finditer(text), text) or _last(_NAMED.finditer(text), text):
         return alone
     listed = _LISTED.findall(text)

@@ -19,6 +19,14 @@ _CORRECTED = (
     r"\b(?:wait|actually|oops|correction|sorry|hold on|hmm|no|my mistake|on second thought)\b[^\n.!?\d]{0,40}?"
     r"\b(?:it|that|this)"
 )
+_AMENDED = (
+    r"(?<=[\w%)*$])\s?[,;:.…—–-]{1,4}\s{0,2}(?:no(?=\s?[,:;.!…—–-]| wait| sorry)|wait|sorry|oops|i mean|i meant"
+    r"|make (?:that|it)|scratch that"
+    r"|or rather|correction)\b(?:[,:;.!…—– -]{1,4}(?:no|wait|sorry|i mean|i meant|make (?:that|it)|it['’]s"
+    r"|actually)\b){0,3}"
+    r"[,:;.!…—– -]{1,4}"
+)
+"""What takes back a number or a letter that stands right before it: 48, no, sorry, 46."""
 _AHEAD = r"(?=[\s*(:$\\]{0,6}(?:option )?(?:[-−]?[$€£]?\d|(?-i:[A-J]\b)))"
 MARK = re.compile(
     r"\bans\.(?=\s)|\b(?:answer|ans|result|solution)\b[^.\n\d:=!?]{0,60}?(?:\b(?:is|was|equals|would be"
@@ -27,6 +35,7 @@ MARK = re.compile(
     r"|^[#* ]{1,8}(?:final )?(?:answer|result)[:* ]{0,4}$|<(?:final[_ -]?)?(?:answer|result|solution|output)>"
     rf"|(?:{_ABROAD})|(?:{_CORRECTED})(?:['’]s| is| should be| must be| would be)(?: actually| really"
     rf"| in fact)?{_AHEAD}"
+    rf"|{_AMENDED}{_AHEAD}"
     rf"|\b(?:it|that|this) should (?:actually |really |instead )?(?:be|have been){_AHEAD}",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -43,6 +52,13 @@ _THINKING = re.compile(
     r"|<\|channel\|>analysis<\|message\|>",
     re.IGNORECASE,
 )
+_COURTESY = re.compile(
+    r"\W*(?:sure|certainly|of course|okay|ok|alright|hello|hi|let['’]?s|let me|here (?:is|are)|here['’]s"
+    r"|to (?:solve|answer|find)"
+    r"|i (?:will|can)|i['’]ll|the (?:following|given)|this is)\b[^\n]{0,200}|[^\n]{0,200}:\W*|\W*",
+    re.IGNORECASE,
+)
+"""What a text says before it repeats its own question."""
 _NEXT_QUESTION = re.compile(
     r"^[*#\s]{0,6}(?:Question|Q|Problem|Human|User|问题|問題|题目|質問)(?: ?#?\d{1,4})?[*]{0,2} ?[:：]", re.MULTILINE
 )
@@ -61,5 +77,8 @@ def spoken(text: str) -> str:
     next question that it asks itself."""
     text = unthought(text)[-LONGEST:]
     answered = MARK.search(text) or HASHES.search(text)
-    following = _NEXT_QUESTION.search(text, answered.end()) if answered else None
-    return text[: following.start()] if following else text
+    for following in _NEXT_QUESTION.finditer(text):
+        start = following.start()
+        if (answered and answered.end() <= start) or not _COURTESY.fullmatch(text[:start][-600:]):
+            return text[:start]
+    return text

@@ -57,6 +57,14 @@ _LATEX = [
         (r"(?<!\w)__(?=\S)([^_\n]{1,200})(?<=\S)__(?!\w)", r"**\1**"),  # bold
     )
 ]
+_COMMA_LANGUAGE = re.compile(
+    r"\b(?:antwort|ergebnis|lösung|beträgt|betragen|lautet|insgesamt|kostet|kosten|sind|macht|resposta|custa|custam|são"
+    r"|risposta|risultato|sono|costa|costano|antwoord|kost|jawaban|adalah|cevap|toplam|svaret|är)\b",
+    re.IGNORECASE,
+)
+_POINT_OF_THOUSANDS = re.compile(r"(?<![\d.,])([1-9]\d{0,2})\.(\d\d0)(?![\d.,]\d|\d)")
+"""With a last 0, which a decimal seldom has: 3.142 stays as it is."""
+_EUROS = re.compile(_POINT_OF_THOUSANDS.pattern + r"(?=\s?(?:€|euros?\b))", re.IGNORECASE)
 _WHOLE = (
     rf"\d{{1,3}}(?:,\d{{3}}){{1,160}}(?![\d])(?:\.\d{{1,{MOST_DIGITS}}})?"  # 1,234,567.5
     rf"|\d{{1,2}}(?:,\d\d){{1,40}},\d{{3}}(?!\d|,\d)(?:\.\d{{1,{MOST_DIGITS}}})?"  # 1,00,000
@@ -66,12 +74,12 @@ _WHOLE = (
     rf"|\d{{1,3}}(?:\.\d{{3}}){{1,160}},\d{{1,{MOST_DIGITS}}}(?![\d,])"  # 1.234,5
     rf"|(?<!\d{_SPACE})[1-9]\d{{0,2}}(?:{_SPACE}\d{{3}}){{1,160}}(?!\d|{_SPACE}?\d|[/:]\d)(?:[.,]\d{{1,{MOST_DIGITS}}})?"
     rf"|(?<!\d,)\d{{1,{MOST_DIGITS}}},(?:\d{{1,2}}|\d{{4,{MOST_DIGITS}}}|(?<=\b0,)\d{{3}})(?![\d,])(?!\.\d)"  # 12,5
-    rf"|\d+(?:\.\d+)?|(?<![.…])\.\d+"
+    rf"|\d+(?:\.\d+)?|(?<![\d.…])\.\d+"
 )
 _TOKEN = re.compile(
     rf"""
     (?P<other>                                                                # digits that are no number
-        \b0x[\da-f]{{1,16}}\b | \bv\d{{1,4}}(?:\.\d{{1,4}}){{1,4}}\b
+        \b0x[\da-f]{{1,16}}\b | \b(?:v|(?:version|release|section|chapter)\ )\d{{1,4}}(?:\.\d{{1,4}}){{1,4}}\b
       | (?<![\d.,])(?!\d{{1,3}}(?:\.\d{{3}}){{1,9}}(?![\d.]))(?:\d{{1,3}}\.){{3}}\d{{1,3}}(?!\.?\d)     # an address
       | (?<!\d)\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}(?!\d)
       | (?<!\d)\d{{1,2}}([-/.])\d{{1,2}}\2(?:\d{{4}}|\d\d)(?!\d|[.]\d)
@@ -120,7 +128,10 @@ class Numeral:
 
 
 def readable(text: str) -> str:
-    """`text` with the LaTeX that stands inside numbers written as plain text writes it."""
+    """`text` with the LaTeX that stands inside numbers written as plain text writes it, and 1.250 as 1250 in languages
+    that write a decimal comma, and of euros."""
+    parted = _POINT_OF_THOUSANDS if _COMMA_LANGUAGE.search(text) else _EUROS
+    text = parted.sub(r"\1\2", text)
     for pattern, by in _LATEX:
         text = pattern.sub(by, text)
     return text

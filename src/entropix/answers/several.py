@@ -16,7 +16,7 @@ _SUPPOSED = re.compile(r"\b(?:when|if|for|let|with|where|given|since|as|at) [$\\
 _BETWEEN = re.compile(r"[\s$)\\*]{0,4}(?:[,;]|[,;]?\s?\b(?:and|or|y|e|o|et|ou|und|oder)\b|和|或|&)?[\s$(\\*]{0,4}")
 _LINES = re.compile(r"[\s$)\\*.,;-]{0,8}(?:\b(?:and|or)\b)?[\s$(\\*-]{0,6}")
 _LISTED = re.compile(
-    r"[\s$)\]}*%°]{0,4}(?:[,;、&]\s?(?:and\s|or\s)?|\b(?:and|or|y|e|o|et|ou|und|oder)\b|和|或)[\s$(\[*\\{]{0,4}",
+    r"[\s$)\]}*%°]{0,4}(?:[,;、&]\s?(?:and\s|or\s)?|\b(?:and|or|y|e|o|et|ou|und|oder)\b|和|或)[\s$(\[*\\{]{0,4}| ",
     re.IGNORECASE,
 )
 _NAMED = re.compile(r"(?: [^\W\d]{1,20}){1,2},? (?:and|&) (?=[$€£]?)")

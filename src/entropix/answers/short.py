@@ -36,7 +36,8 @@ _MARKUP = re.compile("[*_`#>]+|[\U0001f000-\U0001faff\u2600-\u27bf\ufe0f\u200d]+
 _ITEM = re.compile(r"^\s{0,8}(?:[-•]|\d{1,2}[.)])\s+(?=\S)")
 _LABEL = re.compile(r"^\s{0,8}(?:A|Ans)\s?[:.]\s+")
 _SENTENCE_END = re.compile(
-    r"(?<=\w{3})(?<!\bJan)(?<!\bFeb)(?<!\bMar)(?<!\bApr)(?<!\bAug)(?<!\bSep)(?<!\bOct)(?<!\bNov)(?<!\bDec)[.!]+(?:\s+|$)"
+    r"(?<=\w{3})(?<!\bJan)(?<!\bFeb)(?<!\bMar)(?<!\bApr)(?<!\bAug)(?<!\bSep)(?<!\bOct)(?<!\bNov)(?<!\bDec)[.!]+(?:\s+|$"
+    r")"
     r"|\?+(?:\s+|$)|(?<=[。！？])|\n"
 )
 _FILLER = re.compile(
@@ -75,14 +76,16 @@ _REFUSAL = re.compile(
     re.IGNORECASE,
 )
 _LEADS = re.compile(
-    r"(?:(?:(?:i|we)(?:['’]d| would)? (?:believe|think|guess|suppose|say)(?: that)?|(?:it|that|this|he"
+    r"(?:(?:(?:i|we)(?:['’]d| would)? (?:believe|think|guess|suppose|say|choose|pick|select|go with)(?: that)?"
+    r"|(?:it|that|this|he"
     r"|she)(?:['’]s| is| was"
     r"| has been| would be| might be| may be| could be| must be| should be)|they (?:are|were)|there (?:is|are"
     r"|was|were)"
     r"|(?:it|there) (?:has|have|had)|you(?: can)? find (?:it|them)|(?:it|they) can be (?:found|seen)|might be"
     r"|may be|could be|probably"
     r"|(?:most )?likely|perhaps"
-    r"|maybe|why|not [^,]{1,60}?(?:,? but(?: rather)?|,(?= it['’]s | it is ))|so|well|yes,|here (?:is|are))[,:]?\s+)+",
+    r"|maybe|why|c['’]est|(?:es|das|dies) (?:ist|war)|è|not [^,]{1,60}?(?:,? but(?: rather)?|,(?= it['’]s "
+    r"| it is ))|so|well|yes,|here (?:is|are))[,:]?\s+)+",
     re.IGNORECASE,
 )
 _SETTING = re.compile(
@@ -104,6 +107,13 @@ _DONE_BY = re.compile(
     r"(?: (?:in|on) [^,]{1,24}?)? by\s+",
     re.IGNORECASE,
 )
+_DONE_BY_ABROAD = re.compile(
+    r"[^\n]{1,120}?\s(?:(?:wurde|wird|worden) (?:[^,\n]{1,24}? )?von|(?:a été|est|fut) \w{2,14} par"
+    r"|(?:fue|es|está|foi|è stato|è stata|fu) \w{3,14} (?:por|pel[oa]|dal?l?['’a]?o?))\s+"
+    r"(.{1,80}?)(?:\s(?:\w{3,16}(?:t|en)|im Jahr.*|en \d.*|in \d.*|em \d.*))?$",
+    re.IGNORECASE,
+)
+"""Who did it, in German, French, Spanish, Portuguese and Italian."""
 _LEAD = re.compile(
     r"^(?:(?:in|on|at|by|from|to|of|as|called|named|known|located|situated|released|published|born|founded"
     r"|written|sung|"
@@ -117,7 +127,9 @@ _CLAUSE = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _DATED = re.compile(
-    rf"\s+(?:in|on|since|during|between|from|around|until|before|after)\s+(?:{MONTH_IN_DATE}|\d).*$", re.DOTALL
+    rf"\s+(?:in|on|since|during|between|from|around|until|before|after)\s+(?:{MONTH_IN_DATE}|\d"
+    r"|(?:the )?(?:(?:early|mid|late)[- ])?(?:the )?\d{1,2}(?:st|nd|rd|th) century).*$",
+    re.DOTALL,
 )
 _DATE = re.compile(
     rf"(?:from |between )?\b(?:1\d{{3}}|20\d{{2}})(?:\s?[-–—]\s?| (?:to|until|through|and) )(?:1\d{{3}}|20\d{{2}})\b"
@@ -136,11 +148,13 @@ _AT_PLACE = re.compile(r"\s(?:in|at|on|near)\s+(?:the\s)?(?=[A-Z])")
 _CHOOSES = re.compile(r"\s*(?:is|are|was|were|does|do|did|can|could|has|have|had|will|would|should)\b", re.IGNORECASE)
 _WORD = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]|[^\s\u3040-\u30ff\u4e00-\u9fff]+")
 _YES_NO = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
+_DENIES = re.compile(r"\b(?:not|never|no longer)\b|(?<=can)not\b|(?<=can)['’]t\b|(?<!\bca)n['’]t\b", re.IGNORECASE)
 _FUNCTION_WORDS = (
     "a an the of in on at by to from for with and or is was are were be been it its this that he she they his her "
     "their as did do does has have had which who whom whose what when where why how uses used there"
 )
 _FUNCTION = frozenset(_FUNCTION_WORDS.split())
+_AUXILIARIES = frozenset(("can", "could", "will", "would", "should", "may", "might", "must"))
 
 
 def short(text: str, question: str = "") -> str | None:
@@ -156,6 +170,8 @@ def short(text: str, question: str = "") -> str | None:
     said = _YES_NO.match(sentence) if _CHOOSES.match(question) else None
     if said:
         return said[1].lower()
+    if _CHOOSES.match(question) and (repeated := _repeats(sentence, question)):
+        return repeated
     answer = compared(_taken_out(sentence, _words(question), question))
     return answer if answer and len(answer.split()) <= MOST_WORDS else None
 
@@ -198,6 +214,14 @@ def _sentence(text: str) -> str:
     return first
 
 
+def _repeats(sentence: str, question: str) -> str | None:
+    """yes or no where a sentence says again what was asked, or that it is not so; None for any other."""
+    denies = _DENIES.search(sentence)
+    said = _words(_DENIES.sub(" ", sentence)) - _AUXILIARIES
+    asked = _words(question) - _AUXILIARIES
+    return ("no" if denies else "yes") if said and said == asked and " or " not in question else None
+
+
 def _words(text: str) -> frozenset[str]:
     words = _WORD.findall(normalised(text))
     return frozenset(_stem(word) for word in words if word not in _FUNCTION)
@@ -227,6 +251,8 @@ def _taken_out(sentence: str, asked: frozenset[str], question: str) -> str:
     main = _without_asked(_CLAUSE.sub("", sentence), asked)
     if _DONE_BY.match(main):
         return _bare(main)
+    if done := _DONE_BY_ABROAD.fullmatch(main):
+        return done[1]
     if (amount := _AMOUNT.match(main)) and _HOW_MANY.search(question):
         return amount[1]
     if copula := _COPULA.search(main):

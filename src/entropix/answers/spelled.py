@@ -1,9 +1,9 @@
-"""Numbers in English words, read where a text has no digits to state."""
+"""Numbers in English words and in Chinese characters, read where a text has no digits to state."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from entropix.answers.numerals import fraction
 
@@ -33,27 +33,63 @@ _BROKEN = re.compile(
     re.IGNORECASE,
 )
 _ANY = 10**18
+_HAN_DIGITS = {
+    sign: n
+    for n, signs in enumerate(("零〇", "一", "二两兩", "三", "四", "五", "六", "七", "八", "九"))
+    for sign in signs
+}
+_HAN_SCALES = {"十": 10, "百": 100, "千": 1000, "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
+_HAN_NUMBER = rf"[{''.join(_HAN_DIGITS)}{''.join(_HAN_SCALES)}]{{1,24}}"
+_HAN_AT_MARK = re.compile(rf"[\s:：是为為は]{{0,4}}({_HAN_NUMBER})")
+_HAN_COUNTED = re.compile(
+    rf"({_HAN_NUMBER})(?=[个個只隻人元块塊颗顆棵朵条條张張支枝本名位次天岁歲年月日小时時分秒米公里厘千克斤升件双雙页頁倍辆輛台瓶杯盒箱袋间間円冊匹枚つ])"
+)
 _DECORATION = " \t\n*_.!\"'`()$:"
 REACH, LONGEST = 60, 160
 """Characters behind a mark, and of a text without marks, in which a number in words is looked for."""
 
 
-def in_words(text: str, marks: Sequence[int]) -> str | None:
+def in_words(text: str, marks: Sequence[int], counts: Callable[[str, int], bool] | None = None) -> str | None:
     """The number that a text states in words: the first one right behind one of `marks`, the last mark first; without
-    marks, that of a short text that has one such number and no more than that."""
+    marks, that of a short text that has one such number and no more than that, or one that `counts` what is asked for,
+    given the text and where the number ends."""
     for at in sorted(marks, reverse=True):
         clause = text[at : at + REACH].lstrip(_DECORATION).split("\n", 1)[0]
         if broken := _BROKEN.match(clause):
             return _broken(broken)
         if found := _SPELLED.search(clause):
             return _value(found)
+        if han := _HAN_AT_MARK.match(clause):
+            return _han_value(han[1])
     if broken := _BROKEN.fullmatch(text.strip(_DECORATION)):
         return _broken(broken)
     if whole := whole_number(text):
         return whole
     spelled = list(_SPELLED.finditer(text)) if len(text) <= LONGEST and not marks else []
-    # "one" is more often a pronoun
-    return _value(spelled[0]) if len(spelled) == 1 and spelled[0]["words"].lower() != "one" else None
+    if counts and len(spelled) > 1:
+        spelled = [found for found in spelled if counts(text, found.end())]
+    if len(spelled) == 1 and spelled[0]["words"].lower() != "one":  # which is more often a pronoun
+        return _value(spelled[0])
+    counted = _HAN_COUNTED.findall(text) if len(text) <= LONGEST else []
+    return _han_value(counted[0]) if len(counted) == 1 and counted[0] != "一" else None  # an article, too
+
+
+def _han_value(written: str) -> str | None:
+    """Of 一百二十五, and of 二〇二四 digit by digit; None where the characters are no number."""
+    if len(written) > 1 and all(sign in _HAN_DIGITS for sign in written):
+        return "".join(str(_HAN_DIGITS[sign]) for sign in written).lstrip("0") or "0"
+    total = group = 0
+    digit: int | None = None
+    for sign in written:
+        if sign in _HAN_DIGITS:
+            if digit:
+                return None
+            digit = _HAN_DIGITS[sign]
+        elif (scale := _HAN_SCALES[sign]) < 10**4:
+            group, digit = group + (1 if digit is None else digit) * scale, None
+        else:
+            total, group, digit = (total + group + (digit or 0)) * scale, 0, None
+    return str(total + group + (digit or 0))
 
 
 def whole_number(text: str) -> str | None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
+from entropix.answers.asked import AskedNumber
 from entropix.answers.boxes import closed, is_expression, last_boxes, without_texts
 from entropix.answers.marks import HASHES, MARK, spoken
 from entropix.answers.numerals import Numeral, numerals, readable
-from entropix.answers.several import in_expression, settled, variable_asked, variables
+from entropix.answers.several import in_expression, settled, variables
 from entropix.answers.spelled import in_words
 from entropix.answers.units import merged
 
@@ -16,7 +17,8 @@ REACH = 400
 """Characters behind a mark within which its answer stands."""
 
 _WEAK = re.compile(
-    r"(?:\b(?:equals|is equal to|comes to|amounts to|in total|altogether|therefore|thus|hence|the total is)\b|∴"
+    r"(?:\b(?:equals|is equal to|comes to|amounts to|in total|altogether|therefore|thus|hence|the total is"
+    r"|(?:for|making|makes|giving|gives|with) a (?:grand |combined )?total of)\b|∴"
     r"|\b(?:total|sum) ?[:=])"
     r"[,:]?\s?(?=[*$€£(\\]{0,4}\s?[-−]?[$€£]?\s?[\d.\\])",
     re.IGNORECASE,
@@ -29,7 +31,7 @@ _WORDED = re.compile(
     re.IGNORECASE,
 )
 _REASON = re.compile(
-    r"\b(?:because|since|as (?=\S{1,20} ?[-+*/×=\d])|where|given that)|[;≈]|(?<![A-Za-z])\(|[.!?。！？](?=\s|$)|。"
+    r"\b(?:because|since|as (?=\S{1,20} ?[-+*/×=\d])|where|given that)|[;≈]|(?<![A-Za-z\d])\(|[.!?。！？](?=\s|$)|。"
     r"|\bnot\b|\bno\b|\b(?:of (?:which|whom|them)|including|from [$€£]?\d\S{0,12} (?:to|until))\b|其中"
     r"|:\s\d{1,9} \w{1,20}(?:,| and| \+)",
     re.IGNORECASE,
@@ -52,6 +54,19 @@ _UNKNOWN = re.compile(
 _EQUAL = re.compile("[=≈]")
 _COMPARED = re.compile(r" (?:more|fewer|less|greater|larger|smaller|older|younger|higher|lower|times)\b", re.IGNORECASE)
 _ASIDE = re.compile(r",? (?:which|that) (?:is|was|are|were) $", re.IGNORECASE)
+_LARGER = re.compile(
+    r" (?:is|are) (?:[a-z]{1,12} ){0,2}?(?:\w{3,12}er|more|less)(?: [a-z]{2,12})? than[ $€£(*]{1,4}", re.IGNORECASE
+)
+_CHANGES = re.compile(
+    r"\b(?:drop|fall|rise|grow|go|increase|decrease|decline|reduce|shrink|climb|change|come)(?:s|d|es|ped)?"
+    r"(?: (?:up|down))? $",
+    re.IGNORECASE,
+)
+"""Before "from 40 to 30": what is 30 now."""
+_ALSO_SAID = re.compile(
+    r"(?: [^\W\d]{1,20}| ?[°%$€£]){1,3}, or (?:about |around |roughly |approximately |nearly |just over )?[$€£]?"
+)
+"""Between an amount and the same one in another unit: 5 km, or about 3.1 miles."""
 _OVERALL = re.compile(r"(?: [^\W\d]{1,20}){0,3} (?:in total|altogether|in all)\b", re.IGNORECASE)
 _AMOUNT = re.compile(
     r"(?:\b(?:is|are|was|were|be|equals|has|have|had|gets?|got|receives?|costs?|needs?|pays?|earns?|takes?"
@@ -59,7 +74,13 @@ _AMOUNT = re.compile(
     r"(?: (?:about|around|only|exactly|approximately|a total of))?[ *($€£]{0,5}$",
     re.IGNORECASE,
 )
-_AT_RATE = re.compile(r"\bat(?: a \w{2,12} of)?\s?$", re.IGNORECASE)
+_AT_RATE = re.compile(r"\b(?:at(?: a \w{2,12} of)?|по)\s?$", re.IGNORECASE)
+_EXACT = re.compile(r"π|√|\\pi(?![A-Za-z])|\\sqrt")
+_GROUPS = re.compile(
+    r"(?: [^\W\d]{2,20}){1,2},? (?:of|with|containing|holding|having|(?:that|which) (?:have|hold|contain)|for"
+    r"|at) [$€£]?"
+)
+_OF_EACH = re.compile(r"(?: [^\W\d]{2,20}){0,2} (?:each|apiece)\b\W{0,4}$")
 _OUT_OF = re.compile(r"(?: [^\W\d]{1,20}){0,2} out of (?:the |every |all )?")
 _FOR = re.compile(
     r"(?: [^\W\d]{1,20}| ?[$€£%²³°]|/[a-z]{1,6}){0,4}?,?"
@@ -73,7 +94,8 @@ _LABEL = re.compile(
 )
 _BESIDE = re.compile(
     r"[\W_]{0,8}(?:(?:let me know|feel free|if you (?:have|need|want|would|like)|(?:i )?hope|confidence|would you"
-    r"|do you|please|explanation|check|verification|verify(?:ing)?|source|disclaimer)\b|note\W{0,3}:|p\.?s\.)",
+    r"|do you|please|explanation|check|verification|verify(?:ing)?|source|disclaimer)\b|note\W{0,3}:|note that"
+    r"|p\.?s\.)",
     re.IGNORECASE,
 )
 MOST_ASIDES = 12
@@ -97,22 +119,24 @@ _SENTENCE = re.compile(r"(?<=[.!?])[*_)\]]{0,3}\s+(?=\S)|\n+|(?<=[。！？])")
 def stated_number(text: str, question: str = "") -> str | None:
     """The number that a text answers: in its last box, else behind its last mark, else in its last sentence. question:
     the unit or the variable that is asked for, where a text gives several."""
-    text = merged(readable(closed(spoken(text))), question)
-    asked = variable_asked(question)
+    asked = AskedNumber(question)
+    text = merged(readable(asked.years(closed(spoken(text)))), question)
     boxes = last_boxes(text)
     if boxes and not _LETTER.fullmatch(boxes[-1]):
-        return _of_box(boxes, question, asked) or None
+        return _of_box(boxes, asked) or None
     marks = [m.end() for m in MARK.finditer(text)]
     marks += [m.start() + 4 for m in HASHES.finditer(text) if not _HEADING.match(m.group())]
     for end in sorted(marks, reverse=True):
         if (found := _of_mark(text, end, asked)) is not None:
             return found or None
     found = _of_last_sentence(text, asked)
-    return (in_words(text, marks) if found is None else found) or None
+    if found is None:
+        found = in_words(text, marks, asked.counts) or asked.none(text)
+    return found or None
 
 
-def _of_box(boxes: list[str], question: str, asked: str) -> str | None:
-    box = merged(without_texts(", ".join(boxes)), question)[:REACH]
+def _of_box(boxes: list[str], asked: AskedNumber) -> str | None:
+    box = merged(without_texts(", ".join(boxes)), asked.question)[:REACH]
     if not _EQUAL.search(box) and is_expression(box):
         return None
     return in_words(box, [0]) if (found := _of_clause(box, asked)) is None else found
@@ -124,7 +148,7 @@ def _behind(text: str, start: int) -> tuple[str, str]:
     return rest.split("\n", 1)[0], rest.split("\n\n", 1)[0]
 
 
-def _of_mark(text: str, mark: int, asked: str) -> str | None:
+def _of_mark(text: str, mark: int, asked: AskedNumber) -> str | None:
     """The number stated behind a mark: of its line, or of the last sentence of what is worked out there."""
     line, paragraph = _behind(text, mark)
     is_heading = "\n" in text[mark : mark + 8]
@@ -136,10 +160,10 @@ def _of_mark(text: str, mark: int, asked: str) -> str | None:
     return _of_last_sentence(paragraph, asked)
 
 
-def _of_clause(clause: str, asked: str) -> str | None:
+def _of_clause(clause: str, asked: AskedNumber) -> str | None:
     """The number that the words behind a mark state; "" where they state several, or an expression."""
     if given := variables(clause):
-        return given.get(asked, "")
+        return given.get(asked.variable, "")
     found = _undenied(clause, numerals(clause, items=False))
     again = _RESTATED.search(clause) or _WORDED.search(clause)
     if again and (later := [n for n in found if n.start >= again.end()]):
@@ -181,10 +205,10 @@ def _of_equation(clause: str, found: list[Numeral], stop: int) -> Numeral | None
     return found[-1]
 
 
-def _of_last_sentence(text: str, asked: str) -> str | None:
+def _of_last_sentence(text: str, asked: AskedNumber) -> str | None:
     """The number that the last sentence with one states; "" where it states several, or an expression."""
     if given := variables(text.strip()[:REACH], lines=True):
-        return given.get(asked, "")
+        return given.get(asked.variable, "")
     found = numerals(text)
     if not found:
         return None
@@ -195,25 +219,30 @@ def _of_last_sentence(text: str, asked: str) -> str | None:
     return _of_sentence(sentence, found, asked)
 
 
-def _of_sentence(sentence: str, found: list[Numeral], asked: str) -> str | None:
+def _of_sentence(sentence: str, found: list[Numeral], asked: AskedNumber) -> str | None:
     """The number of `found`, those of a sentence without a mark, that it concludes with."""
     if _UNKNOWN.search(sentence):
         return None
     if given := variables(sentence[:REACH]):
-        return given.get(asked, "")
-    found = _undenied(sentence, found) or found
+        return given.get(asked.variable, "")
+    if not (found := _undenied(sentence, found)):
+        return ""
+    if (named := asked.of_names(sentence, found)) is not None:
+        return named
     bold = [n for m in _BOLD.finditer(sentence) for n in found if m.start() <= n.start and n.end <= m.end()]
     if bold:
         return _written(sentence, bold, bold[-1])
     again = list(_RESTATED.finditer(sentence))
     if again and (value := _of_clause(sentence[again[-1].end() :][:REACH], asked)):
         return value
+    if _is_unmultiplied(sentence, found) and not asked.of_each:
+        return ""
     if overall := [n for n in found if _OVERALL.match(sentence, n.end)]:
         return overall[-1].value
     for clause in _introduced(sentence):
         if (value := _of_clause(clause, asked)) is not None:
             return value
-    return _written(sentence, found, _concluded(sentence, found))
+    return _written(sentence, found, asked.preferred(sentence, found, _concluded(sentence, found)))
 
 
 def _introduced(sentence: str) -> list[str]:
@@ -242,10 +271,16 @@ def _telling(text: str, found: list[Numeral], starts: list[int]) -> tuple[int, i
 
 def _concluded(sentence: str, found: list[Numeral]) -> Numeral:
     """The last number of a sentence that is no reason, comparison, date or number of others."""
-    stop = next((m.start() for m in _REASON.finditer(sentence) if m.start() >= found[0].end), len(sentence))
+    stop = next(
+        (m.start() for m in _REASON.finditer(sentence, found[0].end) if not _goes_on(sentence, m)), len(sentence)
+    )
     kept = [n for n in found if n.start < stop] or found
     if len(kept) > 1 and _COMPARED.match(sentence, kept[-1].end) and _ASIDE.search(sentence[: kept[-1].start]):
         kept.pop()  # 12, which is 3 more than …
+    if len(kept) == 2 and _LARGER.fullmatch(sentence, kept[0].end, kept[1].start):
+        kept.pop()  # 9.9, which is larger than 9.11
+    if len(kept) > 1 and _ALSO_SAID.fullmatch(sentence, kept[-2].end, kept[-1].start):
+        kept.pop()
     if len(kept) > 1 and _is_when(sentence, kept[-1]):
         kept.pop()
     if len(kept) > 1 and _AT_RATE.search(sentence[max(kept[-1].start - 12, 0) : kept[-1].start]):
@@ -262,6 +297,21 @@ def _concluded(sentence: str, found: list[Numeral]) -> Numeral:
     if _AFTER_OPERATOR.search(sentence[max(at.start - 8, 0) : at.start].rstrip()):
         return _of_equation(sentence, kept, stop) or at
     return at
+
+
+def _is_unmultiplied(sentence: str, found: list[Numeral]) -> bool:
+    """Whether a sentence ends with how many there are of how much each: 3 boxes of 12 eggs each."""
+    return bool(
+        len(found) > 1
+        and _OF_EACH.match(sentence, found[-1].end)
+        and _GROUPS.fullmatch(sentence, found[-2].end, found[-1].start)
+    )
+
+
+def _goes_on(sentence: str, reason: re.Match[str]) -> bool:
+    """Whether a reason is none: it rises "from 30 to 40", and what follows π "≈" is its value."""
+    before = sentence[max(reason.start() - 40, 0) : reason.start()]
+    return bool(_EXACT.search(before) if reason[0] == "≈" else _CHANGES.search(before))
 
 
 def _is_when(sentence: str, number: Numeral) -> bool:

@@ -1,7 +1,8 @@
 """Amounts that a text gives in two units, and dozens, as one number of one unit.
 
 "3 dollars and 50 cents" are 3.5 dollars, "5 feet 6 inches" 5.5 feet, "10 days and 5 hours" 245/24 days: of the larger
-unit, or of the one that the question asks for ("how many minutes"). "4 dozen" are 48, unless dozens are asked for.
+unit, or of the one that the question asks for ("how many minutes"). So is an amount in one unit, where the text has
+none in the unit that is asked for: "half an hour" are 30 minutes. "4 dozen" are 48, unless dozens are asked for.
 """
 
 from __future__ import annotations
@@ -58,8 +59,9 @@ _AMOUNT = re.compile(
     r"(?<![A-Za-zÀ-ɏͰ-ԯ\d_.,/^])(?:(?P<sign>[$€£₹]) ?)?"
     r"(?:(?P<broken>(?:\d{1,9} )?\d{1,9}/\d{1,9})(?![/\d])"
     r"|(?P<digits>\d{1,3}(?:,\d{3}){1,4}(?!\d)(?:\.\d{1,9})?|\d{1,15}(?:\.\d{1,9})?)"
-    rf"|(?P<spelled>(?:{_SPELLED})(?:-(?:{_SPELLED}))?(?= (?:{_UNIT})))|(?P<article>(?<!\d )an?)(?= (?:{_UNIT})))"
-    rf"(?:[ -]?(?P<unit>{_UNIT}))?(?P<half>,? and (?:a|one)[ -]half\b(?! an?\b))?",
+    rf"|(?P<spelled>(?:{_SPELLED})(?:-(?:{_SPELLED}))?)(?P<half> and (?:a|one)[ -]half)?(?= (?:{_UNIT}))"
+    rf"|(?P<halved>half) an?(?= (?:{_UNIT}))|(?P<article>(?<!\d )an?)(?= (?:{_UNIT})))"
+    rf"(?:[ -]?(?P<unit>{_UNIT}))?(?P<more>,? and (?:a|one)[ -]half\b(?! an?\b))?",
     re.IGNORECASE,
 )
 _JOINT = re.compile(r",? ?(?P<and>(?:and|und|et|y|&) )?")
@@ -90,9 +92,16 @@ class _Amount:
             value = sum((Fraction(part) for part in found["broken"].split() if not part.endswith("/0")), Fraction(0))
         elif found["digits"]:
             value = Fraction(found["digits"].replace(",", ""))
+        elif found["halved"]:
+            value = Fraction(1, 2)
         else:
             value = Fraction(sum(SMALL_NUMBERS[word] for word in (found["spelled"] or "one").lower().split("-")))
-        return value + (Fraction(1, 2) if found["half"] else 0)
+        return value + (Fraction(1, 2) if self.is_broken else 0)
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether a half is written in words."""
+        return bool(self.found["half"] or self.found["more"])
 
     @property
     def start(self) -> int:
@@ -105,21 +114,23 @@ class _Amount:
 
 def merged(text: str, question: str = "") -> str:
     """`text` with every amount in several units, and every dozen, as one number."""
-    asked = [found["unit"] for found in _WANTED.finditer(question)]
+    asked = [found["unit"].lower() for found in _WANTED.finditer(question) if found["unit"].lower() != "in"]
     parts, done = [], 0
     amounts = [_Amount(found) for found in _AMOUNT.finditer(text)]
+    written = {amount.unit.lower() for amount in amounts}
+    missing = [a for a in asked if not any(f.get(a, -1) == f.get(w) for f in _FAMILIES for w in written)]
     at = 0
     while at < len(amounts):
-        run, family = _run(text, amounts, at)
+        run, families = _run(text, amounts, at)
         at += len(run)
-        if family and (number := _as_one(run, family, asked)):
+        if families and (number := _as_one(run, families, asked if _has_own_unit(run) else missing)):
             parts += [text[done : run[0].start], number]
             done = run[-1].end
     return "".join((*parts, text[done:]))
 
 
-def _run(text: str, amounts: list[_Amount], at: int) -> tuple[list[_Amount], dict[str, int] | None]:
-    """The amounts from `at` on that are one together, and the units they share."""
+def _run(text: str, amounts: list[_Amount], at: int) -> tuple[list[_Amount], list[dict[str, int]]]:
+    """The amounts from `at` on that are one together, and the families of the units they share."""
     run = [amounts[at]]
     families = [f for f in _FAMILIES if run[0].unit.lower() in f]
     for following in amounts[at + 1 : at + MOST_UNITS] if families else ():
@@ -134,17 +145,26 @@ def _run(text: str, amounts: list[_Amount], at: int) -> tuple[list[_Amount], dic
             break
         families = closer
         run.append(following)
-    return run, families[0] if families else None
+    return run, families
 
 
-def _as_one(run: list[_Amount], family: dict[str, int], asked: list[str]) -> str:
-    """The number that replaces a run, with its unit; "" where it stays as it is."""
+def _has_own_unit(run: list[_Amount]) -> bool:
+    """Whether it is several units, or dozens, which are put into any unit that is asked for; else only into one that
+    the text does not know."""
+    return len(run) > 1 or run[0].unit.lower().startswith("dozen")
+
+
+def _as_one(run: list[_Amount], families: list[dict[str, int]], asked: list[str]) -> str:
+    """The number that replaces a run, with its unit; "" where it stays as it is. asked: the units to put it into."""
+    one = run[0]
+    if len(run) == 1 and (one.found["article"] or (len(one.unit) == 1 and one.unit.isalpha())):
+        asked = []  # miles an hour, 5 m
+    family, unit = next(((f, a) for f in families for a in asked if a in f), (families[0], one.unit))
     if "dozen" in family:
-        return "" if run[0].found["article"] or any(a.lower() in family for a in asked) else _written(run[0].value * 12)
-    if len(run) == 1 and not run[0].found["half"]:
+        return "" if one.found["article"] or unit in asked else _written(one.value * 12)
+    if len(run) == 1 and unit == one.unit and not (one.is_broken or one.found["halved"]):
         return ""
-    unit = next((a for a in asked if a.lower() in family), run[0].unit) if len(run) > 1 else run[0].unit
-    whole = sum((one.value * family[one.unit.lower()] for one in run), Fraction(0)) / family[unit.lower()]
+    whole = sum((each.value * family[each.unit.lower()] for each in run), Fraction(0)) / family[unit.lower()]
     return f"{_written(whole)} {unit}" if unit.isalpha() else _written(whole)
 
 
