@@ -351,7 +351,7 @@ class Result:
     def confidence_source(self) -> str:
         """What `confidence` was read off, for a person."""
         search = self.search
-        if search is None or not search.shares:
+        if search is None or search.confidence is None:
             return "the probability of one text, not calibrated"
         agree = f"{search.agreeing} of {search.ballots} texts agree"
         return f"{agree}{self.calibration or '; share of the ballots, not calibrated'}"

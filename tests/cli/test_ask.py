@@ -74,8 +74,12 @@ def test_ballots_per_question_move_between_several(cli: Any) -> None:
 def test_texts_without_an_answer_say_so(cli: Any) -> None:
     cli.script = saying("I cannot say.", certainty=20)
     shown = cli("ask", "--answer", "number", "--effort", "low", "How many?")
-    assert shown.code == 0
-    assert "I cannot say." in shown.out
+    assert (shown.code, shown.out) == (0, "I cannot say.\n")
+    assert "no text gives an answer to count, so the likeliest text is given" in shown.err
+    assert "8 texts ·" in shown.err
+    record = json.loads(cli("ask", "--answer", "number", "--effort", "low", "--json", "How many?").out)
+    assert (record["answer"], record["confidence"]) == (None, 0.0)
+    assert record["confidence_source"].startswith("0 of 8 texts agree")
 
 
 @pytest.mark.parametrize(
@@ -105,6 +109,13 @@ def test_generate_says_what_a_vote_has_found(cli: Any) -> None:
     shown = cli("generate", "-p", "sample", "--seed", "1", "-n", "5", "--search", search, "hi")
     assert "vote: " in shown.err
     assert "1 of 3 texts agree" in shown.err
+
+
+def test_generate_says_that_a_vote_has_found_nothing(cli: Any) -> None:
+    cli.script = saying("I cannot say.", certainty=20)
+    shown = cli("generate", "-p", "sample", "--seed", "1", "--search", "vote:n=3,answer=number", "hi")
+    assert shown.out == "I cannot say.\n"
+    assert "no text gives an answer to count" in shown.err
 
 
 def test_an_answer_is_printed_only_where_its_risk_is_kept(sure: Any, tmp_path: Path) -> None:

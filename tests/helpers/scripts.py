@@ -28,6 +28,17 @@ def seven_or_on_and_on(tokens: tuple[int, ...]) -> Array:
     return out
 
 
+def one_after_the_other(tokens: tuple[int, ...]) -> Array:
+    """Says 2, 5 or 9, and blanks until the text is so long."""
+    said = tokens[max(i + 1 for i, t in enumerate(tokens) if t == ASSISTANT) :]
+    out = np.full(VOCABULARY, -50.0)
+    if not said:
+        out[[ord(digit) for digit in "259"]] = 2.0, 2.1, 2.0
+    else:
+        out[ord(" ") if len(said) < int(chr(said[0])) else END] = 20.0
+    return out
+
+
 def seven_or_eight(tokens: tuple[int, ...]) -> Array:
     """Says 7, or nearly as often 8, and ends."""
     said = tokens[max(i + 1 for i, t in enumerate(tokens) if t == ASSISTANT) :]

@@ -16,7 +16,7 @@ from entropix.decoding import Branch, Job, Request
 from entropix.errors import ParameterError
 from entropix.policies import make_policy
 from entropix.search import Vote
-from entropix.search.ballots import ONE_VOTE, count
+from entropix.search.ballots import NO_ANSWER, ONE_VOTE, count
 from entropix.search.scores import path_probability, trace_confidence
 from entropix.types import Action, Regime, Step, Thresholds
 
@@ -186,6 +186,12 @@ def test_one_ballot_alone_is_no_share_of_votes(given: list[tuple[str | None, str
     counted = count(cast(given), Vote(answer=by_text, **options), 0)
     assert counted is not None
     assert (counted.confidence, counted.shares, counted.note) == (None, {}, ONE_VOTE)
+
+
+def test_ballots_without_an_answer_say_that_there_is_none() -> None:
+    counted = count(cast([(None, "end"), (None, "end"), ("A", "length")]), Vote(answer=by_text), 0)
+    assert counted is not None
+    assert (counted.answer, counted.confidence, counted.shares, counted.note) == (None, 0.0, {}, NO_ANSWER)
 
 
 @pytest.mark.parametrize("given", [[("A", "end"), (None, "end")], [("A", "length"), ("B", "length")]])

@@ -12,8 +12,9 @@ import entropix
 from entropix.engines import Engine
 from entropix.engines.scripted import ScriptedEngine, saying
 from entropix.errors import ParameterError, PromptError
+from entropix.search.ballots import ONE_VOTE
 from entropix.search.effort import LEVELS, plan_effort
-from helpers.scripts import seven_or_on_and_on
+from helpers.scripts import one_after_the_other, seven_or_on_and_on
 
 
 def model(text: str, **values: Any) -> entropix.Model:
@@ -122,6 +123,20 @@ def test_of_a_vote_that_is_stopped_before_any_text_has_ended_there_is_what_the_f
     assert (result.answer, result.finish_reason) == (None, "cancelled")
     assert "The answer is 9.".startswith(result.text)
     assert not any("it was stopped" in note for note in result.notes)
+
+
+def test_who_watches_a_vote_changes_nothing_of_what_is_said_of_it() -> None:
+    """While one text of three has ended, one ballot alone votes; that is not said of the vote in the end."""
+    stream = entropix.Model(ScriptedEngine(one_after_the_other, sequences=9)).stream(
+        "How many?", seed=2, effort="low", answer="number"
+    )
+    notes: list[tuple[str, ...]] = []
+    stream.watch = lambda: not notes.extend(s.notes for s in stream.searches if s is not None)
+    for _ in stream:
+        pass
+    assert any(ONE_VOTE in said for said in notes)
+    assert stream.result.search is not None
+    assert (stream.result.search.ballots > 1, stream.result.search.notes) == (True, ())
 
 
 def test_a_prompt_that_is_none_is_refused_with_effort_as_without() -> None:

@@ -348,13 +348,12 @@ class Answering(Host):
         record = None
         if self.search:
             self.trunk = winner
-            self.notes = self.search.notes = [*self.notes, *self.search.notes]
+            self.search.notes = [*self.notes, *self.search.notes]
             record = self.search.record(self.texts)
         for text in self.texts:
             for step in text.steps:
                 step.position = prompt_tokens + step.index
         steps, ended = tuple(winner.steps), winner.finish_reason or "cancelled"
-        extract = extractor_of(self.ask.plan)
         return Result(
             text=winner.text,
             finish_reason=ended,
@@ -367,10 +366,10 @@ class Answering(Host):
             profile=profile,
             model=model,
             seconds=time.perf_counter() - self.began,
-            notes=(*notes, *dict.fromkeys(self.notes)),
+            notes=(*notes, *dict.fromkeys(record.notes if record else self.notes)),
             search=record,
             thresholds=thresholds,
-            uncertainties=Uncertainties(lambda: observed(steps, ended, record, extract)),
+            uncertainties=Uncertainties(lambda: observed(steps, ended, record, extractor_of(self.ask.plan))),
             spans=Spans(lambda: spans_of(winner.text, steps)),
         )
 

@@ -97,9 +97,8 @@ class Exploration:
 
     def record(self, branches: list[Any]) -> SearchRecord:
         """What has been tried, for the trace. branches: all there ever were."""
-        if self.counted and self.counted.note:
-            self.notes.append(self.counted.note)
-        return search_record(self.plan.spec, branches, self.host.trunk, self.counted, self.notes, self.ends)
+        said = [self.counted.note] if self.counted and self.counted.note else []  # so far: more texts may change it
+        return search_record(self.plan.spec, branches, self.host.trunk, self.counted, [*self.notes, *said], self.ends)
 
     # what a tactic can do beside what the host does
 
