@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -12,6 +13,7 @@ from entropix.engines.scripted import saying
 from entropix.errors import EntropixError, ParameterError, ProfileError
 from entropix.trace.records import result_from, result_record, to_json
 from helpers.confidences import calibrated, calibration
+from helpers.scripts import seven_or_on_and_on
 
 SURE = saying("The answer is 9.", certainty=20)
 
@@ -22,6 +24,8 @@ def test_an_answer_has_the_calibrated_confidence_and_says_from_what() -> None:
     assert result.share == 1
     assert result.confidence_source == "3 of 3 texts agree, lead:3; calibrated on 120 items of sums"
     assert (result.abstained, result.risk_bound) == (False, None)
+    assert result.search is not None
+    assert not result.search.stopped
 
 
 @pytest.mark.parametrize(
@@ -88,6 +92,24 @@ def test_an_open_question_and_texts_without_an_answer_abstain() -> None:
 def test_one_question_of_a_batch_abstains_alone() -> None:
     found = calibrated(SURE, calibration()).ask(["How many?", "Why is the sky blue?"], risk=0.1, seed=1)
     assert [result.abstained for result in found] == [False, True]
+
+
+def test_a_vote_that_was_stopped_is_none_that_the_calibration_is_for() -> None:
+    """Two of three texts have ended and agree, and the rule would have drawn more."""
+    stream = calibrated(seven_or_on_and_on, calibration()).stream("How many?", effort="medium", seed=2, risk=0.1)
+    looks = itertools.count()
+    stream.watch = lambda: next(looks) < 8
+    for _ in stream:
+        pass
+    result = stream.result
+    assert result.search is not None
+    assert (result.answer, result.search.agreeing, result.search.stopped) == ("7", 2, True)
+    assert (result.calibrated, result.abstained, result.risk_bound) == (None, True, None)
+    assert result.confidence_source == "2 of 2 texts agree; share of the ballots, not calibrated"
+    assert any("stopped before its rule ended it" in note for note in result.notes)
+    again = result_from(json.loads(to_json(result_record(result))), {}, result.steps)
+    assert again.search is not None
+    assert again.search.stopped
 
 
 @pytest.mark.parametrize("risk", [0, 1, -0.1, "0%", "100%", "ten", "", float("nan"), True])

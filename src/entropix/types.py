@@ -1,7 +1,6 @@
 """Frozen values that flow between rooms. Nothing here computes; everything may import it.
 
-Arrays have one entry per row, a row being one sequence of the batch. `Array` is any array of the Python array
-API standard: NumPy and torch today.
+Arrays have one entry per row, a row being one sequence of the batch.
 """
 
 from __future__ import annotations
@@ -252,7 +251,7 @@ class SearchRecord:
     """What a search has tried. shares: each answer's share of the votes' weight, largest first; empty where no vote
     was held, or by one ballot alone. confidence: the share of the answer given, among all ballots including those
     without an answer, None where shares mean nothing. ballots: how many texts were counted; agreeing: how many
-    of them gave the answer."""
+    of them gave the answer; stopped: whether it was ended from outside, before its own rule ended it."""
 
     spec: str
     branches: tuple[BranchRecord, ...]
@@ -262,6 +261,7 @@ class SearchRecord:
     ballots: int = 0
     notes: tuple[str, ...] = ()
     agreeing: int = 0
+    stopped: bool = False
 
     def __repr__(self) -> str:
         answer = None if self.answer is None else f"answer={quoted(self.answer)}"

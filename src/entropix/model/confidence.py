@@ -17,6 +17,9 @@ from entropix.profiles.confidence import HOW, Calibration, Evidence, Setting
 from entropix.search import SearchPlan
 from entropix.types import ModelInfo, SearchRecord
 
+STOPPED = "the vote was stopped before its rule ended it, so its confidence is the share of the ballots, not calibrated"
+"""The note of one that a calibration would have been for."""
+
 PROBE = ({"role": "user", "content": "question"},)
 """The conversation whose tokens stand for a chat template."""
 
@@ -111,6 +114,8 @@ def judge(
     assert search is not None
     assert isinstance(plan, SearchPlan)
     made, why = fitting(known, setting)
+    if made is not None and search.stopped:  # those that end first are short, and a rule that has not ended saw fewer
+        made, why = None, STOPPED
     if made is None:
         return Verdict(abstained=risk is not None, notes=(why,) if why else ())
     try:

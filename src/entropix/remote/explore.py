@@ -348,7 +348,7 @@ class Answering(Host):
         record = None
         if self.search:
             self.trunk = winner
-            self.search.notes = [*self.notes, *self.search.notes]
+            self.search.notes, self.search.stopped = [*self.notes, *self.search.notes], bool(self.cut)
             record = self.search.record(self.texts)
         for text in self.texts:
             for step in text.steps:

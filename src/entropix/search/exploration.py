@@ -26,6 +26,8 @@ class Exploration:
         self.tactics: list[Tactic] = [] if plan.max_sequences == 1 else [s.begin(plan) for s in plan.strategies]
         self.counted: Count[Any] | None = None
         self.notes: list[str] = []
+        self.stopped = False
+        """Whether the answer was ended from outside: by its reader, or a time limit."""
         self.ends: dict[int, int] = {}
         """By the number of each text that has ended, how many had ended before it."""
 
@@ -98,7 +100,8 @@ class Exploration:
     def record(self, branches: list[Any]) -> SearchRecord:
         """What has been tried, for the trace. branches: all there ever were."""
         said = [self.counted.note] if self.counted and self.counted.note else []  # so far: more texts may change it
-        return search_record(self.plan.spec, branches, self.host.trunk, self.counted, [*self.notes, *said], self.ends)
+        notes, trunk = [*self.notes, *said], self.host.trunk
+        return search_record(self.plan.spec, branches, trunk, self.counted, notes, self.ends, self.stopped)
 
     # what a tactic can do beside what the host does
 

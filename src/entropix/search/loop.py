@@ -63,6 +63,7 @@ class LoopHost(Host):
         decoder.conclude(self.job, counted.winner if counted else self.job.trunk)
 
     def stopped(self, decoder: Decoder) -> None:
+        self.search.stopped = True
         counted = self.search.close()
         if counted is not None:
             self.search.notes.append(

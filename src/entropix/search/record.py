@@ -80,9 +80,10 @@ def search_record(
     counted: Count[AnyBallot] | None,
     notes: Sequence[str],
     before: Mapping[int, int],
+    stopped: bool,
 ) -> SearchRecord:
     """A whole search. counted: its vote, None where no text has ended; before: by the number of each text that has
-    ended, how many had ended before it."""
+    ended, how many had ended before it; stopped: whether it was ended from outside."""
     weights = counted.weights if counted else {}
     return SearchRecord(
         spec,
@@ -93,4 +94,5 @@ def search_record(
         len(weights),
         tuple(notes),
         counted.agreeing if counted else 0,
+        stopped,
     )

@@ -130,6 +130,7 @@ def search_from(record: Mapping[str, Any]) -> SearchRecord:
         ballots=_whole(record, "ballots", 0),
         notes=tuple(str(note) for note in _list(record, "notes", ())),
         agreeing=_whole(record, "agreeing", 0),
+        stopped=record.get("stopped") is True,
     )
 
 
