@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from entropix.engines.scripted import hashed, saying
+from entropix.engines.scripted import Script, hashed, saying
+from entropix.types import Array
 from helpers.confidences import calibrated, calibration
+from helpers.scripts import seven_or_on_and_on
 
 
 @pytest.fixture
@@ -80,6 +85,44 @@ def test_texts_without_an_answer_say_so(cli: Any) -> None:
     record = json.loads(cli("ask", "--answer", "number", "--effort", "low", "--json", "How many?").out)
     assert (record["answer"], record["confidence"]) == (None, 0.0)
     assert record["confidence_source"].startswith("0 of 8 texts agree")
+
+
+def interrupted(cli: Any, script: Script, after: int, *arguments: str) -> Any:
+    """`ask` with a Ctrl-C when so many tokens have been asked for."""
+    calls = itertools.count(1)
+
+    def once(tokens: tuple[int, ...]) -> Array:
+        if next(calls) == after:
+            os.kill(os.getpid(), signal.SIGINT)
+        return script(tokens)
+
+    cli.script, cli.engine = once, {"sequences": 24}
+    return cli("ask", *arguments)
+
+
+def test_at_ctrl_c_in_a_wave_the_texts_that_have_ended_decide_for_every_question(cli: Any) -> None:
+    arguments = ("--seed", "2", "--temperature", "1", "-e", "high", "How many?", "How much?")
+    shown = interrupted(cli, seven_or_on_and_on, 60, *arguments)
+    assert shown.code == 130
+    assert [line for line in shown.out.splitlines() if not line.startswith("──")] == ["7", "", "7"]
+    assert shown.err.count("search: it was stopped; ") == 2
+    assert "not whole" not in shown.err
+
+
+def test_at_ctrl_c_before_any_text_has_ended_it_says_that_the_text_is_not_whole(cli: Any) -> None:
+    shown = interrupted(cli, saying("The answer is 9.", certainty=20), 15, "--seed", "1", "How many?")
+    assert (shown.code, "The answer".startswith(shown.out.strip())) == (130, True)
+    assert "the text is not whole: cancelled" in shown.err
+
+
+def test_a_text_that_reached_its_limit_is_not_whole(sure: Any) -> None:
+    assert "the text is not whole: token limit" in sure("ask", "-n", "5", "Why is the sky blue?").err
+
+
+def test_nothing_moves_in_a_pipe(sure: Any) -> None:
+    shown = sure("ask", "--color", "always", "--seed", "1", "How many?")
+    assert "being written" not in shown.err
+    assert "\r" not in shown.err
 
 
 @pytest.mark.parametrize(

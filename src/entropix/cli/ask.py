@@ -42,6 +42,10 @@ effort: none one text; low 2 texts ahead, at most 8; medium 3 ahead, at most 16;
 exit codes: 0 done, 2 something given was wrong, 130 stopped by Ctrl-C"""
 
 
+WHOLE = ("end", "stop")
+"""How a text ends that is not cut off."""
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     from entropix.answers import EXTRACTORS
     from entropix.search.effort import LEVELS
@@ -172,7 +176,7 @@ def print_answer(screen: Any, result: Any, *, show: bool, risk: float | None = N
     abstains, that it does so stands in the answer's place. spans: the text that gives it, doubtful spans underlined."""
     from entropix.cli.output import show_spans
     from entropix.cli.votes import tell_others
-    from entropix.trace.terminal import write_text
+    from entropix.trace.terminal import ENDINGS, write_text
 
     answer = result.text.strip() if result.answer is None else result.answer
     if spans and not result.abstained:
@@ -195,6 +199,8 @@ def print_answer(screen: Any, result: Any, *, show: bool, risk: float | None = N
         tell_others(screen, result.search)
     for note in dict.fromkeys(result.notes):
         screen.tell(note)
+    if result.finish_reason not in WHOLE:
+        screen.tell(f"the text is not whole: {ENDINGS[result.finish_reason]}")
     spent = result.ledger.forwarded
     texts = len(result.search.branches) if result.search is not None else 1
     screen.tell(
