@@ -65,7 +65,12 @@ def test_further_texts_are_asked_for_where_the_first_wave_disagrees(asking: Any)
 
 @pytest.mark.parametrize(
     ("question", "options", "note"),
-    [("Why is the sky blue?", {}, "the question is open"), (COUNT, {"temperature": 0}, "the same text each time")],
+    [
+        ("Why is the sky blue?", {}, "the question is open"),
+        (COUNT, {"temperature": 0}, "the same text each time"),
+        (COUNT, {"top_p": 0}, "the same text each time"),
+        (COUNT, {"fields": {"top_k": 1}}, "the same text each time"),
+    ],
 )
 def test_where_no_vote_can_decide_one_text_answers_and_that_is_said(
     asking: Any, question: str, options: Any, note: str

@@ -74,6 +74,8 @@ def test_without_room_for_a_vote_one_text_answers_and_that_is_said() -> None:
     ("options", "message"),
     [
         ({"effort": "huge"}, "known are none, low, medium, high"),
+        ({"effort": ["low"]}, "known are none, low, medium, high"),
+        ({"effort": "none", "answer": "nothing"}, "answer='nothing' is unknown"),
         ({"effort": "low", "search": "tree"}, "give effort or search, not both"),
         ({"answer": "number"}, "give effort, or a search"),
         ({"effort": "low", "answer": "nothing"}, "answer='nothing' is unknown"),
@@ -86,10 +88,34 @@ def test_contradictions_are_refused_before_anything_is_decoded(options: dict[str
     assert asked.engine.forwards == 0  # type: ignore[attr-defined]
 
 
-def test_a_policy_that_draws_the_same_text_each_time_holds_no_vote_and_says_so() -> None:
-    result = model("The answer is 9.").ask("How many?", "low", policy="greedy")
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"policy": "greedy"},
+        {"temperature": 0},
+        {"policy": "sample:temperature=0"},
+        {"policy": "entropix:temperature=0"},
+        {"top_k": 1},
+        {"top_p": 0.0},
+        {"filters": "top_k=1"},
+        {"policy": "entropix", "filters": "min_p=1"},
+    ],
+)
+def test_a_policy_that_draws_the_same_text_each_time_holds_no_vote_and_says_so(options: dict[str, Any]) -> None:
+    result = model("The answer is 9.").ask("How many?", "low", seed=1, **options)
     assert result.search is None
     assert any("draws the same text each time" in note for note in result.notes)
+
+
+@pytest.mark.parametrize("options", [{}, {"temperature": 0.1}, {"top_k": 2}, {"policy": "entropix", "top_k": 1}])
+def test_a_policy_that_may_draw_another_text_holds_a_vote(options: dict[str, Any]) -> None:
+    assert model("The answer is 9.").ask("How many?", "low", seed=1, **options).search is not None
+
+
+def test_effort_none_reads_no_answer_and_says_so_where_one_is_wanted() -> None:
+    result = model("The answer is 9.").ask("How many?", "none", answer="number", seed=1)
+    assert (result.answer, result.search) == (None, None)
+    assert any("no answer is read out of it" in note for note in result.notes)
 
 
 def test_effort_none_is_one_text_as_the_policy_decodes_it() -> None:

@@ -104,10 +104,19 @@ def test_the_answers_kind_may_be_given(serving: Serving) -> None:
     assert told(answer)["vote"]["answer"] == "The answer is 9."
 
 
-def test_temperature_0_leaves_nothing_to_vote_about_and_that_is_said(serving: Serving) -> None:
-    answer = ask(serving(nine()), temperature=0, reasoning_effort="low")
+@pytest.mark.parametrize(
+    "options",
+    [{"temperature": 0}, {"top_p": 0}, {"extra_body": {"top_k": 1}}, ours(policy="sample:temperature=0")],
+)
+def test_temperature_0_leaves_nothing_to_vote_about_and_that_is_said(serving: Serving, options: Any) -> None:
+    answer = ask(serving(nine()), reasoning_effort="low", **options)
     assert told(answer)["result"]["search"] is None
     assert any("draws the same text each time" in note for note in told(answer)["result"]["notes"])
+
+
+def test_an_answer_that_effort_none_does_not_read_is_noted(serving: Serving) -> None:
+    answer = ask(serving(nine()), **ours(effort="none", answer="number"))
+    assert any("entropix.answer: effort none" in note for note in told(answer)["result"]["notes"])
 
 
 def test_a_completion_may_have_effort_too_by_text_or_tokens(serving: Serving) -> None:

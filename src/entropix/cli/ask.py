@@ -118,21 +118,20 @@ def run(args: argparse.Namespace) -> int:
     if args.trace:
         check_writable(args.trace)
     screen = Screen.of(args)
-    answer = args.answer if args.effort != "none" else None
     asked: list[Any] = [with_system(question, args.system) for question in questions]
     if args.endpoint is not None:
         from entropix.cli.remote import answer as answer_remotely
 
         return answer_remotely(
             args, screen, asked, sampling.parameters, lambda results: print_all(args, screen, questions, results, risk),
-            effort=args.effort, answer=answer, risk=args.risk,
+            effort=args.effort, answer=args.answer, risk=args.risk,
         )  # fmt: skip
     with loaded(args, screen, args.model) as model, interruptible() as interrupt:
         stream = model.stream(
             asked if len(asked) > 1 else asked[0],
             effort=args.effort,
             ballots=args.ballots,
-            answer=answer,
+            answer=args.answer,
             risk=risk,
             policy=None if isinstance(args.policy, Default) and not sampling.parameters else args.policy,
             seed=args.seed,

@@ -31,7 +31,7 @@ from entropix.sampling import Filters, Repetition, make_filters, make_repetition
 from entropix.search import SearchPlan, make_search
 from entropix.search.assessment import Assessment, assess
 from entropix.search.effort import POLICY as BALLOT_POLICY
-from entropix.search.effort import REPEATED, Capacity, check_effort_alone, make_pool, plan_effort
+from entropix.search.effort import REPEATED, Capacity, check_effort_alone, is_greedy, make_pool, plan_effort
 from entropix.search.pool import Pool
 from entropix.types import ModelInfo, Result
 from entropix.uncertainty import EnumOptions, options_of
@@ -261,7 +261,8 @@ class Model:
         plan, notes = self._plan(prompt, search, effort, answer, pool)
         usual = DEFAULT_POLICY if effort is None or plan is None else BALLOT_POLICY
         drawn = self.policy(policy or usual, **params)
-        if effort is not None and plan is not None and drawn.name == "greedy":
+        kept = make_filters(filters)
+        if effort is not None and plan is not None and is_greedy(drawn, kept):
             plan, notes = None, (REPEATED,)
         after = None
         if asks_forward(uncertainty):
@@ -279,7 +280,7 @@ class Model:
             max_tokens=max_tokens,
             stop=(stop,) if isinstance(stop, str) else tuple(stop),
             logit_bias=dict(logit_bias or {}),
-            filters=make_filters(filters),
+            filters=kept,
             repetition=make_repetition(repetition),
             attention=attention,
             leading=leading,

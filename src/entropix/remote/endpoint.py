@@ -17,7 +17,7 @@ from entropix.numeric import is_integer, plain
 from entropix.policies import make_policy
 from entropix.profiles import Profile, generic, named
 from entropix.search import SearchPlan, Strategy, make_search
-from entropix.search.effort import REPEATED, TEMPERATURE, check_effort_alone, plan_effort
+from entropix.search.effort import REPEATED, TEMPERATURE, check_effort_alone, leaves_one, plan_effort
 from entropix.types import ModelInfo, Result
 
 if TYPE_CHECKING:
@@ -141,7 +141,8 @@ class Endpoint:
 
         if risk is not None:
             check_judged(risk, search, effort, answer, raw)
-        plan, why = _planned(prompt, search, effort, answer, temperature)
+        drawn = {"temperature": temperature, "top_p": top_p, **(fields or {})}
+        plan, why = _planned(prompt, search, effort, answer, drawn)
         if risk is None and effort is not None and plan is not None and temperature is None:
             temperature = TEMPERATURE
         notes = [*why, *check_plan(plan, temperature)]
@@ -185,15 +186,15 @@ class Endpoint:
 
 
 def _planned(
-    prompt: Any, search: Any, effort: str | None, answer: str | Extractor | None, temperature: float | None
+    prompt: Any, search: Any, effort: str | None, answer: str | Extractor | None, drawn: Mapping[str, Any]
 ) -> tuple[SearchPlan | None, tuple[str, ...]]:
-    """The search, or the vote of an effort, and notes. Raises ParameterError."""
+    """The search, or the vote of an effort, and notes. drawn: what texts are drawn with. Raises ParameterError."""
     check_effort_alone(search, effort, answer)
     if effort is None:
         return make_search(search), ()
     question = prompt if isinstance(prompt, str) else str(_asked(prompt, raw=False)[-1]["content"])  # type: ignore[index]
     plan, notes = plan_effort(effort, question, answer)
-    return (None, (REPEATED,)) if plan is not None and temperature == 0 else (plan, notes)
+    return (None, (REPEATED,)) if plan is not None and leaves_one(drawn) else (plan, notes)
 
 
 def checked_url(url: str) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from entropix.answers import Extractor, Recogniser, is_open
+from entropix.answers import Extractor, Recogniser, extractor, is_open
 from entropix.errors import ParameterError
+from entropix.policies import Policy
+from entropix.sampling import Filters
 from entropix.search.pool import Pool, PooledVote
 from entropix.search.spec import SearchPlan
 from entropix.search.vote import Vote
@@ -18,8 +21,14 @@ TEMPERATURE = 0.7
 POLICY = f"sample:temperature={TEMPERATURE}"
 """Draws the ballots where no policy is given; the first is the greedy text whatever the policy."""
 
+LONE = {"temperature": 0, "top_p": 0, "top_k": 1, "min_p": 1}
+"""By parameter of `sample`, and of filters: where one token is left to draw."""
+
 REPEATED = "effort: no vote was held, as greedy decoding draws the same text each time"
-"""The note of an answer with effort whose policy, or temperature 0, leaves nothing to draw."""
+"""The note of an answer with effort whose policy, such as one of temperature 0, leaves nothing to draw."""
+
+UNREAD = "answer: effort none writes one text, and no answer is read out of it"
+"""The note of an answer that is to be read where no vote is held."""
 
 
 class Capacity(NamedTuple):
@@ -40,6 +49,18 @@ ANY = Capacity()
 """That of a host which asks for each text anew."""
 
 
+def leaves_one(parameters: Mapping[str, object]) -> bool:
+    """Whether these parameters of a draw leave one token, so that every text of a prompt is the same."""
+    return any(parameters.get(name) == value for name, value in LONE.items())
+
+
+def is_greedy(policy: Policy, filters: Filters) -> bool:
+    """Whether a policy takes the likeliest token whatever the seed, by its name or by its parameters."""
+    if policy.name == "greedy" or getattr(policy, "temperature", None) == 0:
+        return True
+    return leaves_one(vars(filters)) or (policy.name == "sample" and leaves_one(vars(policy)))
+
+
 def described(level: str) -> str:
     """What a level does, in a few words."""
     found = LEVELS[check_effort(level)]
@@ -50,9 +71,9 @@ def described(level: str) -> str:
 
 def check_effort(level: object) -> str:
     """Raises ParameterError for a level that there is not."""
-    if level not in LEVELS:
+    if not isinstance(level, str) or level not in LEVELS:
         raise ParameterError(f"effort={level!r} is unknown; known are {', '.join(LEVELS)}")
-    return str(level)
+    return level
 
 
 def check_effort_alone(search: object, effort: str | None, answer: object) -> None:
@@ -86,7 +107,7 @@ def plan_effort(
     with others. Raises ParameterError."""
     found, (sequences, waves) = LEVELS[check_effort(level)], room
     if found is None:
-        return None, ()
+        return None, () if extractor(answer) is None else (UNREAD,)
     if pool is not None and not waves:
         raise ParameterError(
             "ballots cannot move between questions on this engine: it draws no texts of a prompt later"

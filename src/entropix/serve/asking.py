@@ -17,7 +17,7 @@ from entropix.policies import POLICIES, Policy, parameters, parse_spec
 from entropix.profiles import Profile, own, shipped
 from entropix.search import SearchPlan, make_search
 from entropix.search.effort import POLICY as BALLOTS
-from entropix.search.effort import REPEATED, Capacity
+from entropix.search.effort import REPEATED, Capacity, is_greedy
 from entropix.search.seeds import derived
 from entropix.serve.afterwards import afterwards_of
 from entropix.serve.conversation import constraint_of, manner_of, read_conversation
@@ -212,7 +212,7 @@ class Reader:
             votes = [self.votes.about(level, question, extension.answer, pool) for _ in range(n)]
             search, why = votes[0]
             policy, notes = self._policy(asked, extension, model, settings.policy if search is None else BALLOTS)
-            if search is not None and policy.name == "greedy":
+            if search is not None and is_greedy(policy, filters):
                 votes, why = [(None, ())] * n, (REPEATED,)
             if level in (None, "none"):
                 votes = [(self._asked_search(extension.search or settings.search), ())] * n

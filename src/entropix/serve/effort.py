@@ -10,7 +10,7 @@ from entropix.errors import ParameterError, ProfileError
 from entropix.model import Model
 from entropix.policies import Policy
 from entropix.search import SearchPlan
-from entropix.search.effort import POLICY, Capacity, make_pool, plan_effort
+from entropix.search.effort import POLICY, UNREAD, Capacity, make_pool, plan_effort
 from entropix.search.pool import Pool
 from entropix.serve.errors import invalid
 from entropix.serve.schema import Common, Extension
@@ -61,6 +61,7 @@ def level_of(asked: Common, usual: str | None) -> tuple[str | None, tuple[str, .
             extractor(ours.answer)
         except ParameterError as error:
             raise invalid(f"entropix.answer: {error}", "entropix.answer") from None
+        notes += (f"entropix.{UNREAD}",) if level == "none" else ()
     return level, notes
 
 
