@@ -268,6 +268,27 @@ def test_shuffled_ballots_are_the_same_ballots_and_seeds_of_their_own() -> None:
     assert json.dumps(again.outcomes) == json.dumps(found.outcomes)
 
 
+def test_a_rule_that_is_named_twice_stands_once() -> None:
+    votes = [outcome("1", "AABBBCCD"), outcome("2", "ABABABAB")]
+    lead = parse_stop("lead:2")
+    found = replay(votes, [Rule(lead), Rule(lead), Rule(lead, most=8), Rule(lead, most=99), Rule(lead, most=4)], [3, 3])
+    assert [o["spec"] for o in found.outcomes] == ["vote"] * 2 + ["lead:2 8"] * 2 + ["lead:2 4"] * 2 + ["moved 3"] * 2
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"weight": "span"}, "weight span"),
+        ({"weight": "text", "select": "span"}, "weight text"),
+        ({"select": "likeliest"}, "select likeliest"),
+    ],
+)
+def test_ballots_without_likelihoods_are_not_weighed_by_them(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(TaskError, match=rf"stored without their likelihoods, which {said} needs; draw them again"):
+        replay([outcome("1", "AAB")], [Rule(), Rule(**values)])
+    assert replay([outcome("1", "AAB")], [Rule(select="shortest")]).outcomes
+
+
 def test_evidence_is_of_the_winning_answers_texts() -> None:
     votes = replace(Rule())
     made = replayed(outcome("1", "AAB"), votes, "x")

@@ -12,6 +12,7 @@ from entropix.errors import TaskError
 from entropix.evaluate.calibration import Held, held_out
 from entropix.evaluate.replay import Rule, ballots_of, evidence_of, moved, replayed
 from entropix.evaluate.summary import Summary
+from entropix.evaluate.texts import texts_of
 
 Outcome = dict[str, Any]
 
@@ -49,6 +50,7 @@ def replay(
     if shuffles:
         shown = [_shuffled(o, n) for n in range(shuffles) for o in shown]
     votes = sorted((o for o in shown if o["spec"] == base), key=lambda o: (o["task"], o["seed"], o["item"]))
+    _check_likelihoods(votes, rules)
     found_beside: dict[tuple[str, str, int], dict[str, Outcome]] = defaultdict(dict)
     for o in shown:
         found_beside[o["task"], o["item"], o["seed"]][o["spec"]] = o
@@ -64,11 +66,11 @@ def replay(
     for rule in rules:
         most = max(len(ballots_of(o, rule, found)) for o, found in zip(votes, others, strict=True))
         name = f"{rule.family} {most}"
-        if name == base:
+        if name == base or name in named:  # a cap beyond the ballots is the same rule
             continue
         add(name, rule.family, rule, [replayed(o, rule, name, f) for o, f in zip(votes, others, strict=True)])
     caps = [rule.most for rule in rules]
-    for mean in means:
+    for mean in dict.fromkeys(means):
         rule = replace(rules[0], stop=Rule().stop, most=max(caps) if all(caps) else 0)
         family = "moved" + rule.family.removeprefix("vote")
         groups: dict[tuple[str, int], list[int]] = defaultdict(list)
@@ -82,6 +84,18 @@ def replay(
         ]
         add(name, family, rule, found)
     return Replay(base, made, named, families)
+
+
+def _check_likelihoods(votes: Sequence[Outcome], rules: Sequence[Rule]) -> None:
+    """Raise TaskError for a rule that reads what a run has not kept, where every ballot would count for nothing."""
+    if any(text.whole is not None for o in votes for text in texts_of(o)):
+        return
+    for rule in rules:
+        if rule.likelihoods:
+            raise TaskError(
+                f"the ballots of this run were stored without their likelihoods, which {rule.likelihoods} needs; draw "
+                "them again"
+            )
 
 
 def _shuffled(outcome: Outcome, n: int) -> Outcome:

@@ -51,6 +51,13 @@ class Rule:
                 raise ParameterError(f"{name}={getattr(self, name)} is too small; at least {least} is needed")
 
     @property
+    def likelihoods(self) -> str:
+        """What of it reads the likelihoods of ballots; "" for nothing."""
+        if self.weight != "count":
+            return f"weight {self.weight}"
+        return f"select {self.select}" if self.select in ("likeliest", "span") else ""
+
+    @property
     def family(self) -> str:
         """What it is called, whatever it costs."""
         parts = ["vote" if isinstance(self.stop, Whole) else self.stop.spec]
