@@ -69,6 +69,31 @@ def test_several_questions_have_a_heading_each_and_are_one_batch(sure: Any) -> N
     assert "2 of 2: How much?" in shown.out
 
 
+def test_arguments_files_and_standard_input_are_answered_together(sure: Any, tmp_path: Path) -> None:
+    file = tmp_path / "q.txt"
+    file.write_text("How old 😀?\n")
+    shown = sure("ask", "--json", "--seed", "1", "How many?", "-", "-f", str(file), stdin=b"How much?\n")
+    records = [json.loads(line) for line in shown.out.splitlines()]
+    assert [record["prompt"] for record in records] == ["How many?", "How much?", "How old 😀?"]
+    assert [record["answer"] for record in records] == ["9"] * 3
+
+
+@pytest.mark.parametrize("text", ["", "\n\n  \n"])
+def test_which_of_several_questions_is_empty_is_said(sure: Any, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "q.txt"
+    file.write_text(text)
+    assert f"the question in {str(file)!r} is empty" in sure("ask", "How many?", "-f", str(file)).err
+    assert "question 2 is empty" in sure("ask", "How many?", text, "How much?").err
+    assert sure.loads == []
+
+
+def test_which_of_several_questions_is_too_long_is_said(sure: Any) -> None:
+    sure.engine = {"context": 200}
+    shown = sure("ask", "How many?", "x" * 300)
+    assert (shown.code, shown.out) == (2, "")
+    assert "prompt 2 of 2: the prompt has" in shown.err
+
+
 def test_ballots_per_question_move_between_several(cli: Any) -> None:
     cli.script = saying("The answer is 9.", certainty=20)
     shown = cli("ask", "--ballots", "4", "--seed", "1", "How many?", "How much?")

@@ -50,6 +50,7 @@ def add_prompt_options(parser: argparse.ArgumentParser, what: str) -> None:
         "-f", "--prompt-file", action="append", default=[], metavar="FILE", help=f"a {what} in a file; may be repeated"
     )
     parser.add_argument("--system", metavar="TEXT", help=f"a system message before the {what}")
+    parser.set_defaults(prompt_called=what)
 
 
 def add_model_options(parser: argparse.ArgumentParser, *, model: bool = True, short: bool = True) -> None:
@@ -274,16 +275,18 @@ def check_policy(spec: str, values: dict[str, Any]) -> dict[str, Any]:
 
 def read_prompts(args: argparse.Namespace) -> list[str]:
     """The prompts of the command line, of --prompt-file and of standard input. Raises PromptError."""
+    what, several = args.prompt_called, len(args.prompts) + len(args.prompt_file) > 1
+    names = [f"{what} {n}" if several else f"the {what}" for n, _ in enumerate(args.prompts, 1)]
+    names += [f"the {what} in {file!r}" for file in args.prompt_file]
     given = [_argument(prompt, n) for n, prompt in enumerate(args.prompts, 1)]
     given += [read_text(file) for file in args.prompt_file]
     if not given:
         if sys.stdin is None or sys.stdin.isatty():
             raise PromptError(f'there is no prompt; give one, as in: {args.parser.prog} "Why is the sky blue?"')
-        given = [read_stdin()]
-    for n, prompt in enumerate(given, 1):
+        names, given = [f"the {what}"], [read_stdin()]
+    for name, prompt in zip(names, given, strict=True):
         if not (prompt if args.raw else prompt.strip()):
-            which = f"prompt {n}" if len(given) > 1 else "the prompt"
-            raise PromptError(f"{which} is empty; give at least one character")
+            raise PromptError(f"{name} is empty; give at least one character")
     return given
 
 

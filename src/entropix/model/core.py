@@ -20,7 +20,7 @@ from entropix.model.asynchronous import AsyncStream, Worker
 from entropix.model.chat import Chat
 from entropix.model.confidence import for_risk, risks_kept, rule_of, setting_of, template_digest
 from entropix.model.options import Asking, Conversation, Effort, EngineOptions, ModelName, Options, Prompt, Several
-from entropix.model.prompts import check_text, check_texts, is_conversation, is_several, question_of
+from entropix.model.prompts import check_text, check_texts, is_conversation, is_several, naming, question_of
 from entropix.model.results import result_of
 from entropix.model.stream import Stream
 from entropix.models import DEFAULT, load_engine
@@ -338,16 +338,17 @@ class Model:
         if not prompts:
             raise PromptError("the list of prompts is empty; give at least one")
         options["pool"] = None if ballots is None else make_pool(effort, ballots)
-        first = self.request(prompts[0], raw=raw, seed=seed, keep=keep, effort=effort, **options)
-        requests = [first]
-        for other in prompts[1:]:
-            seed_of_own = secrets.randbits(32) if seed is None else first.seed
-            if effort is None:
-                requests.append(replace(first, tokens=self.encode(other, raw), seed=seed_of_own))
-            else:  # what is recognised in one question's texts says nothing of another's
-                requests.append(self.request(other, raw=raw, seed=seed_of_own, effort=effort, **options))
-        for request in requests:
-            check_request(self.engine, request)
+        requests: list[Request] = []
+        for n, one in enumerate(prompts, 1):
+            seed_of_own = secrets.randbits(32) if seed is None else seed
+            with naming(n, len(prompts)):
+                if requests and effort is None:
+                    made = replace(requests[0], tokens=self.encode(one, raw), seed=seed_of_own)
+                else:  # what is recognised in one question's texts says nothing of another's
+                    keeps = keep and not requests
+                    made = self.request(one, raw=raw, seed=seed_of_own, keep=keeps, effort=effort, **options)
+                check_request(self.engine, made)
+            requests.append(made)
         return requests
 
     def ask_about(self, job: Job, **bounds: int | None) -> Iterator[None]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from entropix.errors import PromptError
@@ -26,6 +27,15 @@ def is_several(prompt: Any) -> bool:
 def question_of(prompt: Any) -> str:
     """What is asked: the text, or the last message of a conversation."""
     return prompt if isinstance(prompt, str) else str(prompt[-1]["content"])
+
+
+@contextlib.contextmanager
+def naming(n: int, of: int) -> Iterator[None]:
+    """Within, a PromptError says which of several prompts it is about, from 1 on."""
+    try:
+        yield
+    except PromptError as error:
+        raise PromptError(f"prompt {n} of {of}: {error}") if of > 1 else error from None
 
 
 def check_text(text: str, what: str) -> None:
