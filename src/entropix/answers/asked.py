@@ -47,9 +47,14 @@ _LAST = re.compile(r"(?: ?[^\W\d]{1,20}){0,3}[\s.!*]{0,6}")
 _COMPARES = re.compile(r"\b(?:than|because|if|when|so|therefore|thus|then|as|half|twice|not|of|total|together|each)\b")
 
 
+_ALSO_SAID = re.compile(
+    r"(?: [^\W\d]{1,20}| ?[°%$€£]){1,3}, or ?(?:about |around |roughly |approximately |nearly |just over )?[$€£]?"
+)
+"""Between an amount and the same one in another unit: 5 km, or about 3.1 miles."""
 _NOTHING = re.compile(
     r"(?:so,? |then,? |therefore,? )?(?:none(?: (?:of (?:them|these|those)|are|is|remain|left|at all)){0,3}"
-    r"|(?:\w{1,20} ){0,4}?no (?:more )?([^\W\d]{2,20})(?: [a-z]{2,12}){0,3})[\s.!*]{0,4}",
+    r"|(?:\w{1,20} ){0,4}?(?:no|(?:not|\w{2,6}n['’]t) (?:have |own |get "
+    r"|need )?any) (?:more )?([^\W\d]{2,20})(?: [a-z]{2,12}){0,3})[\s.!*]{0,4}",
     re.IGNORECASE,
 )
 
@@ -84,6 +89,10 @@ class AskedNumber:
         """Whether it is the number of each of several."""
         return bool(_EVERY.search(self.sentence))
 
+    def counts_each(self, sentence: str, found: Sequence[Numeral]) -> bool:
+        """Whether a number of "5 tables with 4 people each" is asked for: of one, or of the tables."""
+        return self.of_each or any(self.counts(sentence, n.end) for n in found[:-1])
+
     def years(self, text: str) -> str:
         """`text` with the year of every date in its place, where a year is asked for."""
         return _DATE.sub(lambda date: date[1] or "", text) if _YEAR.search(self.sentence) else text
@@ -94,6 +103,12 @@ class AskedNumber:
         hours", asked how far it goes in 3 hours."""
         if len(found) < 2 or _CONCLUDES.search(sentence[: answer.start]):
             return answer
+        if _ALSO_SAID.fullmatch(sentence, found[-2].end, found[-1].start):
+            return (
+                found[-1]
+                if self._measures(sentence, found[-1]) and not self._measures(sentence, found[-2])
+                else found[-2]
+            )
         if (said := self._said_to_be(sentence, found)) is not None:
             return said
         counting = [n for n in found if self.counts(sentence, n.end)]
@@ -110,6 +125,11 @@ class AskedNumber:
         """Whether the number that ends there says how many there are of what is counted."""
         words = _WORDS.match(text, end) if self.counted else None
         return bool(words and self.counted in (_stem(words[1]), _stem(words[2] or "")))
+
+    def _measures(self, sentence: str, number: Numeral) -> bool:
+        """Whether the question names the unit behind a number, or what it is for: 36,000 a year."""
+        words = re.findall(r"[^\W\d]{3,20}", sentence[number.end :].split(",", 1)[0])[:3]
+        return any(re.search(rf"\b{_stem(word)}", self.sentence, re.IGNORECASE) for word in words)
 
     def _said_to_be(self, sentence: str, found: Sequence[Numeral]) -> Numeral | None:
         """12 of "12 are red and 18 are blue", asked how many are red."""

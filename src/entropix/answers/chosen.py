@@ -65,7 +65,12 @@ _RIGHT = re.compile(
     r"|(?:选项|選項)?是?(?:正确|正確)|が(?:正しい|正解)|(?:번)?[이가] (?:정답|맞|옳))"
 )
 _DENIED = re.compile(r"(?i:\bnot|n['’]t|\bnicht)\s{1,3}(?i:(?:option|choice)\s)?[(*]{0,3}$")
-_BUT = re.compile(rf"(?i:\bbut|,\s?it is|,\s?rather){_OPEN}(?i:(?:option|choice)\s)?{_OPEN}{_LETTER}", re.MULTILINE)
+_NOT = re.compile(r"[\s:*]{0,4}(?:(?:not|nicht|no es|n['’]est pas|não é|non è)\b|不是)", re.IGNORECASE)
+_BUT = re.compile(
+    rf"(?i:\b(?:but|sondern|sino|mais|mas|ma)|而是|,\s?it is|,\s?rather){_OPEN}"
+    rf"(?i:(?:option|choice)\s)?{_OPEN}{_LETTER}",
+    re.MULTILINE,
+)
 _COPULA = re.compile(
     r"[^\d\n.!?:：]{0,24}?(?:是|为|為|は|은|는|\b(?:ist|lautet|es|est|é|è|jest|là|adalah|هو)\b)", re.IGNORECASE
 )
@@ -90,7 +95,7 @@ _OTHERS = re.compile(
     r"(?i:\b(?:either|both|neither)) (?:option )?\(?[A-J]\)? (?:or|and|nor) (?:option )?\(?[A-J]\)?(?!\w)"
     r"|(?<![\w'])\(?[A-J]\)?(?:, \(?[A-J]\)?){0,8},? (?:and|or|nor|&) \(?[A-J]\)?(?![\w'])"
     r"|(?<![\w'])\(?[A-J]\)?(?:, ?\(?[A-J]\)?){1,8}[\s.*]{0,8}\Z|\([A-J](?:, ?[A-J]){2,8}\)"
-    r"|(?i:\b(?:rather than|instead of|unlike|over)) (?i:option )?\(?[A-J]\)?(?!\w)"
+    r"|(?i:\b(?:rather than|instead of|unlike|over|not)) (?i:option )?\(?[A-J]\)?(?!\w)"
     r"|(?i:\b(?:vitamins?|hepatitis|plan|grade|type|group|appendix|figure|table|team|class|section|point|train|city"
     r"|player|box|line|side|angle|set|event|machine|company|product|column|row|part|phase|stage"
     r"|scenario)s?:?) [A-J](?!\w)"
@@ -188,7 +193,7 @@ def _mentioned(text: str) -> str | None:
 def _behind(text: str, end: int) -> str | None:
     """The letter right behind a mark; behind "not A but", the other; "" where there are several."""
     clause = text[end : end + 200]
-    if re.match(r"[\s:*]{0,4}(?:not|nicht)\b", clause, re.IGNORECASE):
+    if _NOT.match(clause):
         other = _BUT.search(clause)
         return (other[1] or other[2]).upper() if other else None
     copula = _COPULA.match(clause)

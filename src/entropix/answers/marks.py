@@ -20,7 +20,8 @@ _CORRECTED = (
     r"\b(?:it|that|this)"
 )
 _AMENDED = (
-    r"(?<=[\w%)*$])\s?[,;:.…—–-]{1,4}\s{0,2}(?:no(?=\s?[,:;.!…—–-]| wait| sorry)|wait|sorry|oops|i mean|i meant"
+    r"(?<=[\w%)*$])\s?[,;:.…—–-]{1,4}\s{0,2}(?:no(?=\s?[,:;.!…—–-]| wait| sorry)|actually,? no|wait|sorry|oops"
+    r"|i mean|i meant"
     r"|make (?:that|it)|scratch that"
     r"|or rather|correction)\b(?:[,:;.!…—– -]{1,4}(?:no|wait|sorry|i mean|i meant|make (?:that|it)|it['’]s"
     r"|actually)\b){0,3}"

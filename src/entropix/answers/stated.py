@@ -51,6 +51,11 @@ _UNKNOWN = re.compile(
     r"|\bnot enough information\b|\binsufficient (?:information|data)\b|\bno (?:solution|answer)\b",
     re.IGNORECASE,
 )
+_REFUSES = re.compile(
+    r"\W*(?:(?:i['’]m |i am )?sorry,? (?:but )?)?i (?:can(?:not|['’]t)|am unable to|won['’]t) (?:help|assist"
+    r"|comply|do that)\b",
+    re.IGNORECASE,
+)
 _EQUAL = re.compile("[=≈]")
 _COMPARED = re.compile(r" (?:more|fewer|less|greater|larger|smaller|older|younger|higher|lower|times)\b", re.IGNORECASE)
 _ASIDE = re.compile(r",? (?:which|that) (?:is|was|are|were) $", re.IGNORECASE)
@@ -63,10 +68,6 @@ _CHANGES = re.compile(
     re.IGNORECASE,
 )
 """Before "from 40 to 30": what is 30 now."""
-_ALSO_SAID = re.compile(
-    r"(?: [^\W\d]{1,20}| ?[°%$€£]){1,3}, or (?:about |around |roughly |approximately |nearly |just over )?[$€£]?"
-)
-"""Between an amount and the same one in another unit: 5 km, or about 3.1 miles."""
 _OVERALL = re.compile(r"(?: [^\W\d]{1,20}){0,3} (?:in total|altogether|in all)\b", re.IGNORECASE)
 _AMOUNT = re.compile(
     r"(?:\b(?:is|are|was|were|be|equals|has|have|had|gets?|got|receives?|costs?|needs?|pays?|earns?|takes?"
@@ -81,6 +82,8 @@ _GROUPS = re.compile(
     r"|at) [$€£]?"
 )
 _OF_EACH = re.compile(r"(?: [^\W\d]{2,20}){0,2} (?:each|apiece)\b\W{0,4}$")
+_ROW = re.compile(r"\s*\|[^\n|]{1,80}(?:\|[^\n|*]{1,80}){1,30}\|?\s*")
+"""Of a table, without a bold cell."""
 _OUT_OF = re.compile(r"(?: [^\W\d]{1,20}){0,2} out of (?:the |every |all )?")
 _FOR = re.compile(
     r"(?: [^\W\d]{1,20}| ?[$€£%²³°]|/[a-z]{1,6}){0,4}?,?"
@@ -120,6 +123,8 @@ def stated_number(text: str, question: str = "") -> str | None:
     """The number that a text answers: in its last box, else behind its last mark, else in its last sentence. question:
     the unit or the variable that is asked for, where a text gives several."""
     asked = AskedNumber(question)
+    if _REFUSES.match(text):
+        return None
     text = merged(readable(asked.years(closed(spoken(text)))), question)
     boxes = last_boxes(text)
     if boxes and not _LETTER.fullmatch(boxes[-1]):
@@ -235,7 +240,7 @@ def _of_sentence(sentence: str, found: list[Numeral], asked: AskedNumber) -> str
     again = list(_RESTATED.finditer(sentence))
     if again and (value := _of_clause(sentence[again[-1].end() :][:REACH], asked)):
         return value
-    if _is_unmultiplied(sentence, found) and not asked.of_each:
+    if (_is_unmultiplied(sentence, found) and not asked.counts_each(sentence, found)) or _ROW.fullmatch(sentence):
         return ""
     if overall := [n for n in found if _OVERALL.match(sentence, n.end)]:
         return overall[-1].value
@@ -279,8 +284,6 @@ def _concluded(sentence: str, found: list[Numeral]) -> Numeral:
         kept.pop()  # 12, which is 3 more than …
     if len(kept) == 2 and _LARGER.fullmatch(sentence, kept[0].end, kept[1].start):
         kept.pop()  # 9.9, which is larger than 9.11
-    if len(kept) > 1 and _ALSO_SAID.fullmatch(sentence, kept[-2].end, kept[-1].start):
-        kept.pop()
     if len(kept) > 1 and _is_when(sentence, kept[-1]):
         kept.pop()
     if len(kept) > 1 and _AT_RATE.search(sentence[max(kept[-1].start - 12, 0) : kept[-1].start]):
