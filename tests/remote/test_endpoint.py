@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("fastapi")
 
-from entropix.engines.scripted import ScriptedEngine, hashed
+from entropix.engines.scripted import ScriptedEngine, hashed, saying
 from entropix.errors import CapabilityError, ParameterError, PromptError
 from entropix.model import Model
 from entropix.remote import Endpoint, connect
@@ -58,6 +58,24 @@ def test_a_text_of_our_server_is_what_the_engine_says_with_signals_of_its_leadin
     assert there.finish_reason == "length"
     assert there.prompt_tokens == here.prompt_tokens
     assert any("20 likeliest" in note for note in there.notes)
+
+
+def test_an_endpoints_text_has_the_engines_spans_fields_and_uncertainties() -> None:
+    def engine() -> ScriptedEngine:
+        return ScriptedEngine(saying('{"who": "Anna", "years": [1887]}', certainty=6), sequences=8)
+
+    with Model(engine()) as model:
+        here = model.generate("hello", policy="greedy", max_tokens=60)
+    with Background(Model(engine()), Settings(port=0, places=4)) as server:
+        there = connect(server.url).generate("hello", temperature=0, max_tokens=60)
+    assert [(s.text, s.start, s.first) for s in there.spans] == [("Anna", 9, 9), ("1887", 26, 26)]
+    assert [s.probability for s in there.spans] == pytest.approx([s.probability for s in here.spans], rel=1e-4)
+    assert there.fields.record(lambda f: f.value) == {"who": "Anna", "years": [1887]}
+    assert there.fields.who.confidence == pytest.approx(here.fields.who.confidence, rel=1e-4)
+    # but for the token that ends the answer, which an endpoint does not send
+    said = [step.logprob for step in here.steps[:-1] if step.logprob is not None]
+    assert there.uncertainties["length"] == len(said) == here.uncertainties["length"] - 1
+    assert there.uncertainties["msp"] == pytest.approx(-sum(said), rel=1e-4)
 
 
 def test_samples_have_seeds_of_their_own_and_a_seed_gives_the_same_vote(ours: Background) -> None:

@@ -11,7 +11,7 @@ from entropix.profiles import Profile
 from entropix.profiles.confidence import Setting
 from entropix.search.ballots import extractor_of
 from entropix.types import Result
-from entropix.uncertainty import Spans, Uncertainties, fields_of, observed, spans_of
+from entropix.uncertainty import read_off
 
 
 def result_of(job: Job, model: str, profile: Profile, setting: Setting | None, notes: Sequence[str]) -> Result:
@@ -45,7 +45,5 @@ def result_of(job: Job, model: str, profile: Profile, setting: Setting | None, n
         abstained=verdict.abstained,
         risk_bound=verdict.risk_bound,
         reproducible=request.reproducible,
-        uncertainties=Uncertainties(lambda: observed(steps, ended, search, extract, assessed)),
-        fields=fields_of(text, steps, search) if ended else None,
-        spans=Spans(lambda: spans_of(text, steps)),
+        **read_off(text, steps, ended, search, extract, assessed),
     )

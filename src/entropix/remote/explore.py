@@ -22,7 +22,7 @@ from entropix.search.exploration import Exploration
 from entropix.search.host import Host, ended
 from entropix.search.seeds import derived
 from entropix.types import Ledger, Result, Step, Thresholds
-from entropix.uncertainty import Spans, Uncertainties, observed, spans_of
+from entropix.uncertainty import read_off
 
 TICK = 0.1
 """Seconds after which a caller's `watch` and `progress` are called while nothing comes."""
@@ -369,8 +369,7 @@ class Answering(Host):
             notes=(*notes, *dict.fromkeys(record.notes if record else self.notes)),
             search=record,
             thresholds=thresholds,
-            uncertainties=Uncertainties(lambda: observed(steps, ended, record, extractor_of(self.ask.plan))),
-            spans=Spans(lambda: spans_of(winner.text, steps)),
+            **read_off(winner.text, steps, ended, record, extractor_of(self.ask.plan)),
         )
 
     def _ledger(self, winner: Text) -> tuple[Ledger, int]:

@@ -130,7 +130,11 @@ class Writer:
         vote = _vote(result)
         if vote and said.assessed is not None:
             vote["vote"]["assessed"] = said.assessed.by_answer
-        return {**vote, **options, **self.further(index, result), "result": self._told(result)}
+        return {**vote, **options, **self.further(index, result), "result": self._told(self.answer(index, result))}
+
+    def answer(self, index: int, result: Result) -> Result:
+        """The result as a choice has it: with places in the text that is sent."""
+        return result
 
     def _told(self, result: Result) -> dict[str, Any]:
         """A result's record, without its text, which stands in the choice; of a search with its branches' steps only

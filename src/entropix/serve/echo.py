@@ -15,6 +15,7 @@ from entropix.serve.answers import FINISH, Writer
 from entropix.serve.errors import invalid
 from entropix.trace.records import to_json
 from entropix.types import Result, Step
+from entropix.uncertainty import read_off
 
 if TYPE_CHECKING:
     from entropix.serve.asking import Asked
@@ -60,6 +61,17 @@ class EchoWriter(Writer):
             logprobs = self._scores(index, result.steps, result.finish_reason)
         text = "" if self.asked.silent else result.text
         return self.shape.choice(index, self._prompt(index) + text, logprobs, FINISH[result.finish_reason])
+
+    def answer(self, index: int, result: Result) -> Result:
+        """What the model has said, in a text that begins with the prompt: given tokens are none of its own."""
+        given, before = len(self.asked.requests[index].forced), len(self._prompt(index))
+        answer = result
+        if given:  # there is neither a search nor a constraint then
+            steps = () if self.asked.silent else result.steps[given:]
+            text = "".join(step.text for step in steps)
+            answer = replace(result, steps=steps, **read_off(text, steps, result.finish_reason))
+        fields = None if answer.fields is None else answer.fields.moved(before)
+        return replace(answer, fields=fields, spans=[span.moved(before, given) for span in answer.spans])
 
     def shown(self, steps: Sequence[Step], finish_reason: str) -> list[Step]:
         """With the token that ends the answer, as vLLM has it: who asks for one token behind a prompt counts on it."""

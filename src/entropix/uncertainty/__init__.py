@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from entropix.errors import PluginError
 from entropix.registry import Registry
+from entropix.types import SearchRecord, Step
 from entropix.uncertainty.base import Estimator, Needs
 from entropix.uncertainty.fields import Field, Fields, fields_of
 from entropix.uncertainty.options import EnumOptions, options_of
@@ -38,6 +39,7 @@ __all__ = [
     "fields_of",
     "observed",
     "options_of",
+    "read_off",
     "spans_of",
 ]
 
@@ -46,6 +48,23 @@ def estimate(name: str, seen: Observed) -> float | None:
     """The uncertainty by the estimator of this name; None where something that it needs is not known. Raises
     ParameterError for a name that there is not, PluginError for a broken package's."""
     return ESTIMATORS.find(name)().estimate(seen)
+
+
+def read_off(
+    text: str,
+    steps: Sequence[Step],
+    ended: str,
+    search: SearchRecord | None = None,
+    extract: Callable[[str], str | None] | None = None,
+    assessed: float | None = None,
+) -> dict[str, Any]:
+    """What `Result` has that is read off its text and steps: uncertainties and spans when they are first asked for,
+    fields of an answer that has ended. The arguments are those of `observed`."""
+    return {
+        "uncertainties": Uncertainties(lambda: observed(steps, ended, search, extract, assessed)),
+        "fields": fields_of(text, steps, search) if ended else None,
+        "spans": Spans(lambda: spans_of(text, steps)),
+    }
 
 
 class Uncertainties(Mapping[str, float]):

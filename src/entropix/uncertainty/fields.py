@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
 from typing import Any, TypeAlias
 
@@ -95,6 +95,16 @@ class Fields:
         for node in self._members.values():
             found += [node] if isinstance(node, Field) else node.leaves()
         return found
+
+    def moved(self, characters: int) -> Fields:
+        """The same in a text that has so many more characters before this one."""
+        made: dict[str | int, Node] = {}
+        for key, node in self._members.items():
+            if isinstance(node, Field):
+                made[key] = replace(node, start=node.start + characters, end=node.end + characters)
+            else:
+                made[key] = node.moved(characters)
+        return Fields(made, self._is_list)
 
     def record(self, make: Callable[[Field], Any]) -> Any:
         """The answer's own shape with `make` of each value in its place."""

@@ -7,7 +7,7 @@ import math
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any, NamedTuple, overload
 
@@ -82,7 +82,9 @@ _STARTERS = (
     "yes no here let let's first second next then finally therefore thus hence however although first now today to"
 )
 _NO_NAME = FUNCTION_WORDS | frozenset(_STARTERS.split())
-_SENTENCE_END = re.compile(r"(?:[.!?:;…。！？]['\"”’)\]*_]{0,3}|[\n\r*#>|•-])\s*[\"“'‘(\[*_]{0,3}\Z")
+_SENTENCE_END = re.compile(
+    r"(?:[.!?:;…。！？]['\"”’)\]*_]{0,3}|[\n\r*#>|•\u2190-\u2bff\ufe0f\U0001f000-\U0001faff-])\s*[\"“'‘(\[*_]{0,3}\Z"
+)
 _UNIT_BEHIND = re.compile(r"(?:\d[ \u00a0\u202f]?°?|°)\Z")
 _MEASURES = "C F K V A W N J T Hz Pa kB KB MB GB TB kHz MHz GHz kW MW GW Mbps Gbps"
 _UNITS = frozenset(_MEASURES.split())
@@ -120,6 +122,11 @@ class TextSpan:
     least: str
     least_probability: float | None
     alternatives: tuple[tuple[str, float], ...] = ()
+
+    def moved(self, characters: int, steps: int) -> TextSpan:
+        """The same in an answer that has so many more characters and steps before this one."""
+        start, end = self.start + characters, self.end + characters
+        return replace(self, start=start, end=end, first=self.first + steps, last=self.last + steps)
 
     @property
     def uncertainty(self) -> float:
@@ -164,7 +171,8 @@ def names(text: str) -> Iterator[SpanPlace]:
     sentences, or where it is capitalised within a sentence as well."""
     words = list(_WORD.finditer(text))
     capital = [m[0][0].isupper() and m[0] not in ("I", "I'm", "I’m") for m in words]
-    begins = [m.start() == 0 or bool(_SENTENCE_END.search(text[max(m.start() - _NEAR, 0) : m.start()])) for m in words]
+    begins = [bool(_SENTENCE_END.search(text[max(m.start() - _NEAR, 0) : m.start()])) for m in words]
+    begins[:1] = [b or not any(map(str.isalnum, text[: m.start()])) for b, m in zip(begins[:1], words, strict=False)]
     for k in range(1, len(words)):  # the point of an initial, as in J. S. Bach, ends no sentence
         begins[k] &= not (
             capital[k - 1] and re.fullmatch(r"\w\.", words[k - 1][0]) and words[k].start() - words[k - 1].end() == 1

@@ -79,6 +79,8 @@ class Speech:
     content: str = ""
     reasoning: str = ""
     calls: list[WrittenCall] = field(default_factory=list)
+    begin: int = 0
+    """Where in the text the content begins."""
 
     def __post_init__(self) -> None:
         form = self.manner.form
@@ -174,6 +176,8 @@ class Speech:
         if not text:
             return
         if kind == "content":
+            if not self.content:
+                self.begin = self._at
             self.content += text
         else:
             self.reasoning += text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -15,6 +16,7 @@ from entropix.serve.tools.certainty import Spelled, calling, certainties
 from entropix.serve.tools.speech import CLOSE, OPEN, Fragment, Speech
 from entropix.trace.records import to_json
 from entropix.types import Result, Step
+from entropix.uncertainty import fields_of, spans_of
 
 
 class SpokenWriter(Writer):
@@ -67,6 +69,20 @@ class SpokenWriter(Writer):
                 for c in speech.calls
             ]
         return message
+
+    def answer(self, index: int, result: Result) -> Result:
+        """With the places and values of the content: reasoning and calls stand elsewhere."""
+        speech = self.speeches[index]
+        if speech.content == result.text:
+            return result
+        begin, end = speech.begin, speech.begin + len(speech.content)
+        places = [(step, max(a, begin), min(b, end)) for step, (a, b) in self._spans(result.steps)]
+        first = next((n for n, (_, a, b) in enumerate(places) if a < b), len(places))
+        text = "".join(self.spelled(result.steps))
+        steps = [replace(step, text=text[a:b] if a < b else "") for step, a, b in places[first:]]
+        votes = None if speech.reasoning else result.search  # the texts of ballots are whole, reasoning included
+        spans = [span.moved(0, first) for span in spans_of(speech.content, steps)]
+        return replace(result, spans=spans, fields=fields_of(speech.content, steps, votes))
 
     def further(self, index: int, result: Result) -> dict[str, Any]:
         manner = self.asked.manner
