@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,15 @@ def test_an_estimator_that_knows_all_separates_all_and_an_answer_without_a_value
     assert (found["msp"].auroc.value, found["msp"].prr.value, found["msp"].known) == (1.0, pytest.approx(1.0), 21)
     assert (found["length"].auroc.value, found["length"].prr.value) == (0.5, pytest.approx(0.0, abs=1e-9))
     assert found["msp"].aurc < found["length"].aurc
+
+
+def test_a_value_that_is_no_number_ranks_as_one_that_is_not_known() -> None:
+    made = [outcome(n, n % 2 == 0, length=1.0, msp=float(n % 2)) for n in range(20)]
+    odd, none = ([*made, outcome(20, False, length=1.0, **given)] for given in ({"msp": math.nan}, {}))
+    assert [(j.name, j.known, j.auroc, j.prr, j.aurc) for j in judge(odd)] == [
+        (j.name, j.known, j.auroc, j.prr, j.aurc) for j in judge(none)
+    ]
+    assert next(j for j in judge(odd) if j.name == "msp").auroc.value == 1.0
 
 
 def test_an_estimator_that_is_known_for_few_is_not_judged() -> None:

@@ -199,3 +199,28 @@ def test_risk_coverage_does_not_depend_on_the_order_of_the_data(data: list[tuple
     one, two = (statistics.risk_coverage(*zip(*d, strict=True))[1] for d in (data, mixed))
     assert one == pytest.approx(two)
     assert one[-1] == pytest.approx(np.mean([not r for _, r in data]))
+
+
+@pytest.mark.parametrize(
+    ("score", "right", "expected"),
+    [
+        ([0.9, 0.5, 0.1], [1, 1, 1], {"aurc": 0.0, "brier": 0.356667, "mass_ece": 0.5}),
+        ([0.9, 0.5, 0.1], [0, 0, 0], {"aurc": 1.0, "brier": 0.356667, "mass_ece": 0.5}),
+        ([0.5] * 4, [1, 0, 1, 0], {"auroc": 0.5, "prr": 0.0, "aurc": 0.5, "brier": 0.25, "mass_ece": 0.0}),
+        ([0.5], [1], {"aurc": 0.0, "brier": 0.25, "mass_ece": 0.5}),
+        ([0.5], [0], {"aurc": 1.0, "brier": 0.25, "mass_ece": 0.5}),
+        ([], [], {}),
+        ([math.nan, 0.5, 0.1], [1, 0, 1], {}),
+    ],
+    ids=["all right", "all wrong", "all equal", "one right", "one wrong", "nothing", "no number"],
+)
+def test_what_cannot_be_told_apart_is_no_number_and_a_chance_is_one_half(
+    score: list[float], right: list[int], expected: dict[str, float]
+) -> None:
+    for name in ("auroc", "prr", "aurc", "brier", "mass_ece"):
+        value = getattr(statistics, name)(score, right)
+        assert value == pytest.approx(expected.get(name, math.nan), abs=1e-6, nan_ok=True), name
+    for interval in (statistics.auroc_interval, statistics.prr_interval):
+        found = interval(score, right, range(len(score)), 20)
+        assert math.isnan(found.value) == ("prr" not in expected)
+        assert found.low == found.high == 0.5 * (interval is statistics.auroc_interval) or math.isnan(found.low)

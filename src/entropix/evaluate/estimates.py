@@ -35,16 +35,17 @@ class Judged:
 def judge(outcomes: Sequence[Outcome]) -> list[Judged]:
     """Every estimator that has values for these outcomes. An answer without one ranks as least sure: there is none for
     a text that gives no answer, which is seldom right."""
-    values = [uncertainties_of(o) for o in outcomes]
+    # one that is no number, as an estimator of a package may give, is none
+    values = [{n: v for n, v in uncertainties_of(o).items() if v is not None and v == v} for o in outcomes]
     right = [bool(o["right"]) for o in outcomes]
     items = [o["item"] for o in outcomes]
     found = []
     for name in ESTIMATORS:
-        known = [v[name] for v in values if v.get(name) is not None]
+        known = [v[name] for v in values if name in v]
         if not known or len(known) < LEAST_KNOWN * len(values):
             continue
         most = max(known) + 1
-        sure = [-v[name] if v.get(name) is not None else -most for v in values]
+        sure = [-v[name] if name in v else -most for v in values]
         needs = NEEDS[ESTIMATORS[name].needs]
         auroc, prr = st.auroc_interval(sure, right, items), st.prr_interval(sure, right, items)
         found.append(Judged(name, needs, len(known), auroc, prr, st.aurc(sure, right)))

@@ -226,13 +226,15 @@ def risk_coverage(score: ArrayLike, right: ArrayLike) -> tuple[np.ndarray[Any, A
 
 
 def aurc(score: ArrayLike, right: ArrayLike) -> float:
-    """Area under the risk–coverage curve, the mean risk over all coverages; NaN for no data."""
-    return float(risk_coverage(score, right)[1].mean()) if len(np.asarray(score)) else float("nan")
+    """Area under the risk–coverage curve, the mean risk over all coverages; NaN for no data or a score that is none."""
+    score = np.asarray(score, float)
+    return float(risk_coverage(score, right)[1].mean()) if len(score) and not np.isnan(score).any() else float("nan")
 
 
 def prr(score: ArrayLike, right: ArrayLike, rejected: float = 1.0) -> float:
     """Prediction–rejection ratio: the area under the share of right answers over the share that is rejected, least sure
-    first, between that of a random order (0) and of the best one (1); NaN where all answers are equally good.
+    first, between that of a random order (0) and of the best one (1); NaN where all answers are equally good, or a
+    score is none.
 
     score: higher is surer; right: 1 or 0, or any quality; rejected: the largest share that is rejected. As lm-polygraph
     defines it (PredictionRejectionArea, normalised), but for its random order, which it draws, and for equal scores,
@@ -240,7 +242,7 @@ def prr(score: ArrayLike, right: ArrayLike, rejected: float = 1.0) -> float:
     score, quality = np.asarray(score, float), np.asarray(right, float)
     n = len(quality)
     steps = int(rejected * n)
-    if not steps or np.ptp(quality) == 0:
+    if not steps or np.ptp(quality) == 0 or np.isnan(score).any():
         return float("nan")
 
     def area(by: np.ndarray[Any, Any]) -> float:
