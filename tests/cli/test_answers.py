@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ pytest.importorskip("scipy")
 import entropix
 from entropix.engines.scripted import ScriptedEngine, saying
 from entropix.profiles import Profile
+from entropix.types import Array
 
 EVIDENCE = Path(__file__).parents[2] / "docs" / "evidence"
 
@@ -60,6 +64,27 @@ def test_the_same_command_goes_on_and_a_run_is_read_without_answering(sure: Any)
     assert Profile.load("p.json").confidences == made
     assert sure("calibrate", "m", "--run", "r", "--effort", "low", "--out", "q.json").code == 0
     assert Profile.load("q.json").confidences == made
+
+
+def test_ctrl_c_keeps_what_was_answered_and_the_same_command_goes_on(sure: Any) -> None:
+    script, calls = sure.script, itertools.count(1)
+
+    def interrupting(tokens: tuple[int, ...]) -> Array:
+        if next(calls) == 1500:
+            os.kill(os.getpid(), signal.SIGINT)
+        return script(tokens)
+
+    task, sure.script = items(60, 45), interrupting
+    stopped = calibrate(sure, task)
+    assert (stopped.code, Path("p.json").exists()) == (130, False)
+    assert "stopped; what was answered is kept in r, and the same command goes on" in stopped.err
+    kept = Path("r/outcomes.jsonl").read_text()
+    assert 0 < len(kept.splitlines()) < 60
+    assert all(json.loads(line)["answer"] == "9" for line in kept.splitlines()), "none that was cut off is kept"
+    sure.script = script
+    assert calibrate(sure, task).code == 0
+    assert Path("r/outcomes.jsonl").read_text().startswith(kept)
+    assert len(Path("r/outcomes.jsonl").read_text().splitlines()) == 60
 
 
 @pytest.mark.parametrize(

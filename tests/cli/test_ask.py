@@ -7,10 +7,12 @@ import json
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from entropix.cli.votes import standings
 from entropix.engines.scripted import Script, hashed, saying
 from entropix.types import Array
 from helpers.confidences import calibrated, calibration
@@ -142,6 +144,22 @@ def test_at_ctrl_c_before_any_text_has_ended_it_says_that_the_text_is_not_whole(
 
 def test_a_text_that_reached_its_limit_is_not_whole(sure: Any) -> None:
     assert "the text is not whole: token limit" in sure("ask", "-n", "5", "Why is the sky blue?").err
+
+
+@pytest.mark.parametrize(
+    ("answers", "line"),
+    [
+        ([], "thinking"),
+        ([None], "1 text is being written"),
+        ([None, None], "2 texts are being written"),
+        (["9", None, "8", "9"], "2 of 3 texts say 9 · 1 being written"),
+        (["a\x1b[2J\nb", "c"], "1 of 2 texts say a\\x1b[2J b · 0 being written"),
+    ],
+)
+def test_the_line_of_a_vote_counts_the_texts_as_they_come_in(answers: list[str | None], line: str) -> None:
+    texts = [SimpleNamespace(answer=answer) for answer in answers]
+    assert standings([texts]) == line
+    assert standings([texts, texts]) == f"2 questions: {line} | {line}"
 
 
 def test_nothing_moves_in_a_pipe(sure: Any) -> None:
