@@ -21,6 +21,8 @@ MOST_CHARACTERS = 280
 
 _OPTION = re.compile(r"^\s*\(?([A-J])[).:]\s+\S", re.MULTILINE)
 _INLINE_OPTION = re.compile(r"(?:^|\s)\(?([A-J])\)\s*\S")
+_WITHIN = re.compile(r"(?:^|\s)([A-J])\.\s+(?![A-J]\.)\S")
+"""An option within a line, unlike the initials of A. B. Paterson; the end of a sentence looks the same."""
 _COUNTS = re.compile(
     r"\bhow (?:many|much|old|far|long|tall|fast|heavy|large|big|high|deep)\b|\bwhat (?:is|'s|are) (?:the )?"
     r"(?:sum|total|product|difference|average|mean|value|number|amount|price|cost|percentage|area|volume|perimeter"
@@ -78,8 +80,11 @@ def recognise(question: str, texts: Sequence[str]) -> Recognised:
     """The kind of answer that most of `texts` give to `question`. texts: at least one, of the same question.
 
     Deterministic, and does not depend on the order of the texts."""
+    chosen = _most(texts, "choice", "the question lists options")
     if _options(question):
-        return _most(texts, "choice", "the question lists options") or Recognised("none", "no text chooses an option")
+        return chosen or Recognised("none", "no text chooses an option")
+    if chosen and _WITHIN.findall(question)[:2] == ["A", "B"]:
+        return chosen
     if found := _most(texts, "boxed", "the texts give \\boxed{} answers", lambda text: "\\boxed{" in text):
         return found
     if _CODE.search(question) and (
