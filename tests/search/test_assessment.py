@@ -43,6 +43,7 @@ def test_every_option_stands_at_every_place_once(answers: int) -> None:
 def test_it_is_the_mean_over_the_rotations_of_p_of_the_letter(answers: list[str], seed: int) -> None:
     model = entropix.Model(ScriptedEngine(hashed(2.0, seed), context=1024, cells=8192, sequences=8))
     found = model.assess(QUESTION, answers)
+    assert model.engine.forwards == 1, "all rotations are one batch"  # type: ignore[attr-defined]
     shown = [*answers, NONE]
     expected, tokens = np.zeros(len(shown)), 0
     for first in range(len(shown)):

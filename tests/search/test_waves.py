@@ -10,9 +10,10 @@ import pytest
 import entropix
 from entropix.engines import Engine
 from entropix.engines.scripted import ScriptedEngine, hashed
-from entropix.search import Vote
+from entropix.search import Tree, Vote
 from entropix.search.stopping import parse_stop, standing
 from entropix.trace.records import result_from, result_record, to_json
+from helpers.scripts import seven_or_eight
 
 HOT = {"policy": "sample:temperature=1.0", "max_tokens": 12, "seed": 5, "stop": list("aeiou \x00\x10 @P`p")}
 """Most texts stop by themselves; those that are cut off abstain, as ever."""
@@ -44,6 +45,31 @@ def test_a_vote_in_waves_casts_the_first_ballots_of_the_whole_vote_until_its_rul
         assert len(cast) == stops[0]
     else:
         assert stops[0] <= len(cast) <= 8
+
+
+@pytest.mark.parametrize("stop", ["lead:2", "lead:3", "beta:0.9"])
+@pytest.mark.parametrize("weight", ["confidence", "path"])
+def test_weighted_ballots_stop_where_their_weights_decide(stop: str, weight: str) -> None:
+    model = entropix.Model(ScriptedEngine(hashed(3), sequences=16, context=256))
+    options: dict[str, Any] = {"n": 8, "answer": kind, "weight": weight}
+    whole = model.generate("a", search=Vote(stop="none", **options), **HOT).search
+    found = model.generate("a", search=Vote(stop=stop, wave=1, **options), **HOT)
+    assert whole is not None
+    weights, answers = [b.weight or 0.0 for b in whole.branches], [b.answer for b in whole.branches]
+    ends, rule = [b.ended for b in whole.branches], parse_stop(stop)
+    stops = [n for n in range(1, 9) if rule.stops(standing(answers[:n], ends[:n], 8 - n, weights[:n]))]
+    assert len(ballots(found)) == stops[0]
+
+
+@pytest.mark.parametrize(("stop", "cast"), [("none", 9), ("lead:2", 4), ("lead:3", 5), ("beta:0.9", 6)])
+def test_the_ballots_of_a_tree_stop_by_the_rules_too(stop: str, cast: int) -> None:
+    """Of 8 and then 7 seven times; the tree's fork at the first token is the second ballot."""
+    model = entropix.Model(ScriptedEngine(seven_or_eight, sequences=24))
+    tree = Tree(trigger="entropy", threshold=0.3, ratio=0.0, max_sequences=24)
+    vote = Vote(n=8, answer="number", stop=stop, wave=1)
+    found = ballots(model.generate("How many?", search=[tree, vote], seed=3, policy="sample"))
+    assert [answer for _, answer, _ in found] == [*"877777778"][:cast]
+    assert {ended for *_, ended in found} == {"end"}
 
 
 def test_waves_hold_no_more_sequences_than_they_say() -> None:
