@@ -16,7 +16,7 @@ from entropix.cli.votes import standings
 from entropix.engines.scripted import Script, hashed, saying
 from entropix.types import Array
 from helpers.confidences import calibrated, calibration
-from helpers.scripts import seven_or_on_and_on
+from helpers.scripts import seven_or_eight, seven_or_on_and_on
 
 
 @pytest.fixture
@@ -42,6 +42,13 @@ def test_show_gives_the_text_before_the_answer(sure: Any) -> None:
     assert sure("ask", "--show", "How many are left?").out == "The answer is 9.\n\n9\n"
 
 
+def test_of_a_single_text_its_probability_is_said_unless_it_is_next_to_nothing(cli: Any) -> None:
+    cli.script = seven_or_eight
+    assert "1 text, of probability 52% ·" in cli("ask", "-e", "none", "-p", "greedy", "How many?").err
+    cli.script = hashed(sharpness=1.0)
+    assert "1 text · " in cli("ask", "-e", "none", "-n", "20", "How many?").err
+
+
 @pytest.mark.parametrize(("effort", "texts"), [("none", 1), ("low", 2), ("medium", 3), ("high", 4)])
 def test_effort_says_how_many_texts_must_agree(sure: Any, effort: str, texts: int) -> None:
     record = json.loads(sure("ask", "--json", "--effort", effort, "How many are left?").out)
@@ -54,7 +61,7 @@ def test_an_open_question_is_answered_by_one_text_and_says_so(sure: Any) -> None
     shown = sure("ask", "Why is the sky blue?")
     assert shown.out == "The answer is 9.\n"
     assert "no vote was held, as the question is open" in shown.err
-    assert "1 text ·" in shown.err
+    assert "1 text, of probability 100% ·" in shown.err
 
 
 def test_texts_that_answer_nothing_shortly_are_no_vote(cli: Any) -> None:

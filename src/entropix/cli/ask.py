@@ -42,6 +42,9 @@ effort: none one text; low 2 texts ahead, at most 8; medium 3 ahead, at most 16;
 exit codes: 0 done, 2 something given was wrong, 130 stopped by Ctrl-C"""
 
 
+LIKELY = 0.005
+"""Probability of a single text from which on it is said: that of a long one is next to nothing, and says as much."""
+
 WHOLE = ("end", "stop")
 """How a text ends that is not cut off."""
 
@@ -200,8 +203,8 @@ def print_answer(screen: Any, result: Any, *, show: bool, risk: float | None = N
         screen.tell(note)
     if result.finish_reason not in WHOLE:
         screen.tell(f"the text is not whole: {ENDINGS[result.finish_reason]}")
-    spent = result.ledger.forwarded
     texts = len(result.search.branches) if result.search is not None else 1
-    screen.tell(
-        f"{texts} text{'s' if texts > 1 else ''} · {spent} tokens · {result.seconds:.1f} s · seed {result.seed}"
-    )
+    written = f"{texts} text{'s' if texts > 1 else ''}"
+    if result.search is None and result.share >= LIKELY:
+        written += f", of probability {result.share:.0%}"
+    screen.tell(f"{written} · {result.ledger.forwarded} tokens · {result.seconds:.1f} s · seed {result.seed}")
