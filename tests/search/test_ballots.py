@@ -16,7 +16,7 @@ from entropix.decoding import Branch, Job, Request
 from entropix.errors import ParameterError
 from entropix.policies import make_policy
 from entropix.search import Vote
-from entropix.search.ballots import NO_ANSWER, ONE_VOTE, count
+from entropix.search.ballots import ONE_VOTE, count
 from entropix.search.scores import path_probability, trace_confidence
 from entropix.types import Action, Regime, Step, Thresholds
 
@@ -177,7 +177,6 @@ def test_nothing_is_decided_while_every_ballot_is_cut_off_and_one_may_still_come
     [
         ([("A", "end")], {}),
         ([("A", "length")], {}),
-        ([(None, "end")], {}),
         ([("A", "length"), ("B", "end"), ("A", "context"), (None, "length")], {}),
         ([("A", "end"), ("B", "end"), ("C", "end")], {"keep": 0.3, "floor": 1}),
     ],
@@ -190,8 +189,13 @@ def test_one_ballot_alone_is_no_share_of_votes(given: list[tuple[str | None, str
 
 def test_ballots_without_an_answer_say_that_there_is_none() -> None:
     counted = count(cast([(None, "end"), (None, "end"), ("A", "length")]), Vote(answer=by_text), 0)
+    alone = count(cast([(None, "end")]), Vote(answer=by_text), 0)
     assert counted is not None
-    assert (counted.answer, counted.confidence, counted.shares, counted.note) == (None, 0.0, {}, NO_ANSWER)
+    assert alone is not None
+    assert (counted.answer, counted.confidence, counted.shares) == (None, 0.0, {})
+    assert (alone.answer, alone.confidence, alone.shares) == (None, None, {})
+    assert "no text gives an answer to count (1 of 3 were cut off), so the likeliest" in counted.note
+    assert "no text gives an answer to count, so the likeliest" in alone.note
 
 
 @pytest.mark.parametrize("given", [[("A", "end"), (None, "end")], [("A", "length"), ("B", "length")]])

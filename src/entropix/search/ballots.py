@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 NO_VOTE = "search: vote has no answer= to compare, so the text with the best mean log-probability won, as with best"
 ONE_VOTE = "search: one ballot alone voted, so the confidence is 1 − uncertainty and no share of votes"
-NO_ANSWER = "vote: no text gives an answer to count, so the likeliest text is given"
+
+
+def no_answer(ends: Sequence[str]) -> str:
+    """The note of a vote in which no text that votes gives an answer. ends: how each text ended."""
+    cut = sum(end in CUT_OFF for end in ends)
+    lost = f" ({cut} of {len(ends)} were cut off)" if cut else ""
+    return f"vote: no text gives an answer to count{lost}, so the likeliest text is given"
 
 
 def extractor_of(plan: object) -> Extractor | None:
@@ -101,7 +107,7 @@ def count(ended: Sequence[AnyBallot], vote: Vote, outstanding: int, running: int
     lone = sum(voting(ends)) == 1
     note = ONE_VOTE if lone else ""
     if not sums:
-        return Count(best, None, {}, None if lone else 0.0, weights, note=note or NO_ANSWER)
+        return Count(best, None, {}, None if lone else 0.0, weights, note=no_answer(ends))
     order = list(sums)
     answer = order[0]
     mine = [b for b, votes in zip(cast, voting(ends), strict=True) if votes and b.answer == answer]
