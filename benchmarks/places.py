@@ -5,7 +5,8 @@
 
 Writes a task for `entropix eval` and `benchmarks.evidence`, a third of the items of each kind, drawn from the seed.
 What is right is GeoNames' (CC BY 4.0), with the other names of a country or a city in Latin letters. A city is asked
-about if it has more than 200,000 inhabitants and no namesake in another country.
+about if it has more than 200,000 inhabitants and no namesake in another country. `--continued` writes each as a text to
+go on with, behind three that are answered, for a model that was not taught to answer.
 """
 
 from __future__ import annotations
@@ -22,24 +23,40 @@ from typing import Any
 LARGE = 200_000
 """Inhabitants from which a city is asked about."""
 
+EXAMPLES = {
+    "What is the capital of Portugal?": "Lisbon",
+    "What is the three-letter code of the currency of Japan?": "JPY",
+    "In which country is the city of Lyon?": "France",
+}
+"""What `--continued` shows of each kind; never asked."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="the file to write")
     parser.add_argument("--items", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--continued", action="store_true", help="as texts to go on with")
     args = parser.parse_args()
     draw = random.Random(args.seed)
     kinds = list(questions().values())
     for kind in kinds:
         draw.shuffle(kind)
+        kind[:] = [asked for asked in kind if asked[0] not in EXAMPLES]
     drawn = list(chain.from_iterable(zip(*kinds, strict=False)))
     lines = [
-        json.dumps({"id": f"place-{n}", "question": question, "answers": answers}, ensure_ascii=False)
+        json.dumps({"id": f"place-{n}", **_put(question, args.continued), "answers": answers}, ensure_ascii=False)
         for n, (question, answers) in enumerate(drawn[: args.items])
     ]
     args.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print(f"{args.out}: {len(lines)} questions")
+
+
+def _put(question: str, continued: bool) -> dict[str, str]:
+    if not continued:
+        return {"question": question}
+    shown = "".join(f"Q: {asked}\nA: {answer}\n\n" for asked, answer in EXAMPLES.items())
+    return {"prompt": f"{shown}Q: {question}\nA:"}
 
 
 def questions() -> dict[str, list[tuple[str, list[str]]]]:
