@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -90,6 +91,36 @@ def test_what_is_no_number_is_no_parameter(model: Model, name: str, value: Any) 
         model.generate("Hi", policy="sample", **{name: value})
     with pytest.raises(ParameterError, match="logit_bias"):
         model.generate("Hi", logit_bias={5: value})
+
+
+class Four:
+    """What counts, but is no number."""
+
+    def __index__(self) -> int:
+        return 4
+
+
+def test_decimals_and_what_counts_are_numbers(model: Model) -> None:
+    expected = model.generate("Hi", policy="sample", seed=4, max_tokens=4, temperature=0.5, logit_bias={4: 1.5})
+    got = model.generate(
+        "Hi",
+        policy="sample",
+        seed=Four(),
+        max_tokens=Four(),
+        temperature=Decimal("0.5"),
+        logit_bias={4: Decimal("1.5")},
+    )
+    assert (got.tokens, got.seed) == (expected.tokens, 4)
+    assert plain(int) is int
+    with pytest.raises(ParameterError, match="out of range"):
+        model.generate("Hi", policy="sample", temperature=Decimal("sNaN"))
+
+
+def test_no_stop_text_may_be_said_with_none(model: Model) -> None:
+    assert (
+        model.generate("Hi", seed=4, max_tokens=4, stop=None).tokens
+        == model.generate("Hi", seed=4, max_tokens=4).tokens
+    )
 
 
 def test_numbers_of_this_language_stay_what_they_are() -> None:

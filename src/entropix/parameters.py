@@ -149,6 +149,8 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
         key, equals, value = pair.partition("=")
         if not equals:
             raise ParameterError(f"{spec!r}: {pair!r} is not of the form parameter=value")
+        if key.strip() in values:
+            raise ParameterError(f"{spec!r}: {key.strip()} is given twice")
         values[key.strip()] = parse_value(value.strip())
     return name.strip(), values
 

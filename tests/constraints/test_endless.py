@@ -109,6 +109,14 @@ ENDLESS: list[Any] = [
             | {"properties": {"y": {"$ref": "#/$defs/a~1b"}}},
         },
     },
+    {"$anchor": "n", "type": "object", "properties": {"a": {"$ref": "#n"}}, "required": ["a"]},
+    {"$id": "http://localhost/n", "type": "array", "items": {"$ref": "http://localhost/n"}, "minItems": 1},
+    {"$id": "http://localhost/n#", "type": "array", "items": {"$ref": "http://localhost/n#"}, "minItems": 1},
+    {
+        "$id": "http://localhost/n",
+        "$ref": "http://localhost/n#/$defs/m",
+        "$defs": {"m": {"$anchor": "m", "type": "array", "items": {"$ref": "http://localhost/n#m"}, "minItems": 1}},
+    },
 ]
 FINITE: list[Any] = [
     {"type": "object", "properties": {"a": {"$ref": "#"}}},
@@ -122,6 +130,9 @@ FINITE: list[Any] = [
     {"type": "object", "patternProperties": {"^a": {"$ref": "#"}}, "required": ["b"]},
     {"$ref": "#/$defs/missing"},
     {"$ref": "http://localhost/schema"},
+    {"$anchor": "n", "type": "object", "properties": {"a": {"$ref": "#m"}}, "required": ["a"]},
+    {"$anchor": "n", "type": "object", "properties": {"a": {"$ref": "#n"}}},
+    {"anyOf": [{"$id": "b", "type": "null"}, {"$ref": "b"}]},
     True,
 ]
 
@@ -131,6 +142,13 @@ def test_a_schema_that_only_endless_text_can_keep_is_refused(schema: Any) -> Non
     for lenient in (False, True):
         with pytest.raises(ParameterError, match="never ends"):
             json_schema(schema, lenient=lenient)
+
+
+@pytest.mark.parametrize("start", ["%json", '"a" %json', "%json "])
+def test_a_schema_inside_a_grammar_is_refused_as_one_by_itself(start: str) -> None:
+    with pytest.raises(ParameterError, match="never ends"):
+        lark(f"start: {start} {json.dumps(ENDLESS[0])}")
+    assert lark(f"start: {start} {json.dumps(FINITE[0])}").kind == "lark"
 
 
 @pytest.mark.parametrize("schema", FINITE, ids=json.dumps)

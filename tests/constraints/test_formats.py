@@ -5,13 +5,16 @@ from __future__ import annotations
 import calendar
 import re
 from datetime import date
+from ipaddress import IPv6Address
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from entropix import Model
 from entropix.constraints import json_schema
-from entropix.constraints.formats import DATE, TIME, with_exact_formats
+from entropix.constraints.formats import DATE, IPV6, TIME, with_exact_formats
 from entropix.engines.scripted import END, ScriptedEngine
 
 MODEL = Model(ScriptedEngine())
@@ -27,6 +30,23 @@ def takes(schema: dict[str, Any], text: str) -> bool:
         matcher.accept(byte)
     allowed = matcher.allowed()
     return matcher.complete or (allowed is not None and bool(allowed[END]))
+
+
+@given(st.ip_addresses(v=6), st.booleans())
+def test_every_address_is_one_of_the_format_in_both_ways_of_writing(address: IPv6Address, is_whole: bool) -> None:
+    text = address.exploded if is_whole else address.compressed
+    assert re.fullmatch(IPV6, text)
+    assert re.fullmatch(IPV6, f"{text}:") is None
+
+
+@given(st.text("0123af:.", max_size=24))
+def test_a_text_is_an_address_where_python_says_so(text: str) -> None:
+    try:
+        IPv6Address(text)
+        exists = True
+    except ValueError:
+        exists = False
+    assert bool(re.fullmatch(IPV6, text)) == exists
 
 
 def test_every_day_of_ten_thousand_years_is_a_date_exactly_if_it_exists() -> None:
@@ -56,7 +76,11 @@ def test_every_day_of_ten_thousand_years_is_a_date_exactly_if_it_exists() -> Non
         ("email", ["a@b.c", "a.b@c"], ["a@b..c", ".a@b", "a.@b", "a@-b.c", "a"]),
         ("hostname", ["a.b", "a" * 63], ["a-", "-a", "a" * 64, "...", ("a" * 60 + ".") * 5 + "b"]),
         ("ipv4", ["255.255.255.255", "0.0.0.0"], ["256.1.1.1", "01.1.1.1", "1.1.1"]),
-        ("ipv6", ["::", "1:2:3:4:5:6:7:8", "1::8"], ["1::2::3", "1:2:3", "12345::"]),
+        (
+            "ipv6",
+            ["::", "1:2:3:4:5:6:7:8", "1::8", "::ffff:192.168.0.1", "1:2::192.168.0.1", "1:2:3:4:5:6:7::"],
+            ["1::2::3", "1:2:3", "12345::", "::ffff:192.168.01.1", "1:2:3:4:1.2.3.4", "1.2.3.4::", "fe80::1%lo", ":1"],
+        ),
         ("uuid", ["00000000-0000-0000-0000-00000000000f"], ["00000000-0000-0000-0000-00000000000g", "0"]),
         ("uri", ["http://a/b?c#d", "mailto:a@b"], ["a", "http://a b", "http://a/%zz"]),
     ],

@@ -247,6 +247,8 @@ def test_bad_parameters_are_named_with_what_is_allowed(spec: str, values: dict[s
 
 
 def test_specs_carry_parameters() -> None:
+    with pytest.raises(ParameterError, match="temperature is given twice"):
+        parse_spec("sample:temperature=0.5,temperature=0.6")
     assert parse_spec("sample:temperature=0.5,top_k=4") == ("sample", {"temperature": 0.5, "top_k": 4})
     p = policy("entropix:candidates=5,inject=hm", temperature=1)
     assert (p.candidates, p.inject, p.temperature) == (5, "hm", 1.0)

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urljoin
 
+_JSON = re.compile(r"%json\s*(?=\{)")
 SCALARS = frozenset({"string", "number", "integer", "boolean", "null"})
+
+
+def endless_inside(grammar: str) -> bool:
+    """Whether a Lark grammar has a `%json` schema that no finite text can keep to."""
+    for place in _JSON.finditer(grammar):
+        try:
+            schema, _ = json.JSONDecoder().raw_decode(grammar, place.end())
+        except (ValueError, RecursionError):  # which the matcher refuses
+            continue
+        if is_endless(schema):
+            return True
+    return False
 
 
 def is_endless(schema: Any) -> bool:
@@ -24,6 +39,9 @@ class _Refs:
         self.document = document
         self.known: set[str] = set()
         self._waiting: dict[str, set[str]] = {}
+        self._named: dict[str, list[Any]] = {}
+        for name, part in _names(document, ""):
+            self._named.setdefault(name, []).append(part)
 
     def finite(self, start: str) -> bool:
         left, seen = [start], {start}
@@ -50,10 +68,14 @@ class _Refs:
 
     def _resolved(self, ref: str, has: Callable[[str], bool]) -> bool:
         """Whether what a reference within the document points at has a finite text; True for what is not found."""
-        part = self.document
-        if ref != "#" and not ref.startswith("#/"):
+        name, _, pointer = ref.partition("#")
+        if pointer and not pointer.startswith("/"):
+            name, pointer = ref, ""
+        named = self._named.get(name, []) if name else [self.document]
+        if len(named) != 1:
             return True
-        for name in ref.split("/")[1:]:
+        part = named[0]
+        for name in pointer.split("/")[1:]:
             key = unquote(name).replace("~1", "/").replace("~0", "~")
             if isinstance(part, Mapping) and key in part:
                 part = part[key]
@@ -62,6 +84,20 @@ class _Refs:
             else:
                 return True
         return _finite(part, has)
+
+
+def _names(part: Any, base: str) -> Iterator[tuple[str, Any]]:
+    """The schemas of a document that a reference may name by their $id or $anchor, as it may be written."""
+    if isinstance(part, Mapping):
+        own = part.get("$id")
+        if isinstance(own, str):
+            base = urljoin(base, own).removesuffix("#")
+            yield from ((name, part) for name in {base, own.removesuffix("#")})
+        if isinstance(anchor := part.get("$anchor"), str):
+            yield from ((name, part) for name in {f"#{anchor}", f"{base}#{anchor}"})
+    inside = part.values() if isinstance(part, Mapping) else part if isinstance(part, list) else ()
+    for one in inside:
+        yield from _names(one, base)
 
 
 def _finite(schema: Any, has: Callable[[str], bool]) -> bool:

@@ -1,4 +1,5 @@
-"""Formats of JSON schemas whose regular expressions in llguidance allow values that do not exist, made exact here."""
+"""Formats of JSON schemas whose regular expressions in llguidance allow values that do not exist or lack some that do,
+made exact here."""
 
 from __future__ import annotations
 
@@ -20,7 +21,21 @@ _ZONE = r"(?:[zZ]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 TIME = rf"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?{_ZONE}"
 """RFC 3339, full-time, without the second 60: which minutes had one no expression knows."""
 
-EXACT = {"date": DATE, "time": TIME, "date-time": f"{DATE}[tT]{TIME}"}
+_GROUP = "[0-9a-fA-F]{1,4}"
+_BYTE = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_LAST = rf"(?:{_GROUP}:{_GROUP}|(?:{_BYTE}\.){{3}}{_BYTE})"
+IPV6 = "|".join(
+    (
+        f"(?:{_GROUP}:){{6}}{_LAST}",
+        f"::(?:{_GROUP}:){{5}}{_LAST}",
+        *(f"(?:(?:{_GROUP}:){{0,{n}}}{_GROUP})?::(?:{_GROUP}:){{{4 - n}}}{_LAST}" for n in range(5)),
+        f"(?:(?:{_GROUP}:){{0,5}}{_GROUP})?::{_GROUP}",
+        f"(?:(?:{_GROUP}:){{0,6}}{_GROUP})?::",
+    )
+)
+"""RFC 3986, IPv6address: also with the last 32 bits as an IPv4 address, which llguidance's expression leaves out."""
+
+EXACT = {"date": DATE, "time": TIME, "date-time": f"{DATE}[tT]{TIME}", "ipv6": IPV6}
 LONGEST = {"hostname": 253}
 """Characters; of formats whose expressions bound their parts only."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from entropix.constraints.endless import is_endless
+from entropix.constraints.endless import endless_inside, is_endless
 from entropix.errors import ParameterError
 
 LARGEST = 256 * 1024
@@ -18,6 +18,11 @@ LARGEST = 256 * 1024
 MOST_MULTIPLES = 10_000
 """Largest least common multiple of a schema's multipleOf values: each is a state of an automaton that is built
 before the text begins, and nothing else in llguidance bounds that (999,983 took 6 s and 450 MB)."""
+
+_ENDLESS = (
+    "constraint: no text can satisfy it but one that never ends: this JSON schema requires a property or an "
+    "item that requires another of its own kind; make one of them optional"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +79,7 @@ def json_schema(schema: Mapping[str, Any] | bool | str, *, lenient: bool = False
             f"is {common if common < 10**15 else 'above 10^15'}; allowed is at most {MOST_MULTIPLES}"
         )
     if is_endless(schema):
-        raise ParameterError(
-            "constraint: no text can satisfy it but one that never ends: this JSON schema requires a property or an "
-            "item that requires another of its own kind; make one of them optional"
-        )
+        raise ParameterError(_ENDLESS)
     return grammar
 
 
@@ -89,7 +91,10 @@ def regex(pattern: str) -> Grammar:
 
 def lark(grammar: str) -> Grammar:
     """The text is derived from `start` in this grammar. Syntax: llguidance's variant of Lark."""
-    return Grammar("lark", _text(grammar, "lark"))
+    asked = Grammar("lark", _text(grammar, "lark"))
+    if endless_inside(grammar):
+        raise ParameterError(_ENDLESS)
+    return asked
 
 
 def make_grammar(asked: Grammar | Mapping[str, Any]) -> Grammar:

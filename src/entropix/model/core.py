@@ -234,7 +234,7 @@ class Model:
         policy: str | Policy | None = None,
         seed: int | None = None,
         max_tokens: int | None = 512,
-        stop: str | Sequence[str] = (),
+        stop: str | Sequence[str] | None = (),
         raw: bool = False,
         attention: bool | None = None,
         logit_bias: Mapping[int, float] | None = None,
@@ -255,6 +255,7 @@ class Model:
     ) -> Request:
         """What a `Decoder` needs to answer one prompt; options as in `generate`. For programs that drive the loop
         themselves; `result` makes a Result of the job."""
+        stop = () if stop is None else stop
         if not isinstance(stop, (str, list, tuple)):
             raise ParameterError(f"stop is a string or a list of strings, not {type(stop).__name__}")
         tokens = self.encode(prompt, raw)

@@ -71,7 +71,7 @@ class Asking(Parameters, total=False):
     policy: str | Policy | None
     seed: int | None
     max_tokens: int | None
-    stop: str | Sequence[str]
+    stop: str | Sequence[str] | None
     raw: bool
     attention: bool | None
     logit_bias: Mapping[int, float] | None

@@ -110,7 +110,7 @@ class Endpoint:
         top_p: float | None = None,
         seed: int | None = None,
         max_tokens: int = 512,
-        stop: str | Sequence[str] = (),
+        stop: str | Sequence[str] | None = (),
         raw: bool = False,
         fields: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
@@ -151,6 +151,7 @@ class Endpoint:
             raise ParameterError(f"max_tokens={max_tokens!r} is not an integer from 1 on")
         if seed is not None and not is_integer(seed):
             raise ParameterError(f"seed={seed!r} is not an integer")
+        stop = () if stop is None else stop
         if not isinstance(stop, (str, list, tuple)):
             raise ParameterError(f"stop is a string or a list of strings, not {type(stop).__name__}")
         taken = sorted(set(fields or ()) & set(RESERVED))
