@@ -20,6 +20,7 @@ from entropix.engines.scripted import END, ScriptedEngine, hashed
 from entropix.errors import ParameterError, TaskError
 from entropix.evaluate import Spec, Store, evaluate, load_task, units
 from entropix.evaluate.alternatives import replay
+from entropix.evaluate.budget import STOPS, rule_points
 from entropix.evaluate.replay import Rule, ballots_of, count, evidence_of, heard, moved, replayed
 from entropix.evaluate.store import cost, read_outcomes
 from entropix.evaluate.texts import Likelihood, StoredText, texts_of
@@ -266,6 +267,20 @@ def test_shuffled_ballots_are_the_same_ballots_and_seeds_of_their_own() -> None:
     assert [o["seed"] for o in found.outcomes if o["spec"] == "lead:2 8"] == [o["seed"] for o in whole]
     again = replay(votes, [Rule(parse_stop("lead:2"))], [4], shuffles=5)
     assert json.dumps(again.outcomes) == json.dumps(found.outcomes)
+
+
+def test_a_vote_of_eight_has_a_curve_of_every_rule_and_of_moved_ballots_in_evals_report() -> None:
+    votes = [outcome("1", "AAAAAAAA"), outcome("2", "ABABABAB"), outcome("3", "BBBAAAAA")]
+    points = {point.name: point for point in rule_points({"vote 8": votes})}
+    assert {point.family for point in points.values()} == {*STOPS, "moved"}
+    assert all(point.derived for point in points.values())
+    tokens = {name: point.tokens for name, point in points.items()}
+    # 10 of each prompt and 3 of each ballot: lead:2 stops at AA and BB and hears all of ABABABAB
+    assert tokens["lead:2, at most 8"] == pytest.approx((16 + 34 + 16) / 3)
+    assert points["lead:2, at most 8"].accuracy.value == pytest.approx(2 / 3)
+    assert tokens["moved, 4 per item"] == pytest.approx((16 + 34 + 16) / 3)
+    assert tokens["lead:2, at most 4"] == pytest.approx((16 + 22 + 16) / 3)
+    assert rule_points({"vote 7": [outcome("1", "AAAAAAA")]}) == []
 
 
 def test_a_rule_that_is_named_twice_stands_once() -> None:
