@@ -331,6 +331,15 @@ def test_a_rule_says_what_is_allowed(values: dict[str, Any], said: str) -> None:
         Rule(**values)
 
 
+def test_the_command_writes_ballots_as_lm_polygraph_takes_them(directory: Path, tmp_path: Path) -> None:
+    out = tmp_path / "stats.json"
+    assert main(["replay", str(directory), "--first", "greedy", "--polygraph", str(out)]) == 0
+    made = json.loads(out.read_text())
+    assert (made["judged"], len(made["quality"])) == ("greedy", len(made["stats"]["greedy_texts"]))
+    assert {len(texts) for texts in made["stats"]["sample_texts"]} == {6}  # the greedy text and five ballots
+    assert {"LabelProb", "CocoaMSP", "MaximumSequenceProbability"} <= set(made["uncertainties"])
+
+
 def test_the_command_reports_every_rule_beside_the_whole_vote(
     directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -81,6 +81,7 @@ def test_a_streams_last_chunk_has_spans_and_fields(serving: Serving) -> None:
     schema = {"type": "json_schema", "json_schema": {"name": "order", "schema": ORDER, "strict": True}}
     body = {"model": "scripted", "messages": MESSAGES, "seed": 1, "stream": True, "response_format": schema}
     server = serving(engine(SPOKEN))
+    body["entropix"] = {}
     text = httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=60).text
     events = [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: {")]
     said = "".join(event["choices"][0]["delta"].get("content") or "" for event in events if event["choices"])
@@ -88,8 +89,11 @@ def test_a_streams_last_chunk_has_spans_and_fields(serving: Serving) -> None:
     assert [span["text"] for span in result["spans"]] == ["Änn 🙂", "S", "M"]
     found = result["fields"]
     model = Model(engine(SPOKEN))
-    alone = model.generate("When?", seed=1, constraint=ORDER).fields
+    whole = model.generate("When?", seed=1, constraint=ORDER)
+    alone = whole.fields
     assert alone is not None
+    assert result["uncertainties"] == pytest.approx(dict(whole.uncertainties), rel=1e-4)
+    assert {"length", "msp", "perplexity", "mean-token-entropy", "ccp"} <= set(result["uncertainties"])
     value = json.loads(said)
     assert found["who"]["name"]["value"] == value["who"]["name"] == "Änn 🙂"
     assert [size["value"] for size in found["sizes"]] == value["sizes"]

@@ -46,6 +46,17 @@ def test_the_document_holds_the_trace_once_and_nothing_of_it_as_markup() -> None
     assert "default-src 'none'" in text
 
 
+def test_the_document_holds_what_to_distrust_and_the_values_of_a_json_answer() -> None:
+    said = Model(ScriptedEngine(saying('{"who": "Anna"}', certainty=5))).generate("hi", policy="greedy", seed=1)
+    data = re.search(r'id="trace">(.*?)</script>', document(trace_of(said)), re.DOTALL)
+    assert data is not None
+    result = json.loads(data[1])["answers"][0]["result"]
+    (span,) = result["spans"]
+    assert (span["kind"], span["text"], span["first"], span["last"]) == ("value", "Anna", 9, 12)
+    assert 0 < span["probability"] < 0.9
+    assert result["fields"]["who"]["value"] == "Anna"
+
+
 def test_a_page_that_cannot_be_written_is_one_message_and_leaves_what_was_there(tmp_path: Path) -> None:
     with pytest.raises(TraceError, match=r"cannot write the page .*missing.*: there is no such folder"):
         write_document(trace_of(), tmp_path / "missing" / "x.html")

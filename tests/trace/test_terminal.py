@@ -30,11 +30,13 @@ from entropix.trace.terminal import (
     summary,
     visible,
     wants_color,
+    write_spans,
     write_step,
     write_text,
 )
 from entropix.types import Action, Candidate, Ledger, Regime, Result, Step
 from entropix.uncertainty import Spans, spans_of
+from entropix.uncertainty.spans import SpanPlace
 
 TERMINAL = {"TERM": "xterm-256color"}
 
@@ -221,6 +223,32 @@ def test_what_else_was_likely_in_a_span_is_told_apart_from_the_sentence_that_say
         "spans: 1 of 1 are less than 90% sure",
         "   10%  14 (number; 14 10%; else “:” 30%, 2 20%)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("environ", "color", "shown"),
+    [
+        (TERMINAL, "auto", "🙂 東京 \x1b[4m1887\x1b[0m [b] \x1b[1;4mÉva\\x1b\x1b[0m"),
+        ({"NO_COLOR": "1", **TERMINAL}, "auto", "🙂 東京 \x1b[4m1887\x1b[0m [b] \x1b[1;4mÉva\\x1b\x1b[0m"),
+        ({"TERM": "dumb"}, "auto", "🙂 東京 1887 [b] Éva\\x1b"),
+        (TERMINAL, "never", "🙂 東京 1887 [b] Éva\\x1b"),
+    ],
+)
+def test_what_is_doubtful_is_underlined_by_attributes_where_the_terminal_has_them(
+    environ: dict[str, str], color: Any, shown: str
+) -> None:
+    steps = [step(text) for text in ("🙂 ", "東京 ", "1887", " [b] ", "Éva\x1b")]
+    for each, p in zip(steps, (1, 1, 0.6, 1, 0.4), strict=True):
+        each.logprob = math.log(p)
+    text = "".join(each.text for each in steps)
+    places = [SpanPlace("number", 5, 9), SpanPlace("name", 14, 18)]
+    stream = Terminal()
+    said = replace(answer(*steps), spans=Spans(lambda: spans_of(text, steps, places)))
+    write_spans(make_console(stream, color=color, environ=environ), said)
+    assert stream.getvalue() == shown
+    pipe = io.StringIO()
+    write_spans(make_console(pipe, color="auto", environ=environ), said)
+    assert pipe.getvalue() == text
 
 
 def test_the_legend_names_every_regime_and_injection() -> None:
