@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entropix import Model, Result
-from entropix.engines.scripted import ScriptedEngine, hashed
+from entropix.engines.scripted import ScriptedEngine, hashed, saying
 from entropix.errors import ParameterError
-from entropix.trace.records import result_record, to_json
+from entropix.trace.records import result_from, result_record, to_json
 from entropix.types import Action, BranchRecord, Regime, SearchRecord, Step
 from entropix.uncertainty import Field, Fields, fields_of
 from entropix.uncertainty.options import enums
@@ -286,6 +286,16 @@ def test_options_of_several_types_are_each_weighed_and_ended_alike(model: Model)
             tokens.append(token)
         by_hand.append(math.exp(total))
     assert [p for _, p in options.weighed] == pytest.approx([p / sum(by_hand) for p in by_hand], rel=1e-3)
+
+
+def test_a_trace_has_the_fields_of_an_answer_that_is_empty_or_has_empty_lists() -> None:
+    for text, value in (("{}", {}), ('{"a": [], "b": [[], 1]}', {"a": [], "b": [[], 1]})):
+        result = Model(ScriptedEngine(saying(text))).generate("hi", policy="greedy")
+        record = json.loads(to_json(result_record(result)))
+        again = result_from(record, {}, result.steps)
+        assert result.fields is not None
+        assert again.fields is not None
+        assert again.fields.record(lambda f: f.value) == result.fields.record(lambda f: f.value) == value
 
 
 def test_options_of_a_text_that_is_no_json_are_refused(model: Model) -> None:

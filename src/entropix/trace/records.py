@@ -215,7 +215,7 @@ def result_from(record: Mapping[str, Any], header: Mapping[str, Any], steps: tup
         abstained=record.get("abstained") is True,
         risk_bound=_real(record, "risk_bound"),
         reproducible=record.get("reproducible") is True,
-        fields=fields_of(text, steps, search) if record.get("fields") else None,
+        fields=fields_of(text, steps, search) if record.get("fields") is not None else None,
         spans=Spans(lambda: spans_of(text, steps)),
         uncertainties={str(name): _number(value, "uncertainties") for name, value in uncertainties.items()},
     )
