@@ -38,9 +38,20 @@ def test_every_question_of_a_batch_is_recognised_by_its_own_texts() -> None:
     assert any("the question is open" in note for note in results[1].notes)
 
 
+def test_it_is_stated_what_the_answers_of_a_vote_are_read_as() -> None:
+    results = model("The answer is 9.").ask(["How many?", "Who is it?", "Why is it so?"], "low", seed=1)
+    stated = [[note for note in result.notes if "read as" in note] for result in results]
+    assert stated == [
+        ["vote: answers are read as number, since the question asks for a number"],
+        ["vote: answers are read as short, since the texts are short"],
+        [],
+    ]
+
+
 def test_a_given_kind_of_answer_overrides_what_is_recognised() -> None:
     result = model("The answer is 9.").ask("Why is the sky blue?", "low", answer="text", seed=1)
     assert result.answer == "The answer is 9."
+    assert not any("read as" in note for note in result.notes)
 
 
 def test_the_first_text_is_the_greedy_one_and_the_rest_are_drawn(engine: Engine) -> None:

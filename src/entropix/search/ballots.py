@@ -34,6 +34,14 @@ def extractor_of(plan: object) -> Extractor | None:
     return None if isinstance(found, Recogniser) and (found.found is None or found.found.kind == OPEN) else found
 
 
+def recognised(plan: object) -> tuple[str, ...]:
+    """The note of a vote whose texts were found out to be of a kind, that says of which; none where it was given."""
+    found = extractor_of(plan)
+    if not isinstance(found, Recogniser) or found.found is None:
+        return ()
+    return (f"vote: answers are read as {found.found.kind}, since {found.found.why}",)
+
+
 def _checked(answer: object) -> str | None:
     """What a caller's function has returned. Raises ParameterError: anything else would be compared by accident."""
     if answer is None or isinstance(answer, str):

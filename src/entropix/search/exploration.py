@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from entropix.search.ballots import Count
+from entropix.search.ballots import Count, recognised
 from entropix.search.host import Host, Place, ended
 from entropix.search.record import Ballot, search_record
 from entropix.search.strategy import Tactic
@@ -100,7 +100,7 @@ class Exploration:
     def record(self, branches: list[Any]) -> SearchRecord:
         """What has been tried, for the trace. branches: all there ever were."""
         said = [self.counted.note] if self.counted and self.counted.note else []  # so far: more texts may change it
-        notes, trunk = [*self.notes, *said], self.host.trunk
+        notes, trunk = [*self.notes, *recognised(self.plan), *said], self.host.trunk
         return search_record(self.plan.spec, branches, trunk, self.counted, notes, self.ends, self.stopped)
 
     # what a tactic can do beside what the host does
