@@ -255,12 +255,20 @@ MORE = [
     ("George Orwell wrote 1984.", "Who wrote 1984?", "george orwell"),
     ("The book 1984 is by George Orwell", "Who wrote 1984?", "george orwell"),
     ("There are seven continents.", "How many continents are there?", "7"),
-    ("About 8 billion people", "How many people live on Earth?", "8 billion"),
+    ("About 8 billion people", "How many people live on Earth?", "8000000000"),
     ("The largest animal is the blue whale, which can reach 30 m.", "What is the largest animal?", "blue whale"),
     ("Blue whales are the largest animals.", "What is the largest animal?", "blue whales"),
     ("The blue whale is the largest animal on Earth.", "What is the largest animal?", "blue whale"),
     ("It's not Sydney, it's Canberra.", "What is the capital of Australia?", "canberra"),
     ("Canberra - it was chosen in 1908.", "What is the capital of Australia?", "canberra"),
+    (
+        'For Hungary, the three-letter code of the currency is "HUF".',
+        "What is the three-letter code of the currency of Hungary?",
+        "huf",
+    ),
+    ("500 million", "How many people live there?", "500000000"),
+    ("About 2.5 billion people", "How many people speak it?", "2500000000"),
+    ("500 milligrams", "How many milligrams?", "500"),
 ]
 
 NO_ANSWERS = [
@@ -326,6 +334,8 @@ SAME = [
     ("27", "twenty-seven", "Twenty seven"),
     ("Simon & Garfunkel", "simon and garfunkel"),
     ("the At-Symbol!", "AtSymbol"),
+    ("1.5 million", "1,500,000", "1500000", "1500 thousand", "$1.5 million"),
+    ("2.50", "2.5", "$2.50"),
 ]
 
 APART = [
@@ -339,6 +349,10 @@ APART = [
     "27",
     "7",
     "one of them",
+    "1.5 million",
+    "15 million",
+    "1.5",
+    "15",
 ]
 
 
@@ -384,7 +398,11 @@ def test_normalising_twice_is_normalising_once(text):
 
 @example("The Three")
 @example("July 20th, 1969")
-@given(st.text())
+@example("1000000000000.1")
+@example("999,999,999,999,999.99999999999999999999 trillion")
+@given(
+    st.one_of(st.text(), st.from_regex(r"\$?[0-9]{1,12}(\.[0-9]{1,20})?( (million|hundred|trillion))?", fullmatch=True))
+)
 def test_the_form_in_which_an_answer_is_compared_is_its_own(text):
     assert compared(compared(text)) == compared(text)
 
@@ -392,4 +410,4 @@ def test_the_form_in_which_an_answer_is_compared_is_its_own(text):
 @given(st.text(), st.text(max_size=60))
 def test_any_text_gives_a_normalised_answer_of_bounded_length_or_none(text, question):
     answer = short(text, question)
-    assert answer is None or (answer == normalised(answer) and 1 <= len(answer.split()) <= MOST_WORDS)
+    assert answer is None or (answer == compared(answer) and 1 <= len(answer.split()) <= MOST_WORDS)

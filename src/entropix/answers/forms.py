@@ -1,14 +1,16 @@
 """The one form in which two short answers are compared.
 
 Source: Rajpurkar et al. 2016, arXiv:1606.05250, evaluation script (lower case, no punctuation, no articles, single
-spaces). That dates, spans of years and numbers in words have one form, too, is this project's own: "20 July 1969" is
-"July 20th, 1969", "1914–1918" is "from 1914 to 1918", and "three" is 3.
+spaces). That dates, spans of years, numbers in words and amounts have one form, too, is this project's own: "20 July
+1969" is "July 20th, 1969", "1914–1918" is "from 1914 to 1918", "three" is 3, and "1.5 million" is 1,500,000 and not
+15 million.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from decimal import Decimal
 
 from entropix.answers.numerals import MONTH
 from entropix.answers.spelled import whole_number
@@ -45,6 +47,12 @@ _DATES = [
 ]
 _SPAN = re.compile(r"(?:from |between )?(1\d{3}|20\d{2})(?:\s?[-–—]\s?| (?:to|until|through|and) )(1\d{3}|20\d{2})")
 
+_SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_AMOUNT = re.compile(
+    rf"(?P<digits>\d{{1,3}}(?:,\d{{3}}){{1,8}}|\d{{1,28}})(?P<rest>\.\d{{1,20}})?(?: (?P<scale>{'|'.join(_SCALES)}))?",
+    re.IGNORECASE,
+)
+
 
 def normalised(text: str) -> str:
     """`text` as SQuAD's scorer compares it: lower case, without punctuation, articles and repeated spaces."""
@@ -55,17 +63,26 @@ def normalised(text: str) -> str:
 
 
 def compared(answer: str) -> str:
-    """The form in which a short answer is compared: `normalised`, of a date, a span of years or a number in words the
-    one way of writing it."""
+    """The form in which a short answer is compared: `normalised`, of a date, a span of years, an amount or a number
+    in words the one way of writing it."""
     plain = normalised(answer.replace("&", " and "))
     for written in (answer.strip(" \t\n.,;:!?\"'“”*()"), plain):
         if number := whole_number(written):
             return number
         if span := _SPAN.fullmatch(written):
             return f"{span[1]} to {span[2]}"
+        if (amount := _AMOUNT.fullmatch(written.lstrip("$€£~ "))) and (amount["rest"] or amount["scale"]):
+            return _amount(amount)
         if date := next((found for pattern in _DATES if (found := pattern.fullmatch(written))), None):
             return _date(date)
     return plain
+
+
+def _amount(found: re.Match[str]) -> str:
+    value = Decimal(found["digits"].replace(",", "") + (found["rest"] or ""))
+    value = value.scaleb(_SCALES[found["scale"].lower()] if found["scale"] else 0)
+    whole = value.to_integral_value()
+    return f"{whole:f}" if value == whole else f"{value:f}".rstrip("0")
 
 
 def _date(found: re.Match[str]) -> str:

@@ -90,7 +90,7 @@ _LEADS = re.compile(
     re.IGNORECASE,
 )
 _SETTING = re.compile(
-    r"(?:according to|as of|based on|to (?:the best of )?my knowledge|at|with|in|on|by|from|during|since"
+    r"(?:according to|as of|based on|to (?:the best of )?my knowledge|at|with|in|on|by|for|from|during|since"
     r"|contrary to|despite|today|currently|officially|historically)\b"
     r"(?:[^,]|,(?=\d)){0,80},\s+(?=\S+\s+\S+\s+\S+|it )",
     re.IGNORECASE,
@@ -142,7 +142,7 @@ _WHEN = re.compile(r"\bwhen\b|\b(?:what|which|in what)\s+(?:year|date|day)\b", r
 _WHERE = re.compile(r"\s*(?:where|in (?:what|which))\b", re.IGNORECASE)
 _HOW_MANY = re.compile(r"\bhow (?:many|much)\b", re.IGNORECASE)
 _AMOUNT = re.compile(
-    r"(?:(?:about|around|approximately|roughly|exactly|over|only) )?(\d[\d,.]{0,30}(?: \w{1,8}illion)?)\s",
+    r"(?:(?:about|around|approximately|roughly|exactly|over|only) )?(\d[\d,.]{0,30}(?: \w{1,8}illion\b)?+)(?:\s|$)",
     re.IGNORECASE,
 )
 _AT_PLACE = re.compile(r"\s(?:in|at|on|near)\s+(?:the\s)?(?=[A-Z])")
