@@ -18,6 +18,8 @@ SGLANG ?= .sglang
 CLIENTS_MODEL ?= smollm2
 BIN = $(VENV)/bin
 VLLM_BIN = $(VLLM_VENV)/bin
+# one more than there are cores: a third of the tests' time is waiting for processes, servers and browsers
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 KNOWN ?= How many days are in a week?
 UNKNOWN ?= What is 17 * 23?
 
@@ -28,7 +30,7 @@ demo: $(VENV)/.llama
 	$(BIN)/entropix ask --effort low --seed 1 "$(KNOWN)" "$(UNKNOWN)"
 
 test: check chromium $(VENV)/.model
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 # ENTROPIX_REQUIRE_VLLM: a test that would be skipped fails, so that this cannot pass by testing nothing
 test-vllm: $(VLLM_VENV)/.ready
