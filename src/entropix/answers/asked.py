@@ -23,7 +23,7 @@ _COUNTED = re.compile(
     re.IGNORECASE,
 )
 _EVERY = re.compile(r"\b(?:each|every|per|apiece)\b", re.IGNORECASE)
-_YEAR = re.compile(r"\b(?:what|which) year\b|\bin (?:what|which) year\b", re.IGNORECASE)
+_YEAR = re.compile(r"\b(?:what|which) year\b", re.IGNORECASE)
 _DATE = re.compile(
     rf"\b(?:\d{{1,2}}(?:st|nd|rd|th)?(?: of)? )?{MONTH}\b\.?(?: \d{{1,2}}(?:st|nd|rd|th)?)?,? (?=(?:1\d|20)\d\d\b)"
     r"|(?<!\d)((?:1\d|20)\d\d)-\d\d-\d\d(?!\d)",

@@ -13,7 +13,7 @@ import unicodedata
 from decimal import Decimal
 
 from entropix.answers.numerals import MONTH
-from entropix.answers.spelled import whole_number
+from entropix.answers.spelled import SCALES, whole_number
 
 MONTHS = (
     "January",
@@ -47,9 +47,8 @@ _DATES = [
 ]
 _SPAN = re.compile(r"(?:from |between )?(1\d{3}|20\d{2})(?:\s?[-–—]\s?| (?:to|until|through|and) )(1\d{3}|20\d{2})")
 
-_SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _AMOUNT = re.compile(
-    rf"(?P<digits>\d{{1,3}}(?:,\d{{3}}){{1,8}}|\d{{1,28}})(?P<rest>\.\d{{1,20}})?(?: (?P<scale>{'|'.join(_SCALES)}))?",
+    rf"(?P<digits>\d{{1,3}}(?:,\d{{3}}){{1,8}}|\d{{1,28}})(?P<rest>\.\d{{1,20}})?(?: (?P<scale>{'|'.join(SCALES)}))?",
     re.IGNORECASE,
 )
 
@@ -80,7 +79,7 @@ def compared(answer: str) -> str:
 
 def _amount(found: re.Match[str]) -> str:
     value = Decimal(found["digits"].replace(",", "") + (found["rest"] or ""))
-    value = value.scaleb(_SCALES[found["scale"].lower()] if found["scale"] else 0)
+    value *= SCALES[found["scale"].lower()] if found["scale"] else 1
     whole = value.to_integral_value()
     return f"{whole:f}" if value == whole else f"{value:f}".rstrip("0")
 

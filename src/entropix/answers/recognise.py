@@ -80,11 +80,11 @@ def recognise(question: str, texts: Sequence[str]) -> Recognised:
     """The kind of answer that most of `texts` give to `question`. texts: at least one, of the same question.
 
     Deterministic, and does not depend on the order of the texts."""
-    chosen = _most(texts, "choice", "the question lists options")
-    if _options(question):
-        return chosen or Recognised("none", "no text chooses an option")
-    if chosen and _WITHIN.findall(question)[:2] == ["A", "B"]:
-        return chosen
+    listed = _options(question)
+    if listed or _WITHIN.findall(question)[:2] == ["A", "B"]:
+        chosen = _most(texts, "choice", "the question lists options")
+        if chosen or listed:
+            return chosen or Recognised("none", "no text chooses an option")
     if found := _most(texts, "boxed", "the texts give \\boxed{} answers", lambda text: "\\boxed{" in text):
         return found
     if _CODE.search(question) and (

@@ -36,8 +36,7 @@ _MARKUP = re.compile("[*_`#>]+|[\U0001f000-\U0001faff\u2600-\u27bf\ufe0f\u200d]+
 _ITEM = re.compile(r"^\s{0,8}(?:[-•]|\d{1,2}[.)])\s+(?=\S)")
 _LABEL = re.compile(r"^\s{0,8}(?:A|Ans)\s?[:.]\s+")
 _SENTENCE_END = re.compile(
-    r"(?<=\w{3})(?<!\bJan)(?<!\bFeb)(?<!\bMar)(?<!\bApr)(?<!\bAug)(?<!\bSep)(?<!\bOct)(?<!\bNov)(?<!\bDec)[.!]+(?:\s+|$"
-    r")"
+    r"(?<=\w{3})(?<!\bJan)(?<!\bFeb)(?<!\bMar)(?<!\bApr)(?<!\bAug)(?<!\bSep)(?<!\bOct)(?<!\bNov)(?<!\bDec)[.!]+(?:\s+|$)"
     r"|\?+(?:\s+|$)|(?<=[。！？])|\n"
 )
 _FILLER = re.compile(

@@ -15,12 +15,12 @@ _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 SMALL_NUMBERS = {word: n for n, word in enumerate(_SMALL.split())} | {
     word: 10 * n for n, word in enumerate(_TENS.split(), 2)
 }
-_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _PARTS = {"half": 2, "halves": 2, "third": 3, "thirds": 3, "quarter": 4, "quarters": 4, "fifth": 5, "fifths": 5}
 _PARTS |= {
     name + end: n for n, name in enumerate(("sixth", "seventh", "eighth", "ninth", "tenth"), 6) for end in ("", "s")
 }
-_WORD = "|".join(sorted([*SMALL_NUMBERS, *_SCALES], key=len, reverse=True))
+_WORD = "|".join(sorted([*SMALL_NUMBERS, *SCALES], key=len, reverse=True))
 _SPELLED = re.compile(
     rf"\b(?P<minus>(?:minus|negative) )?(?P<words>(?:{_WORD})(?:(?:[ -]| and )(?:{_WORD}))"
     r"{0,12})\b(?! (?:of|by|another)\b)",
@@ -117,10 +117,10 @@ def _value(found: re.Match[str]) -> str | None:
                 return None
             group = (group or 1) * 100
             last = 100
-        elif word in _SCALES:
-            if _SCALES[word] >= smallest_scale:
+        elif word in SCALES:
+            if SCALES[word] >= smallest_scale:
                 return None
-            smallest_scale = _SCALES[word]
+            smallest_scale = SCALES[word]
             total, group, last = total + (group or 1) * smallest_scale, 0, _ANY
         elif word in SMALL_NUMBERS:
             value = SMALL_NUMBERS[word]
