@@ -53,6 +53,49 @@ def test_every_unit_has_an_outcome_and_items_have_their_own_noise(undisturbed: l
     assert all(len(o["ballots"]) == 3 for o in undisturbed if o["spec"] == "vote")
 
 
+def test_what_no_seed_changes_is_decoded_once_and_kept_under_every_seed(tmp_path: Path) -> None:
+    engine = ScriptedEngine(hashed(sharpness=2.0), context=512, sequences=8)
+    specs = [Spec("greedy", "greedy"), Spec("sample", "sample:temperature=0.9")]
+    seen: list[int] = []
+    with Store(tmp_path, MANIFEST) as store:
+        evaluate(Model(engine), units([TASK], specs, [1]), store, max_tokens=8)
+        done = evaluate(Model(engine), units([TASK], specs, [1, 2, 3]), store, max_tokens=8, progress=seen.append)
+        again = evaluate(Model(engine), units([TASK], specs, [1, 2, 3]), store, max_tokens=8)
+    assert (done, seen, again) == (12, list(range(1, 13)), 0)
+    outcomes = read_outcomes(tmp_path)
+    assert len({key_of(o) for o in outcomes}) == len(outcomes) == 18
+    greedy = [o for o in outcomes if o["spec"] == "greedy"]
+    for item in {o["item"] for o in greedy}:
+        mine = [o for o in greedy if o["item"] == item]
+        assert [{**o, "seed": 0} for o in mine] == [{**mine[0], "seed": 0}] * 3  # the seconds too: never decoded again
+        assert len({o["text"] for o in outcomes if o["spec"] == "sample" and o["item"] == item}) == 3
+
+
+def test_an_edited_question_is_decoded_again_for_every_seed(tmp_path: Path) -> None:
+    file = tmp_path / "mine.jsonl"
+    greedy = [Spec("greedy", "greedy")]
+    model = Model(ScriptedEngine(hashed(sharpness=2.0), context=512, sequences=8))
+    with Store(tmp_path / "run", MANIFEST) as store:
+        for question in ("How many?", "How many are there?"):
+            file.write_text(json.dumps({"id": "a", "question": question, "answer": "1"}))
+            assert evaluate(model, units([load_task(str(file))], greedy, [1, 2]), store, max_tokens=8) == 2
+        assert len({o["prompt"] for o in store.outcomes.values()}) == 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "seeded"),
+    [
+        (Spec("a", "greedy"), False),
+        (Spec("a", "greedy", filters="xtc_probability=0.5"), True),
+        (Spec("a", "greedy", "vote:n=2"), True),
+        (Spec("a", "sample:temperature=0"), True),
+        (Spec("a", "entropix"), True),
+    ],
+)
+def test_only_of_plain_greedy_decoding_is_it_known_that_seeds_change_nothing(spec: Spec, seeded: bool) -> None:
+    assert spec.seeded is seeded
+
+
 def test_votes_on_short_answers_read_them_by_the_question(tmp_path: Path) -> None:
     rows = [{"question": "who wrote hamlet", "answers": ["William Shakespeare", "Shakespeare"]}]
     (tmp_path / "nq.jsonl").write_text("".join(json.dumps(row) for row in rows))

@@ -88,7 +88,7 @@ def evaluate(
     """Decode what the store does not hold yet, `together` answers at a time; each outcome is kept when it is there.
 
     Ballots that move between items are those of all items of a task at once, so such a spec comes after the others, and
-    what is left of one is done again as a whole.
+    what is left of one is done again as a whole. What no seed changes is decoded once and kept under every seed.
 
     budget: most tokens of one answer, all its branches together. go_on: asked after every model call; False stops,
     and what is unfinished is done again next time. tuning: the outcomes choose settings and are not reported.
@@ -97,11 +97,23 @@ def evaluate(
     work = list(work)
     if not tuning:
         check_untuned(model.profile, work)
-    waiting = deque(unit for unit in work if not pooled(unit) and not is_done(unit, store))
+    waiting, same = _once(work, store)
     pools = deque(group for group in _pools(work) if not all(is_done(unit, store) for unit in group))
     running: dict[Job, Unit] = {}
     decoder = Decoder(model.engine)
     done = 0
+
+    def keep(found: dict[str, Any], seeds: Iterable[int]) -> None:
+        nonlocal done
+        for seed in seeds:
+            store.add({**found, "seed": seed})
+            done += 1
+            progress(done)
+
+    awaited = {unit.key for unit in waiting}
+    for key, others in same.items():
+        if key not in awaited:
+            keep(store.outcomes[key], (unit.seed for unit in others))
     try:
         while waiting or running or pools:
             while waiting and len(running) < together:
@@ -112,14 +124,33 @@ def evaluate(
             ended = [event.job for event in decoder.step() if event.step is None]
             for job in ended:
                 finish(model, job)
-                store.add(outcome(running.pop(job), model.result(job), job.readings))
-                done += 1
-                progress(done)
+                unit = running.pop(job)
+                seeds = (unit.seed, *(other.seed for other in same.get(unit.key, ())))
+                keep(outcome(unit, model.result(job), job.readings), seeds)
             if not go_on():
                 break
     finally:
         decoder.close()
     return done
+
+
+def _once(work: Sequence[Unit], store: Store) -> tuple[deque[Unit], dict[Key, list[Unit]]]:
+    """The units to be decoded that share no ballots, and by the key of each those that are the same text under another
+    seed. The key may be of a unit that the store holds already."""
+    waiting: deque[Unit] = deque()
+    same: dict[Key, list[Unit]] = {}
+    first: dict[tuple[str, str, str], Key] = {}  # of every task, item and spec that no seed changes
+    alone = [unit for unit in work if not pooled(unit)]
+    for unit in sorted(alone, key=lambda unit: not is_done(unit, store)):  # stable: those that are done come first
+        name = unit.task.name, unit.item.id, unit.spec.name
+        known = unit.key if unit.spec.seeded else first.setdefault(name, unit.key)
+        if is_done(unit, store):
+            continue
+        if known == unit.key:
+            waiting.append(unit)
+        else:
+            same.setdefault(known, []).append(unit)
+    return waiting, same
 
 
 def pooled(unit: Unit) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 from entropix.errors import ParameterError
 from entropix.policies import Policy
+from entropix.policies.baselines import Greedy
 from entropix.sampling import Filters, Repetition, make_settings
 from entropix.search import SearchPlan, make_search
 from entropix.search.effort import LEVELS, check_effort, make_pool
@@ -54,6 +55,12 @@ class Spec:
     def settings(self) -> tuple[Filters, Repetition]:
         """Its filters and penalties. Raises ParameterError."""
         return make_settings(self.filters)
+
+    @property
+    def seeded(self) -> bool:
+        """Whether another seed may give another text. Only of greedy decoding alone is it known that it does not."""
+        greedy = self.policy == "greedy" or isinstance(self.policy, Greedy)
+        return not greedy or bool(self.filters) or self.search is not None
 
     @property
     def effort(self) -> tuple[str, int | None] | None:
