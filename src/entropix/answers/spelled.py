@@ -32,6 +32,14 @@ _BROKEN = re.compile(
     rf"|(?P<times>half a|{_UNIT}|a) dozen\b",
     re.IGNORECASE,
 )
+_CONCLUDES = re.compile(
+    r"(?:\b(?:is|are|was|were|equals?|makes|gives|leaves|leaving|becomes|costs?)|, so) "
+    r"(?:only |just |exactly |now |still |also )?(?P<number>"
+    rf"{_SPELLED.pattern}(?! (?:{_PART}|dozens?)\b)|{_BROKEN.pattern})"
+    rf"(?: (?!(?:{_WORD}|to|or|and|than|more|less|fewer|times|by)\b)[a-z]{{2,20}}){{0,2}}"
+    r"(?: (?:in (?:all|total)|altogether))?[\s.!*_)]{0,6}\Z",
+    re.IGNORECASE,
+)
 _ANY = 10**18
 _HAN_DIGITS = {
     sign: n
@@ -72,6 +80,15 @@ def in_words(text: str, marks: Sequence[int], counts: Callable[[str, int], bool]
         return _value(spelled[0])
     counted = _HAN_COUNTED.findall(text) if len(text) <= LONGEST else []
     return _han_value(counted[0]) if len(counted) == 1 and counted[0] != "一" else None  # an article, too
+
+
+def concluded_in_words(text: str) -> str | None:
+    """The number in words that a text ends with, as what something comes to: 4 of "Half of 8 is four.", whose digits are
+    what it was made from."""
+    found = _CONCLUDES.search(text, max(len(text) - 2 * REACH, 0))
+    if found is None or found["number"].lower() == "one":
+        return None
+    return _broken(found) if found["part"] or found["times"] or not found["words"] else _value(found)
 
 
 def _han_value(written: str) -> str | None:

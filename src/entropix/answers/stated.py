@@ -9,7 +9,7 @@ from entropix.answers.boxes import closed, is_expression, last_boxes, without_te
 from entropix.answers.marks import HASHES, MARK, spoken
 from entropix.answers.numerals import Numeral, numerals, readable
 from entropix.answers.several import in_expression, settled, variables
-from entropix.answers.spelled import in_words
+from entropix.answers.spelled import concluded_in_words, in_words
 from entropix.answers.units import merged
 
 _HEADING = re.compile(r"#### ?\d{1,3}[.):](?:\s|$)|.*:\s*$")
@@ -134,6 +134,8 @@ def stated_number(text: str, question: str = "") -> str | None:
     for end in sorted(marks, reverse=True):
         if (found := _of_mark(text, end, asked)) is not None:
             return found or None
+    if (in_the_end := concluded_in_words(text)) is not None:
+        return in_the_end
     found = _of_last_sentence(text, asked)
     if found is None:
         found = in_words(text, marks, asked.counts) or asked.none(text)
