@@ -103,7 +103,7 @@ def report(file: Path, accuracy: Path | None) -> list[str]:
     rows = rows_of(file)
     right = read_outcomes(accuracy) if accuracy is not None else []
     names = list(dict.fromkeys(row["spec"] for row in rows))
-    means = {name: {m: _mean([row[m] for row in rows if row["spec"] == name]) for m in MEASURES} for name in names}
+    means = {name: {m: mean_of([row[m] for row in rows if row["spec"] == name]) for m in MEASURES} for name in names}
     lines = ["| spec | prompts | " + " | ".join(MEASURES) + " | accuracy |", "|---" * (3 + len(MEASURES)) + "|"]
     for name in sorted(names, key=lambda name: means[name]["distinct-2"].value):
         cells = [
@@ -118,7 +118,7 @@ def report(file: Path, accuracy: Path | None) -> list[str]:
     return lines
 
 
-def _mean(values: Sequence[float | None]) -> st.Interval:
+def mean_of(values: Sequence[float | None]) -> st.Interval:
     """Over the prompts that have a value; NaN where none has."""
     known = [value for value in values if value is not None]
     return st.cluster_mean(known, [1] * len(known)) if known else st.Interval(float("nan"), float("nan"), float("nan"))

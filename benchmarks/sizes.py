@@ -3,66 +3,41 @@
     python -m benchmarks.sizes 0.49 docs/evidence/svamp-small 1.54 docs/evidence/svamp-large
 
 Each run holds the greedy text and the ballots of a vote, of the same items where both have them; its number is the
-parameters of its model in billions. Replayed are fixed votes, stop rules and moved ballots of each. The last column is
-the difference from the larger model's greedy text, item by item, with its 95 % interval."""
+parameters of its model in billions. Counted are the whole vote, stop rules and moved ballots of each. The last column
+is the difference from the larger model's greedy text, item by item, with its 95 % interval."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from entropix.evaluate.alternatives import replay
-from entropix.evaluate.budget import point_of
-from entropix.evaluate.replay import Rule
+from benchmarks.points import BASELINE, LEADS, Outcomes, accuracy, against, by_spec, counted, interval, tokens
+from entropix.errors import EntropixError
 from entropix.evaluate.store import read_outcomes
-from entropix.evaluate.summary import summarise
-from entropix.search.stopping import parse_stop
 
-SHUFFLES = 20
-Outcomes = list[dict[str, Any]]
+NAMES = (BASELINE, "moved 2", "moved 4", *LEADS, "vote")
 
 
-def rules_of(ballots: int) -> list[Rule]:
-    """Votes of 2, 4, 8 … texts, the greedy one among them, and the stop rules of the effort levels."""
-    sizes = [2**k for k in range(1, (ballots + 1).bit_length()) if 2**k <= ballots + 1]
-    votes = [Rule(most=size, first="greedy") for size in sizes]
-    return votes + [Rule(stop=parse_stop(f"lead:{lead}"), first="greedy") for lead in (2, 3, 4)]
-
-
-def compared(runs: Sequence[tuple[float, Outcomes]]) -> list[str]:
-    """One line a model and rule, the cheapest first. runs: billions of parameters and outcomes.
-
-    Raises ValueError where the runs have no items in common."""
-    items = set.intersection(*({o["item"] for o in outcomes} for _, outcomes in runs))
+def compared(runs: Mapping[float, Mapping[str, Outcomes]], names: Sequence[str] = NAMES) -> list[list[str]]:
+    """A row a model and rule, the cheapest first, under a row of heads. runs: billions of parameters, and of each rule
+    its outcomes. Raises ValueError where the runs have no items in common."""
+    items = set.intersection(*({o["item"] for o in found[BASELINE]} for found in runs.values()))
     if not items:
         raise ValueError("the runs have no items in common; draw the same items with both models")
-    size_of: dict[str, float] = {}
-    shown: dict[str, Outcomes] = {}
-    for size, outcomes in runs:
-        both = [o for o in outcomes if o["item"] in items]
-        ballots = max(len(o["ballots"]) for o in both)
-        for o in replay(both, rules_of(ballots), (2, 4), shuffles=SHUFFLES).outcomes:
-            name = f"{size:g} B, {o['spec']}"
-            size_of[name] = size
-            shown.setdefault(name, []).append({**o, "spec": name})
-    baseline = f"{max(size_of.values()):g} B, greedy"
-    summary = summarise([o for found in shown.values() for o in found], baseline)
-    against = {c.spec: c for c in summary.comparisons}
-    points = [point_of("", name, False, found) for name, found in shown.items()]
-    lines = [f"{len(items)} items that both models have answered; ballots in {SHUFFLES} orders.", ""]
-    lines += ["| model and rule | accuracy | tokens | tokens × billions | against the larger model's greedy text |"]
-    lines += ["|---|---|---|---|---|"]
-    for point in sorted(points, key=lambda p: p.tokens * size_of[p.name]):
-        a = point.accuracy
-        cells = [point.name, f"{a.value:.1%} ({100 * a.low:.1f} … {100 * a.high:.1f})", f"{point.tokens:.0f}"]
-        cells.append(f"{point.tokens * size_of[point.name]:.0f}")
-        found = against.get(point.name)
-        d = found.difference if found else None
-        cells.append(f"{100 * d.value:+.1f} ({100 * d.low:+.1f} … {100 * d.high:+.1f})" if d else "–")
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+    largest = max(runs)
+    baseline = runs[largest][BASELINE]
+    rows = []
+    for size, found in runs.items():
+        for name in names:
+            mine = [o for o in found[name] if o["item"] in items]
+            itself = (size, name) == (largest, BASELINE)
+            difference = "" if itself else interval(against(mine, baseline).difference, "+.1f")
+            cost = tokens(mine)
+            row = [f"{size:g}B, {name}", interval(accuracy(mine)), f"{cost:.0f}", f"{cost * size:.0f}", difference]
+            rows.append((cost * size, row))
+    head = [f"{len(items)} items", "right, %", "tokens", "tokens × billions", "against the larger, greedy"]
+    return [head, *(row for _, row in sorted(rows, key=lambda one: one[0]))]
 
 
 def main() -> None:
@@ -73,8 +48,10 @@ def main() -> None:
         parser.error("give at least two models, each as its billions of parameters and the directory of its run")
     pairs = zip(args.runs[::2], args.runs[1::2], strict=True)
     try:
-        print("\n".join(compared([(float(size), read_outcomes(Path(run))) for size, run in pairs])))
-    except ValueError as error:
+        runs = {float(size): by_spec(counted(read_outcomes(Path(run)), LEADS, (2, 4))) for size, run in pairs}
+        for row in compared(runs):
+            print("| " + " | ".join(row) + " |")
+    except (EntropixError, ValueError) as error:
         parser.error(str(error))
 
 

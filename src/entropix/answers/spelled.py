@@ -83,8 +83,8 @@ def in_words(text: str, marks: Sequence[int], counts: Callable[[str, int], bool]
 
 
 def concluded_in_words(text: str) -> str | None:
-    """The number in words that a text ends with, as what something comes to: 4 of "Half of 8 is four.", whose digits are
-    what it was made from."""
+    """The number in words that a text ends with, as what something comes to: 4 of "Half of 8 is four.",
+    where the digits say only half of what."""
     found = _CONCLUDES.search(text, max(len(text) - 2 * REACH, 0))
     if found is None or found["number"].lower() == "one":
         return None
