@@ -266,7 +266,7 @@ def test_a_sandbox_that_fails_loses_no_outcome(tmp_path: Path, monkeypatch: pyte
 
 HOSTILE = {  # how an answer attacks, and as what it is graded
     "loop": ("while True: pass", "timeout"),
-    "allocate": ("x = []\nwhile True: x.append(bytearray(1 << 20))", "memory"),
+    "allocate": ("x = []\nwhile True: x.append(bytearray(1 << 25))", "memory"),
     "fork": ("import os\nwhile True:\n    try: os.fork()\n    except OSError: pass", "timeout"),
     "flood": ("while True: print('x' * 10**6)", "output"),
     "write": ("open({path!r}, 'w').write('x')", "error"),
@@ -283,7 +283,7 @@ def test_hostile_answers_are_graded_and_neither_stop_the_run_nor_reach_the_host(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("API_TOKEN", "hunter2")
-    monkeypatch.setattr(sandbox, "run", partial(sandbox.run, seconds=1.0, memory=256 << 20))
+    monkeypatch.setattr(sandbox, "run", partial(sandbox.run, seconds=1.5, memory=256 << 20))
     path = tmp_path / "written"
     with socket.create_server(("127.0.0.1", 0)) as listener:
         acts = {n: act.format(path=str(path), address=listener.getsockname()) for n, (act, _) in HOSTILE.items()}
