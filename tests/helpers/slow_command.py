@@ -2,7 +2,8 @@
 
 SAYS: what it says, by default any bytes if DRAWS is set; PAUSE: seconds a token; KEEP_ALIVE: seconds of silence after
 which a stream says that it lives. A prompt with POISON crashes the process, one with STUCK waits for ever in its first
-forward if there is no file HUNG yet, and one with LONG takes LONG seconds of a processor for each of its tokens."""
+forward if there is no file HUNG yet, and one with LONG takes LONG seconds of a processor for each of its tokens.
+LOADS: seconds until the model is loaded, by default none."""
 
 import os
 import signal
@@ -35,7 +36,14 @@ if "KEEP_ALIVE" in os.environ:
     from entropix.serve import streaming
 
     streaming.KEEP_ALIVE_EVERY = float(os.environ["KEEP_ALIVE"])
-entropix.load = lambda *_, **__: Model(ScriptedEngine(slow))
+
+
+def load(*_, **__):
+    time.sleep(float(os.environ.get("LOADS", "0")))
+    return Model(ScriptedEngine(slow))
+
+
+entropix.load = load
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -109,7 +109,8 @@ class Stream:
 
 
 def test_whoever_was_told_nothing_outlives_a_crash_under_load_and_a_stream_ends_with_an_error(start: Start) -> None:
-    process = start("--parallel", "4", KEEP_ALIVE="0.01", PAUSE="0.02")
+    # it loads for as long as a busy machine may take to ask whether it is back
+    process = start("--parallel", "4", KEEP_ALIVE="0.01", PAUSE="0.02", LOADS="3")
     streams = [Stream() for _ in range(10)]
 
     def post(seed: int) -> httpx.Response:
