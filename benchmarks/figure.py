@@ -23,11 +23,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from benchmarks.points import BASELINE, Against, Outcomes, against, by_spec, counted, interval, singles
+from benchmarks.points import BASELINE, Against, Outcomes, against, by_spec, certainty, counted, interval, singles
 from entropix.errors import EntropixError, TaskError
 from entropix.evaluate import statistics as st
 from entropix.evaluate.alternatives import base_of
-from entropix.evaluate.estimates import uncertainties_of
 from entropix.evaluate.store import read_manifest, read_outcomes
 
 INK, RULE = "#808080", "#80808050"  # read on a light page and on a dark one
@@ -148,10 +147,8 @@ def draw_risk(axes: Axes, outcomes: Outcomes, label: str) -> None:
     vote = base_of(outcomes, None)
     given = [o for o in outcomes if o["spec"] == vote]
     correct = [bool(o["right"]) for o in given]
-    values = [uncertainties_of(o) for o in given]
     for name, said, colour in RANKED:
-        most = max((v[name] for v in values if name in v), default=0.0) + 1
-        sure = [-v.get(name, most) for v in values]
+        sure = certainty(given, name)
         coverage, risk = st.risk_coverage(sure, correct)
         area = st.auroc_interval(sure, correct, [o["item"] for o in given])
         print(f"{name:13} AUROC {area.value:.2f} ({area.low:.2f} … {area.high:.2f})")

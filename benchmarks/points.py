@@ -11,6 +11,7 @@ from typing import Any
 from entropix.errors import TaskError
 from entropix.evaluate import statistics as st
 from entropix.evaluate.alternatives import replay
+from entropix.evaluate.estimates import uncertainties_of
 from entropix.evaluate.replay import Rule
 from entropix.evaluate.store import cost
 from entropix.search.stopping import parse_stop
@@ -106,6 +107,13 @@ def singles(votes: Outcomes, name: str) -> Outcomes:
                 {**o, **cost_of, "spec": name, "seed": seed, "right": right, "any_right": right, "ballots": []}
             )
     return found
+
+
+def certainty(outcomes: Outcomes, estimator: str) -> list[float]:
+    """What an estimator of uncertainty says of each answer, the surest highest; an answer it does not judge is last."""
+    values = [uncertainties_of(o) for o in outcomes]
+    most = max((v[estimator] for v in values if estimator in v), default=0.0) + 1
+    return [-v.get(estimator, most) for v in values]
 
 
 def interval(found: st.Interval, form: str = ".1f") -> str:

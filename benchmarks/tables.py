@@ -26,6 +26,7 @@ from benchmarks.points import (
     accuracy,
     against,
     by_spec,
+    certainty,
     counted,
     interval,
     singles,
@@ -34,7 +35,6 @@ from benchmarks.points import (
 from entropix.errors import EntropixError
 from entropix.evaluate import statistics as st
 from entropix.evaluate.alternatives import replay
-from entropix.evaluate.estimates import uncertainties_of
 from entropix.evaluate.replay import Rule
 from entropix.evaluate.store import read_manifest, read_outcomes
 
@@ -190,10 +190,8 @@ def facts(folder: Path) -> Table:
 
 
 def ranked(outcomes: Outcomes, estimator: str) -> st.Interval:
-    """AUROC of an estimator; an answer for which it is not known comes last."""
-    values = [uncertainties_of(o) for o in outcomes]
-    most = max(v[estimator] for v in values if estimator in v) + 1
-    sure = [-v.get(estimator, most) for v in values]
+    """AUROC of an estimator."""
+    sure = certainty(outcomes, estimator)
     return st.auroc_interval(sure, [bool(o["right"]) for o in outcomes], [o["item"] for o in outcomes])
 
 

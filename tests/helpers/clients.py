@@ -17,7 +17,7 @@ def client_of(server: Background, **options: Any) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{server.url}/v1", **{"api_key": "none", "max_retries": 0, **options})
 
 
-def until(fact: Callable[[], bool], seconds: float = 30) -> None:
+def until(fact: Callable[[], bool], seconds: float = 10) -> None:
     """Wait until `fact` holds; fails when it does not come to."""
     deadline = time.monotonic() + seconds
     while not fact():
